@@ -1,0 +1,8 @@
+/* cmd.h - the command line: one file a subcommand. */
+#ifndef TINAMOU_CMD_H
+#define TINAMOU_CMD_H
+
+/* Parses argv, runs the subcommand, returns the process's exit status. */
+int cmd_main(int argc, char **argv);
+
+#endif

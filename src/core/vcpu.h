@@ -1,0 +1,109 @@
+/*
+ * vcpu.h - one virtual CPU: its thread, its kicks, and the up calls of engines.
+ *
+ * A vCPU is "inside" while it may execute guest code and touch guest memory
+ * without vm->lock. Up calls that reach devices take vm->lock themselves and
+ * count as outside while they wait for it, so that world_stop() cannot
+ * deadlock with them.
+ */
+#ifndef TINAMOU_VCPU_H
+#define TINAMOU_VCPU_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "core/engine.h"
+#include "x86/state.h"
+
+/* Exits by reason, counted and timed for --stats, written by --trace exits. */
+enum exit_reason {
+	EXIT_PIO_IN, EXIT_PIO_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE, EXIT_HLT, EXIT_INTR,
+	EXIT_INTR_WINDOW, EXIT_CPUID, EXIT_MSR, EXIT_KICK, EXIT_SHUTDOWN, EXIT_DEBUG,
+	EXIT_EMULATE, EXIT_EXCEPTION, EXIT_NESTED_FAULT, EXIT_HYPERCALL, EXIT_SYSTEM, EXIT_OTHER,
+	EXIT_REASONS
+};
+extern const char *const exit_reason_name[EXIT_REASONS];
+
+struct exit_stat {
+	uint64_t count;
+	uint64_t nsec; /* spent handling it in core and devices */
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned id;
+	void *priv; /* the engine's */
+	pthread_t thread;
+	bool thread_started;
+
+	_Atomic bool kick_pending; /* sticky: set by vcpu_kick, cleared by core before it looks */
+	_Atomic bool intr_line;    /* the interrupt controller's INTR output */
+	_Atomic bool nmi_line;     /* an NMI edge waits */
+	_Atomic bool inside;
+
+	bool halted;  /* vm->lock */
+	bool parked;  /* paused and outside; vm->lock */
+	void (*deferred)(struct vcpu *v, void *ctx); /* see vcpu_defer */
+	void *deferred_ctx;
+
+	struct exit_stat stat[EXIT_REASONS];
+	_Atomic uint64_t executed; /* instructions, where the engine counts */
+};
+
+/* Any thread, async-signal-safe. Sticky: a vCPU that is outside returns at once on entry. */
+void vcpu_kick(struct vcpu *v);
+/* The engine's test in its loop. */
+static inline bool vcpu_kicked(struct vcpu *v)
+{
+	return atomic_load_explicit(&v->kick_pending, memory_order_acquire);
+}
+
+/* Interrupt controller: vm->lock held. Wakes a halted vCPU, kicks a running one on a rise. */
+void vcpu_set_intr(struct vcpu *v, bool level);
+void vcpu_nmi(struct vcpu *v);
+
+/*
+ * Runs fn on the vCPU's thread after the current instruction, vm->lock held,
+ * with its state readable by vcpu_get. For device handlers that must look at
+ * registers. One at a time.
+ */
+void vcpu_defer(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx);
+
+/* State of a vCPU that is outside run(): engine get and put. 0 or -errno. */
+int vcpu_get(struct vcpu *v, struct x86_state *s, unsigned mask);
+int vcpu_put(struct vcpu *v, const struct x86_state *s, unsigned mask);
+
+/* ---- up calls: from the engine, on the vCPU's thread, inside run() or step() ---- */
+
+/* size 1, 2, 4. The result is zero-extended. */
+uint32_t vcpu_pio_in(struct vcpu *v, uint16_t port, unsigned size);
+void vcpu_pio_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
+/* String forms: the port stands still, the buffer advances; count elements. */
+void vcpu_pio_in_string(struct vcpu *v, uint16_t port, unsigned size, void *buf, unsigned count);
+void vcpu_pio_out_string(struct vcpu *v, uint16_t port, unsigned size, const void *buf,
+	unsigned count);
+/* size 1..8, any alignment; what the engine cannot reach as RAM. */
+uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
+void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
+
+/* Cheap, no lock: is an external interrupt asserted? */
+static inline bool vcpu_intr_pending(struct vcpu *v)
+{
+	return atomic_load_explicit(&v->intr_line, memory_order_acquire);
+}
+/* INTA cycle: the vector, 0..255. The engine must deliver it. */
+uint8_t vcpu_intr_ack(struct vcpu *v);
+/* Takes the NMI edge; true if there was one. */
+bool vcpu_nmi_take(struct vcpu *v);
+
+void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* MSRs that are not in x86_state: 0, or -ENOENT for #GP. */
+int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value);
+int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
+/* The guest's TSC from the virtual clock, before its own offset. */
+uint64_t vcpu_tsc(struct vcpu *v);
+
+/* Count an exit that the up calls above do not count themselves (they count theirs). */
+void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec);
+
+#endif

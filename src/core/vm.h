@@ -1,0 +1,125 @@
+/*
+ * vm.h - a machine: memory, buses, clock, devices, vCPUs, one lock.
+ *
+ * Life: vm_new, board_* builds it, vm_start, vm_run (the event loop, returns
+ * when the machine ended), vm_free. Two machines live in one process.
+ *
+ * Lock order: vm->lock, then vm->world. vm->lock is never held across a
+ * blocking call, nor while guest code runs.
+ */
+#ifndef TINAMOU_VM_H
+#define TINAMOU_VM_H
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "core/bus.h"
+#include "core/clock.h"
+#include "core/device.h"
+#include "core/engine.h"
+#include "core/irq.h"
+#include "core/loop.h"
+#include "core/memory.h"
+#include "core/vcpu.h"
+
+#define VM_MAX_VCPUS 16
+
+/* How a machine ended; cmd/ maps it to an exit status. */
+enum vm_end {
+	VM_END_NONE,
+	VM_END_POWEROFF,
+	VM_END_HALTED,       /* can never change again */
+	VM_END_BIOS_CALL,    /* bare boot sector asked for firmware */
+	VM_END_TRIPLE_FAULT,
+	VM_END_RESET,        /* reset asked, and vm_config.no_reboot */
+	VM_END_PANIC,
+	VM_END_TESTPORT,     /* value: what was written */
+	VM_END_TIMEOUT,
+	VM_END_QUIT,         /* the user: Ctrl-A x, SIGINT, SIGTERM; value: signal or 0 */
+	VM_END_HOST_ERROR    /* engine or device cannot go on */
+};
+
+struct vm_config {
+	const struct engine_ops *engine;
+	uint64_t ram_size;  /* bytes, a multiple of 4096 */
+	enum ram_backing backing;
+	unsigned vcpus;
+	enum clock_driver clock;
+	uint64_t tsc_hz;    /* 0: 1 GHz */
+	bool no_reboot;
+	FILE *trace;        /* --trace exits: one line an exit; NULL: off. Not owned. */
+};
+
+struct vm {
+	struct vm_config config;
+	pthread_mutex_t lock;
+	struct bus mem_bus, port_bus;
+	struct guest_memory mem;
+	struct ram ram;
+	struct clock clock;
+	struct loop *loop;
+	struct device *devices;
+	struct engine *engine;
+	struct vcpu *vcpu[VM_MAX_VCPUS];
+	unsigned vcpus;
+	uint64_t tsc_hz;
+	uint64_t a20_mask; /* software engines AND physical addresses with it; ~0: open */
+
+	/* Board's hooks. */
+	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
+	void *intr_ack_ctx;
+	/* After RESET of vCPUs and devices: load the image again, set vCPU 0's entry state. */
+	int (*boot)(void *ctx, struct vm *vm);
+	void *boot_ctx;
+
+	/* The stopped world. */
+	pthread_mutex_t world;
+	pthread_cond_t world_cond;
+	pthread_cond_t wake; /* with lock: vCPUs that halt, park or wait for work */
+	pthread_cond_t idle; /* with lock: all parked, or the machine ended */
+
+	unsigned pause_count;
+	bool reset_asked;
+	bool stopping; /* threads are to leave */
+	enum vm_end end;
+	int end_value;
+	char end_why[512];
+	uint64_t start_ns, run_ns; /* host time, for --stats */
+};
+
+/* NULL on failure, with the reason for the user in err. The engine is opened. */
+struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen);
+void vm_free(struct vm *vm);
+
+void vm_lock(struct vm *vm);
+void vm_unlock(struct vm *vm);
+
+/* Takes ownership; reset, snapshot and destroy follow in the order of adding. */
+void vm_add_device(struct vm *vm, struct device *dev);
+
+/* Resets devices and vCPUs, boots, starts the vCPU threads and the clock. */
+int vm_start(struct vm *vm, char *err, size_t errlen);
+/* Runs the event loop until the machine ended; then all vCPUs are outside. */
+void vm_run(struct vm *vm);
+
+/* Requests, from any thread, vm->lock held; they take effect between instructions. */
+__attribute__((format(printf, 4, 5))) void vm_end(struct vm *vm, enum vm_end end, int value,
+	const char *fmt, ...); /* the first one wins */
+void vm_request_reset(struct vm *vm);
+
+/* Nested; vm->lock held. On return no vCPU is inside and the clock stands still. */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/*
+ * Stops the world: vm->lock held; kicks all vCPUs but the caller's and waits
+ * until none is inside. Nobody enters until world_go. May be nested in pause.
+ */
+void world_stop(struct vm *vm);
+void world_go(struct vm *vm);
+
+/* Saves or loads clock, devices, RAM and vCPUs; the machine must be paused. */
+void vm_snapshot(struct vm *vm, struct snap *s);
+
+#endif
