@@ -395,7 +395,7 @@ static void snapshot(void **state)
 	assert_refused(a, b, "mode", 0, 6);
 	assert_refused(a, b, "rw", 0, 0);
 	assert_refused(a, b, "n", 2, 0x10);
-	assert_refused(a, b, "start", 3, 0x7f);
+	assert_refused(a, b, "start", 7, 0x7f);
 	assert_refused(a, b, "last_edge", 7, 0x7f);
 }
 

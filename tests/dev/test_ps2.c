@@ -297,8 +297,8 @@ static void types_ascii(void **state)
 /* Each printable character is one stroke that a US layout table reads back. */
 static void types_every_character(void **state)
 {
-	static const char plain[] = "??1234567890-=??qwertyuiop[]??asdfghjkl;'`?\\zxcvbnm,./";
-	static const char shifted[] = "??!@#$%^&*()_+??QWERTYUIOP{}??ASDFGHJKL:\"~?|ZXCVBNM<>?";
+	static const char plain[] = "  1234567890-=  qwertyuiop[]  asdfghjkl;'` \\zxcvbnm,./";
+	static const char shifted[] = "  !@#$%^&*()_+  QWERTYUIOP{}  ASDFGHJKL:\"~ |ZXCVBNM<>?";
 	struct fixture *f = *state;
 
 	for (unsigned c = ' '; c < 127; c++) {
