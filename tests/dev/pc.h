@@ -5,6 +5,8 @@
 #ifndef TINAMOU_DEV_PC_H
 #define TINAMOU_DEV_PC_H
 
+#include <stdlib.h>
+
 #include "core/bus.h"
 #include "core/chardev.h"
 #include "core/clock.h"

@@ -399,6 +399,24 @@ static void snapshot(void **state)
 	assert_refused(a, b, "last_edge", 7, 0x7f);
 }
 
+/* A tick that is due when the snapshot is taken comes after loading, and once here. */
+static void snapshot_keeps_a_due_edge(void **state)
+{
+	struct fixture *f = *state;
+
+	out(f->io, 3, 0x34);
+	write16(f, 0, 1000);
+	ticks(f, 2);
+	f->irq[0].rises = 0;
+	clock_advance(&f->clock, NSEC_PER_SEC / 1000);
+	assert_round_trip(pit_device(f->p[0]), pit_device(f->p[1]));
+	assert_int_equal(f->irq[0].rises, 0);
+	f->irq[1].rises = 0;
+	clock_run_timers(&f->clock);
+	assert_int_equal(f->irq[0].rises, 1);
+	assert_int_equal(f->irq[1].rises, 1);
+}
+
 /* n = 0 would divide by zero. */
 static void snapshot_without_period(void **state)
 {
@@ -438,6 +456,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(reading_does_not_starve, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot, setup, teardown),
+		cmocka_unit_test_setup_teardown(snapshot_keeps_a_due_edge, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot_without_period, setup, teardown),
 	};
 
