@@ -1,0 +1,632 @@
+/* config.c - the table of options and its sources; see config.h. */
+#include "cmd/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/vm.h"
+#include "util/util.h"
+
+#define MEMORY_DEFAULT (512 * MiB)
+#define MEMORY_MIN     (4 * KiB)
+#define MEMORY_MAX     (UINT64_C(1) << 40)
+#define MAX_OPTION_WORDS 64
+
+struct context {
+	struct config *c;
+	char *err;
+	size_t errlen;
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(struct context *x, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(x->err, x->errlen, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* ---- values ---- */
+
+bool config_size(const char *text, uint64_t *bytes)
+{
+	static const char suffix[] = "KMGT";
+	char *end;
+	uint64_t n;
+	const char *s;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	n = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	if (*end) {
+		s = strchr(suffix, toupper((unsigned char)*end));
+		if (!s || (end[1] && strcasecmp(end + 1, "b") && strcasecmp(end + 1, "ib")))
+			return false;
+		if (__builtin_mul_overflow(n, UINT64_C(1) << (10 * (s - suffix + 1)), &n))
+			return false;
+	}
+	*bytes = n;
+	return true;
+}
+
+static bool number(const char *text, uint64_t max, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 0);
+	return isdigit((unsigned char)text[0]) && !errno && !*end && *value <= max;
+}
+
+/* An address is hex, with or without 0x. */
+static bool address(const char *text, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 16);
+	return isxdigit((unsigned char)text[0]) && !errno && !*end;
+}
+
+/* Cuts the next part of VALUE[,key=value|,flag]... off; ",," is a comma. */
+static char *next_part(char **rest)
+{
+	char *from = *rest, *to = from, *start = from;
+
+	if (!from)
+		return NULL;
+	for (; *from; from++, to++) {
+		if (*from == ',' && from[1] == ',')
+			from++;
+		else if (*from == ',')
+			break;
+		*to = *from;
+	}
+	*rest = *from ? from + 1 : NULL;
+	*to = '\0';
+	return start;
+}
+
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[64], n = (unsigned)strlen(b);
+
+	if (n >= ARRAY_SIZE(row))
+		return 99;
+	for (unsigned j = 0; j <= n; j++)
+		row[j] = j;
+	for (unsigned i = 1; *a; a++, i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= n; j++) {
+			unsigned above = row[j];
+
+			row[j] = MIN(MIN(above, row[j - 1]) + 1, diagonal + (*a != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[n];
+}
+
+const char *config_nearest(const char *text, const char *const *list)
+{
+	const char *best = NULL;
+	unsigned least = 1 + (unsigned)strlen(text) / 3;
+
+	for (; *list; list++) {
+		unsigned d = distance(text, *list);
+
+		if (d <= least) {
+			least = d;
+			best = *list;
+		}
+	}
+	return best;
+}
+
+static void replace(char **s, const char *value)
+{
+	free(*s);
+	*s = xstrdup(value);
+}
+
+/* ---- one function an option ---- */
+
+static int choose(struct context *x, const char *option, const char *value,
+	const char *const *list)
+{
+	char all[256] = "";
+
+	for (int i = 0; list[i]; i++)
+		if (!strcmp(value, list[i]))
+			return i;
+	for (int i = 0; list[i]; i++)
+		snprintf(all + strlen(all), sizeof(all) - strlen(all), "%s%s", i ? ", " : "",
+			list[i]);
+	return fail(x, "--%s %s: known are %s", option, value, all);
+}
+
+static int opt_memory(struct context *x, const char *value)
+{
+	uint64_t n;
+
+	if (!config_size(value, &n))
+		return fail(x, "--memory %s: not a size; write for example 512M or 4G", value);
+	if (n < MEMORY_MIN || n > MEMORY_MAX || n % 4096)
+		return fail(x, "--memory %s: must be 4K to 1024G, a multiple of 4K", value);
+	x->c->memory = n;
+	return 0;
+}
+
+static int opt_cpus(struct context *x, const char *value)
+{
+	uint64_t n;
+
+	if (!number(value, VM_MAX_VCPUS, &n) || n < 1)
+		return fail(x, "--cpus %s: must be 1 to %d", value, VM_MAX_VCPUS);
+	x->c->cpus = (unsigned)n;
+	return 0;
+}
+
+static int opt_engine(struct context *x, const char *value)
+{
+	replace(&x->c->engine, value);
+	return 0;
+}
+
+static int opt_timeout(struct context *x, const char *value)
+{
+	uint64_t n;
+
+	if (!number(value, 10000000, &n) || n < 1)
+		return fail(x, "--timeout %s: seconds, 1 or more", value);
+	x->c->timeout = (unsigned)n;
+	return 0;
+}
+
+static int opt_clock(struct context *x, const char *value)
+{
+	static const char *const names[] = {"host", "instructions", NULL};
+	int n = choose(x, "clock", value, names);
+
+	x->c->clock = n == 1 ? CLOCK_INSTRUCTIONS : CLOCK_HOST;
+	return n < 0 ? -1 : 0;
+}
+
+static int flat_key(struct context *x, const char *key)
+{
+	if (strncmp(key, "entry=", 6))
+		return fail(x, "--flat: unknown key '%s'; known is entry=ADDR", key);
+	if (!address(key + 6, &x->c->entry))
+		return fail(x, "--flat: entry=%s is no hex address", key + 6);
+	x->c->has_entry = true;
+	return 0;
+}
+
+static int flat_place(struct context *x, char *place)
+{
+	struct config_flat *f = &x->c->flat[x->c->flats];
+	char *at = strrchr(place, '@');
+
+	if (!at || at == place || !address(at + 1, &f->addr))
+		return fail(x, "--flat %s: write FILE@ADDR with a hex address", place);
+	*at = '\0';
+	f->path = xstrdup(place);
+	x->c->flats++;
+	return 0;
+}
+
+static int opt_flat(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part;
+	int rc;
+
+	if (x->c->flats == CONFIG_MAX_FLATS) {
+		free(copy);
+		return fail(x, "--flat: at most %d images", CONFIG_MAX_FLATS);
+	}
+	rc = flat_place(x, next_part(&rest));
+	while (!rc && (part = next_part(&rest)))
+		rc = flat_key(x, part);
+	free(copy);
+	return rc;
+}
+
+static int opt_console(struct context *x, const char *value)
+{
+	static const char *const names[] = {"auto", "serial", "screen", "none", NULL};
+	int n = choose(x, "console", value, names);
+
+	x->c->console = (enum console)MAX(n, 0);
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_serial(struct context *x, const char *value)
+{
+	static const char *const names[] = {"stdio", "none", "file:PATH", "pty", NULL};
+	int n;
+
+	if (!strncmp(value, "file:", 5) && value[5]) {
+		x->c->serial = SERIAL_FILE;
+		replace(&x->c->serial_path, value + 5);
+		return 0;
+	}
+	n = choose(x, "serial", value, names);
+	x->c->serial = (enum serial)MAX(n, 0);
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_display(struct context *x, const char *value)
+{
+	static const char *const names[] = {"text", "none", NULL};
+	int n = choose(x, "display", value, names);
+
+	x->c->display = n == 0;
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_trace(struct context *x, const char *value)
+{
+	static const char *const names[] = {"exits", NULL};
+	char *copy = xstrdup(value), *rest = copy, *part;
+	int n = 0;
+
+	while (n >= 0 && (part = next_part(&rest)))
+		n = choose(x, "trace", part, names);
+	free(copy);
+	x->c->trace_exits = n >= 0;
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_trace_file(struct context *x, const char *value)
+{
+	replace(&x->c->trace_file, value);
+	return 0;
+}
+
+static int opt_dump(struct context *x, const char *value)
+{
+	struct config_dump *d = &x->c->dump[x->c->dumps];
+	char *copy = xstrdup(value), *rest = copy;
+	char *addr = next_part(&rest), *len = next_part(&rest);
+	bool ok = x->c->dumps < CONFIG_MAX_DUMPS && len && !rest && address(addr, &d->addr) &&
+		config_size(len, &d->len) && d->len && d->len <= MiB;
+
+	free(copy);
+	if (!ok)
+		return fail(x,
+			"--dump %s: write ADDR,LEN with a hex address and 1 to 1M bytes, %d at most",
+			value, CONFIG_MAX_DUMPS);
+	x->c->dumps++;
+	return 0;
+}
+
+static int opt_image(struct context *x, const char *value)
+{
+	if (x->c->image)
+		return fail(x, "two images: %s and %s; give one (more with --flat FILE@ADDR)",
+			x->c->image, value);
+	x->c->image = xstrdup(value);
+	return 0;
+}
+
+static int opt_cpu_model(struct context *x, const char *value)
+{
+	return fail(x, "--cpu-model: CPU models are not available in this version");
+}
+
+static int opt_later(struct context *x, const char *value)
+{
+	return fail(x, "this option belongs to a feature that is not available in this version");
+}
+
+static int load_file(struct context *x, const char *path);
+
+static int flag_stats(struct context *x, const char *value)
+{
+	x->c->stats = true;
+	return 0;
+}
+
+static int flag_no_reboot(struct context *x, const char *value)
+{
+	x->c->no_reboot = true;
+	return 0;
+}
+
+static int flag_quiet(struct context *x, const char *value)
+{
+	x->c->quiet = true;
+	return 0;
+}
+
+static int flag_verbose(struct context *x, const char *value)
+{
+	x->c->verbose = true;
+	return 0;
+}
+
+static int flag_print_config(struct context *x, const char *value)
+{
+	x->c->print_config = true;
+	return 0;
+}
+
+static int flag_help(struct context *x, const char *value)
+{
+	x->c->help = true;
+	return 0;
+}
+
+/* ---- the table ---- */
+
+struct option {
+	const char *name;
+	char letter;
+	const char *arg; /* NULL: a flag */
+	int (*set)(struct context *x, const char *value);
+	bool repeats;    /* values add up instead of replacing each other */
+	bool transient;  /* not part of a configuration */
+	const char *what; /* NULL: not shown */
+};
+
+static const struct option options[] = {
+	{"image", 0, "FILE", opt_image, false, false, NULL},
+	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
+	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
+	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
+	{"cpu-model", 0, "NAME", opt_cpu_model, false, false, NULL},
+	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
+		"load a raw image at a hex address, start there in real mode"},
+	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
+	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
+	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
+	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
+	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
+	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
+	{"dump", 0, "ADDR,LEN", opt_dump, true, false, "guest memory in hex at the end"},
+	{"quiet", 'q', NULL, flag_quiet, false, false, "warnings and errors only"},
+	{"verbose", 'v', NULL, flag_verbose, false, false, "say more"},
+	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
+	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
+	{"help", 'h', NULL, flag_help, false, true, "this list"},
+	{"kernel", 'k', "FILE", opt_later, false, true, NULL},
+	{"initrd", 'i', "FILE", opt_later, false, true, NULL},
+	{"append", 'a', "TEXT", opt_later, false, true, NULL},
+	{"disk", 'd', "FILE", opt_later, false, true, NULL},
+	{"net", 'n', "KIND", opt_later, false, true, NULL},
+	{"gdb", 's', NULL, opt_later, false, true, NULL},
+	{"paused", 'S', NULL, opt_later, false, true, NULL},
+};
+
+void config_print_options(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++) {
+		const struct option *o = &options[i];
+		char left[64], letter[8] = "    ";
+
+		if (!o->what)
+			continue;
+		if (o->letter)
+			snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+		snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->arg ? " " : "",
+			o->arg ? o->arg : "");
+		printf("  %-34s %s\n", left, o->what);
+	}
+}
+
+static const struct option *find_name(const char *name, size_t len)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		if (strlen(options[i].name) == len && !strncmp(options[i].name, name, len))
+			return &options[i];
+	return NULL;
+}
+
+static const struct option *find_letter(char letter)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		if (options[i].letter == letter)
+			return &options[i];
+	return NULL;
+}
+
+static int unknown(struct context *x, const char *word)
+{
+	const char *list[ARRAY_SIZE(options) + 1] = {NULL};
+	const char *near;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
+		list[i] = options[i].name;
+	near = config_nearest(word, list);
+	if (near)
+		return fail(x, "unknown option --%s; did you mean --%s?", word, near);
+	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", word);
+}
+
+/* Keeps what was accepted, in the form that config_from_json reads. */
+static void remember(struct config *c, const struct option *o, const char *value)
+{
+	json_t *list;
+
+	if (o->transient)
+		return;
+	if (!o->repeats) {
+		json_object_set_new(c->set, o->name, o->arg ? json_string(value) : json_true());
+		return;
+	}
+	list = json_object_get(c->set, o->name);
+	if (!list) {
+		list = json_array();
+		json_object_set_new(c->set, o->name, list);
+	}
+	json_array_append_new(list, json_string(value));
+}
+
+static int apply(struct context *x, const struct option *o, const char *value)
+{
+	int rc = o->set(x, value);
+
+	if (!rc)
+		remember(x->c, o, value);
+	return rc;
+}
+
+/* ---- sources ---- */
+
+void config_init(struct config *c)
+{
+	*c = (struct config){.set = json_object(),
+		.memory = MEMORY_DEFAULT,
+		.cpus = 1,
+		.engine = xstrdup("auto"),
+		.display = true};
+}
+
+void config_free(struct config *c)
+{
+	for (unsigned i = 0; i < c->flats; i++)
+		free(c->flat[i].path);
+	free(c->image);
+	free(c->engine);
+	free(c->serial_path);
+	free(c->trace_file);
+	json_decref(c->set);
+}
+
+/* --name VALUE, --name=VALUE or -x VALUE; *used is 1 if the next word was taken. */
+static int parse_option(struct context *x, char **argv, int left, int *used)
+{
+	const char *word = argv[0], *eq = strchr(word, '=');
+	const struct option *o;
+	size_t len;
+
+	if (word[1] != '-') {
+		o = word[2] ? NULL : find_letter(word[1]);
+		eq = NULL;
+		if (!o)
+			return fail(x, "unknown option %s; 'tinamou run --help' lists them", word);
+	} else {
+		len = eq ? (size_t)(eq - word) - 2 : strlen(word) - 2;
+		o = find_name(word + 2, len);
+		if (!o)
+			return unknown(x, word + 2);
+	}
+	if (!o->arg)
+		return eq ? fail(x, "--%s takes no value", o->name) : apply(x, o, NULL);
+	if (eq)
+		return apply(x, o, eq + 1);
+	if (left < 2)
+		return fail(x, "%s wants a value: %s", word, o->arg);
+	*used = 1;
+	return apply(x, o, argv[1]);
+}
+
+int config_parse(struct config *c, int argc, char **argv, char *err, size_t errlen)
+{
+	struct context x = {c, err, errlen};
+
+	for (int i = 0; i < argc; i++) {
+		int used = 0, rc;
+
+		if (argv[i][0] == '-' && argv[i][1])
+			rc = parse_option(&x, argv + i, argc - i, &used);
+		else
+			rc = apply(&x, &options[0], argv[i]);
+		if (rc)
+			return rc;
+		i += used;
+	}
+	return 0;
+}
+
+int config_environment(struct config *c, char *err, size_t errlen)
+{
+	const char *text = getenv("TINAMOU_OPTIONS"), *engine = getenv("TINAMOU_ENGINE");
+	struct context x = {c, err, errlen};
+	char *copy, *save = NULL, *word[MAX_OPTION_WORDS];
+	int n = 0, rc;
+
+	if (engine && *engine)
+		apply(&x, find_name("engine", 6), engine);
+	if (!text)
+		return 0;
+	copy = xstrdup(text);
+	for (char *w = strtok_r(copy, " \t\n", &save); w && n < MAX_OPTION_WORDS;
+		w = strtok_r(NULL, " \t\n", &save))
+		word[n++] = w;
+	rc = config_parse(c, n, word, err, errlen);
+	free(copy);
+	return rc;
+}
+
+static int apply_json(struct context *x, const struct option *o, const json_t *value)
+{
+	char text[32];
+
+	if (json_is_boolean(value)) {
+		if (o->arg)
+			return fail(x, "config: \"%s\" wants a value: %s", o->name, o->arg);
+		return json_is_true(value) ? apply(x, o, NULL) : 0;
+	}
+	if (!o->arg)
+		return fail(x, "config: \"%s\" is true or false", o->name);
+	if (json_is_string(value))
+		return apply(x, o, json_string_value(value));
+	if (!json_is_integer(value))
+		return fail(x, "config: \"%s\" must be a text or a number", o->name);
+	snprintf(text, sizeof(text), "%lld", (long long)json_integer_value(value));
+	return apply(x, o, text);
+}
+
+int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen)
+{
+	struct context x = {c, err, errlen};
+	const char *name;
+	json_t *value, *item;
+	size_t n;
+	int rc = 0;
+
+	if (!json_is_object(object))
+		return fail(&x, "config: not a JSON object");
+	json_object_foreach((json_t *)object, name, value)
+	{
+		const struct option *o = find_name(name, strlen(name));
+
+		if (!o || !strcmp(name, "config"))
+			return unknown(&x, name);
+		if (!json_is_array(value))
+			rc = apply_json(&x, o, value);
+		else
+			json_array_foreach(value, n, item)
+				rc = rc ? rc : apply_json(&x, o, item);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int load_file(struct context *x, const char *path)
+{
+	json_error_t error;
+	json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
+	int rc;
+
+	if (!object)
+		return fail(x, "--config %s: line %d: %s", path, error.line, error.text);
+	rc = config_from_json(x->c, object, x->err, x->errlen);
+	json_decref(object);
+	return rc;
+}

@@ -1,0 +1,75 @@
+/*
+ * config.h - what the command line asks for, and its one table of options.
+ *
+ * Options come from argv, from TINAMOU_OPTIONS and from --config FILE (JSON with
+ * the options' names), all through the same table. What was accepted is kept
+ * as JSON too: --print-config shows it, and the machine process is sent it.
+ */
+#ifndef TINAMOU_CONFIG_H
+#define TINAMOU_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/clock.h"
+
+#define CONFIG_MAX_FLATS 8
+#define CONFIG_MAX_DUMPS 8
+
+enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
+enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
+
+struct config_flat {
+	char *path;
+	uint64_t addr;
+};
+
+struct config_dump {
+	uint64_t addr, len;
+};
+
+struct config {
+	json_t *set;       /* option name -> string, true, or array of strings */
+	char *image;       /* boot sector, or NULL */
+	uint64_t memory;   /* bytes */
+	unsigned cpus;
+	char *engine;      /* "auto" or a list of names */
+	unsigned timeout;  /* seconds, 0: none */
+	enum clock_driver clock;
+	struct config_flat flat[CONFIG_MAX_FLATS];
+	unsigned flats;
+	bool has_entry;
+	uint64_t entry;
+	enum console console;
+	enum serial serial;
+	char *serial_path;
+	bool display;      /* text */
+	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
+	char *trace_file;
+	struct config_dump dump[CONFIG_MAX_DUMPS];
+	unsigned dumps;
+};
+
+void config_init(struct config *c);
+void config_free(struct config *c);
+
+/*
+ * Options and the image from argv[0..argc-1] (without program and subcommand).
+ * 0, or -1 with a line for the user in err.
+ */
+int config_parse(struct config *c, int argc, char **argv, char *err, size_t errlen);
+/* TINAMOU_OPTIONS (split at blanks) and TINAMOU_ENGINE; before config_parse. */
+int config_environment(struct config *c, char *err, size_t errlen);
+/* An object as --print-config writes it. Borrows object. */
+int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen);
+
+/* "64K", "512M", "4G", plain bytes; false: not a size. */
+bool config_size(const char *text, uint64_t *bytes);
+/* The word of list that text most looks like, or NULL if none is near. */
+const char *config_nearest(const char *text, const char *const *list);
+
+/* The options, one line each, for `run --help`. */
+void config_print_options(void);
+
+#endif

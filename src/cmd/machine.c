@@ -1,0 +1,476 @@
+/*
+ * machine.c - the machine process: builds the board from MSG_START, runs it,
+ * reports how it ended. Opens nothing by path. See run.h.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "board/board.h"
+#include "cmd/engines.h"
+#include "cmd/run.h"
+#include "cmd/status.h"
+#include "util/util.h"
+
+#define SCREEN_INTERVAL_NS 25000000
+#define SERIAL_BUFFER_MAX  (4 * MiB)
+
+struct machine {
+	int ctl;
+	int fd[MACHINE_MAX_FDS];
+	unsigned fds;
+	struct config config;
+	const struct engine_ops *engine;
+	struct vm *vm;
+	struct board *board;
+	struct board_image image[CONFIG_MAX_FLATS + 1];
+	unsigned images;
+	struct shared_screen *screen;
+	uint64_t generation;
+	int tick;
+
+	struct chardev serial;
+	struct loop_fd *serial_watch;
+	uint8_t *serial_out; /* what the front has not taken yet */
+	size_t serial_len, serial_room;
+	bool serial_touched;
+};
+
+/* ---- talking to the front ---- */
+
+static void send_message(struct machine *m, char type, const void *data, size_t len)
+{
+	char buf[MACHINE_MESSAGE_MAX];
+	ssize_t n;
+
+	len = MIN(len, sizeof(buf) - 1);
+	buf[0] = type;
+	memcpy(buf + 1, data, len);
+	do
+		n = send(m->ctl, buf, len + 1, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+}
+
+static int cannot_start(struct machine *m, int status, const char *why)
+{
+	char buf[1024];
+
+	buf[0] = (char)status;
+	snprintf(buf + 1, sizeof(buf) - 1, "%s", why);
+	send_message(m, MSG_ERROR, buf, strlen(buf + 1) + 1);
+	return status;
+}
+
+static void take_descriptors(struct machine *m, struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		m->fds = (unsigned)MIN(n, MACHINE_MAX_FDS);
+		memcpy(m->fd, CMSG_DATA(c), m->fds * sizeof(int));
+	}
+}
+
+static json_t *receive_start(struct machine *m)
+{
+	char buf[MACHINE_MESSAGE_MAX], control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(m->ctl, &msg, MSG_CMSG_CLOEXEC);
+
+	if (n < 1 || buf[0] != MSG_START)
+		return NULL;
+	take_descriptors(m, &msg);
+	return json_loadb(buf + 1, (size_t)n - 1, 0, NULL);
+}
+
+/* ---- serial line ---- */
+
+static void serial_flush(struct machine *m)
+{
+	size_t done = 0;
+
+	while (done < m->serial_len) {
+		ssize_t n = write(m->fd[FD_SERIAL], m->serial_out + done, m->serial_len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n <= 0) {
+			vm_end(m->vm, VM_END_HOST_ERROR, 0, "--serial: %s", strerror(errno));
+			done = m->serial_len;
+			break;
+		}
+		done += (size_t)n;
+	}
+	memmove(m->serial_out, m->serial_out + done, m->serial_len - done);
+	m->serial_len -= done;
+	if (m->serial_watch)
+		loop_set_events(m->serial_watch, EPOLLIN | (m->serial_len ? EPOLLOUT : 0));
+}
+
+static void serial_write(void *backend, const uint8_t *data, size_t len)
+{
+	struct machine *m = backend;
+
+	m->serial_touched = true;
+	if (m->config.serial == SERIAL_NONE)
+		return;
+	if (m->serial_len + len > SERIAL_BUFFER_MAX) /* the reader sleeps: wait, do not lose */
+		len = 0, vm_end(m->vm, VM_END_HOST_ERROR, 0,
+				 "--serial: nobody reads its output any more");
+	if (m->serial_len + len > m->serial_room) {
+		m->serial_room = (m->serial_len + len) * 2 + 4096;
+		m->serial_out = xrealloc(m->serial_out, m->serial_room);
+	}
+	memcpy(m->serial_out + m->serial_len, data, len);
+	m->serial_len += len;
+	serial_flush(m);
+}
+
+static void serial_ready(void *ctx, uint32_t events)
+{
+	struct machine *m = ctx;
+	uint8_t buf[256];
+	ssize_t n;
+
+	if (events & EPOLLOUT)
+		serial_flush(m);
+	if (!(events & (EPOLLIN | EPOLLHUP)))
+		return;
+	n = read(m->fd[FD_SERIAL], buf, sizeof(buf));
+	if (n > 0) {
+		chardev_input(&m->serial, buf, (size_t)n);
+	} else if (n == 0 || errno != EAGAIN) {
+		loop_remove(m->serial_watch);
+		m->serial_watch = NULL;
+	}
+}
+
+/* ---- screen ---- */
+
+static void show_screen(struct machine *m)
+{
+	struct shared_screen *s = m->screen;
+	struct text_frame frame;
+
+	board_screen(m->board, &frame);
+	if (frame.generation == m->generation)
+		return;
+	m->generation = frame.generation;
+	atomic_fetch_add(&s->sequence, 1);
+	s->frame = frame;
+	atomic_fetch_add(&s->sequence, 1);
+	send_message(m, MSG_SCREEN, "", 0);
+}
+
+static void on_tick(void *ctx, uint32_t events)
+{
+	struct machine *m = ctx;
+	uint64_t n;
+
+	if (read(m->tick, &n, sizeof(n)) > 0)
+		show_screen(m);
+}
+
+/* ---- memory dumps and statistics ---- */
+
+static void dump_line(FILE *out, uint64_t addr, const uint8_t *p, size_t n)
+{
+	fprintf(out, "%08" PRIx64 " ", addr);
+	for (size_t i = 0; i < 16; i++)
+		i < n ? fprintf(out, " %02x", p[i]) : fprintf(out, "   ");
+	fprintf(out, "  ");
+	for (size_t i = 0; i < n; i++)
+		fputc(p[i] >= 0x20 && p[i] < 0x7f ? p[i] : '.', out);
+	fputc('\n', out);
+}
+
+static void dump_memory(struct machine *m, FILE *out, const struct config_dump *d)
+{
+	uint8_t line[16];
+
+	for (uint64_t done = 0; done < d->len; done += sizeof(line)) {
+		size_t n = MIN(sizeof(line), d->len - done);
+
+		if (mem_read(&m->vm->mem, d->addr + done, line, n)) {
+			fprintf(out, "%08" PRIx64 "  (no memory)\n", d->addr + done);
+			return;
+		}
+		dump_line(out, d->addr + done, line, n);
+	}
+}
+
+static void print_stats(struct machine *m, FILE *out)
+{
+	struct vm *vm = m->vm;
+	uint64_t executed = 0, handled = 0;
+
+	fprintf(out, "\n%-18s %10s %12s\n", "exit", "count", "time");
+	for (unsigned r = 0; r < EXIT_REASONS; r++) {
+		struct exit_stat sum = {0};
+
+		for (unsigned i = 0; i < vm->vcpus; i++) {
+			sum.count += vm->vcpu[i]->stat[r].count;
+			sum.nsec += vm->vcpu[i]->stat[r].nsec;
+		}
+		handled += sum.nsec;
+		if (sum.count)
+			fprintf(out, "%-18s %10" PRIu64 " %9.3f ms\n", exit_reason_name[r],
+				sum.count, (double)sum.nsec / 1e6);
+	}
+	for (unsigned i = 0; i < vm->vcpus; i++)
+		executed += atomic_load(&vm->vcpu[i]->executed);
+	fprintf(out, "engine %s, run time %.3f ms, of it in devices %.3f ms\n",
+		vm->engine->ops->name, (double)vm->run_ns / 1e6, (double)handled / 1e6);
+	if (executed)
+		fprintf(out, "%" PRIu64 " instructions, %.1f M/s\n", executed,
+			(double)executed * 1e3 / (double)vm->run_ns);
+}
+
+static void report_text(struct machine *m)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	for (unsigned i = 0; i < m->config.dumps; i++)
+		dump_memory(m, out, &m->config.dump[i]);
+	if (m->config.stats)
+		print_stats(m, out);
+	fclose(out);
+	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
+		send_message(m, MSG_TEXT, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
+	free(text);
+}
+
+/* Ctrl-A d: registers of all vCPUs. */
+static void dump_registers(struct machine *m)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	vm_pause(m->vm);
+	for (unsigned i = 0; i < m->vm->vcpus; i++) {
+		struct x86_state s = {0};
+
+		fprintf(out, "cpu%u\n", i);
+		if (!vcpu_get(m->vm->vcpu[i], &s, X86_GROUP_ALL))
+			x86_state_print(&s, out);
+	}
+	vm_resume(m->vm);
+	fclose(out);
+	send_message(m, MSG_TEXT, text, len);
+	free(text);
+}
+
+/* ---- requests ---- */
+
+static void serve(struct machine *m, char type, const char *data, size_t len)
+{
+	switch (type) {
+	case MSG_KEYS:
+		board_type(m->board, data, len);
+		break;
+	case MSG_SERIAL:
+		chardev_input(&m->serial, (const uint8_t *)data, len);
+		break;
+	case MSG_BREAK:
+		if (m->serial.brk)
+			m->serial.brk(m->serial.device);
+		break;
+	case MSG_DUMP:
+		dump_registers(m);
+		break;
+	case MSG_QUIT:
+		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
+		break;
+	case MSG_TIMEOUT:
+		vm_end(m->vm, VM_END_TIMEOUT, 0, "no end within %u s", m->config.timeout);
+		break;
+	}
+}
+
+static void on_control(void *ctx, uint32_t events)
+{
+	struct machine *m = ctx;
+	char buf[4096];
+	ssize_t n = recv(m->ctl, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n > 0)
+		serve(m, buf[0], buf + 1, (size_t)n - 1);
+	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
+}
+
+/* ---- start ---- */
+
+static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+{
+	struct board_image *im = &m->image[m->images];
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*im = (struct board_image){name, p, (size_t)st.st_size, addr};
+	m->images++;
+	return 0;
+}
+
+#define BOOT_SECTOR_ADDR 0x7c00
+
+static int map_images(struct machine *m)
+{
+	unsigned fd = FD_IMAGES;
+	int err = 0;
+
+	if (m->config.image)
+		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
+	for (unsigned i = 0; i < m->config.flats && !err; i++)
+		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
+	return err;
+}
+
+static uint64_t entry_point(const struct config *c)
+{
+	if (c->has_entry)
+		return c->entry;
+	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
+}
+
+static int map_screen(struct machine *m)
+{
+	void *p = mmap(NULL, sizeof(struct shared_screen), PROT_READ | PROT_WRITE, MAP_SHARED,
+		m->fd[FD_SCREEN], 0);
+
+	m->screen = p == MAP_FAILED ? NULL : p;
+	return m->screen ? 0 : -errno;
+}
+
+static int watch(struct machine *m)
+{
+	struct itimerspec every = {{0, SCREEN_INTERVAL_NS}, {0, SCREEN_INTERVAL_NS}};
+
+	m->tick = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (m->tick < 0 || timerfd_settime(m->tick, 0, &every, NULL))
+		return -errno;
+	loop_add(m->vm->loop, m->tick, EPOLLIN, on_tick, m);
+	loop_add(m->vm->loop, m->ctl, EPOLLIN, on_control, m);
+	/* A regular file cannot be watched and is never busy. */
+	if (m->config.serial == SERIAL_STDIO || m->config.serial == SERIAL_PTY)
+		m->serial_watch = loop_add(m->vm->loop, m->fd[FD_SERIAL], EPOLLIN, serial_ready, m);
+	return 0;
+}
+
+static int build(struct machine *m, char *err, size_t errlen)
+{
+	struct vm_config vc = {.engine = m->engine,
+		.ram_size = m->config.memory,
+		.vcpus = m->config.cpus,
+		.clock = m->config.clock,
+		.no_reboot = m->config.no_reboot,
+		.time_exits = m->config.stats,
+		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
+	struct board_config bc = {.image = m->image,
+		.images = m->images,
+		.entry = entry_point(&m->config),
+		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
+		.serial = &m->serial};
+
+	m->serial.write = serial_write;
+	m->serial.backend = m;
+	m->vm = vm_new(&vc, err, errlen);
+	if (!m->vm)
+		return -EIO;
+	return board_new(m->vm, &bc, &m->board, err, errlen);
+}
+
+static void report(struct machine *m)
+{
+	struct vm *vm = m->vm;
+	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b}", "end", vm->end, "value",
+		vm->end_value, "why", vm->end_why, "screen", board_screen_touched(m->board),
+		"serial", m->serial_touched);
+	char *text = json_dumps(result, JSON_COMPACT);
+
+	show_screen(m);
+	report_text(m);
+	if (vm->config.trace)
+		fflush(vm->config.trace);
+	send_message(m, MSG_RESULT, text, strlen(text));
+	free(text);
+	json_decref(result);
+}
+
+/* Blocking at the end: everything the guest said gets out. */
+static void drain_serial(struct machine *m)
+{
+	struct timespec nap = {0, 1000000};
+
+	for (unsigned i = 0; i < 2000 && m->serial_len; i++) {
+		serial_flush(m);
+		nanosleep(&nap, NULL);
+	}
+}
+
+static int run(struct machine *m)
+{
+	char err[512] = "the machine cannot be built";
+
+	if (map_screen(m) || map_images(m))
+		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
+	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
+		return cannot_start(m, STATUS_HOST, err);
+	vm_lock(m->vm);
+	if (watch(m))
+		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
+	vm_unlock(m->vm);
+	vm_run(m->vm);
+	drain_serial(m);
+	report(m);
+	vm_free(m->vm);
+	return STATUS_OK;
+}
+
+int machine_main(int ctl)
+{
+	struct machine m = {.ctl = ctl};
+	char err[256] = "no start message";
+	json_t *start;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	signal(SIGINT, SIG_IGN); /* the terminal's signals are the front's */
+	signal(SIGTSTP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	config_init(&m.config);
+	start = receive_start(&m);
+	if (!start || m.fds < FD_IMAGES ||
+		config_from_json(&m.config, json_object_get(start, "config"), err, sizeof(err)))
+		return cannot_start(&m, STATUS_HOST, err);
+	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
+	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
+	json_decref(start);
+	return run(&m);
+}

@@ -1,0 +1,59 @@
+/* main.c - which subcommand; usage and version. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/engines.h"
+#include "cmd/run.h"
+#include "cmd/status.h"
+#include "util/util.h"
+
+static int usage(FILE *out)
+{
+	fputs("tinamou " TINAMOU_VERSION ": a small virtual machine monitor\n"
+	      "\n"
+	      "  tinamou IMAGE               run a boot sector\n"
+	      "  tinamou run [OPTIONS] IMAGE the same, with options ('run --help')\n"
+	      "  tinamou engines             what can execute guests on this host\n"
+	      "  tinamou version             version and libraries\n"
+	      "\n"
+	      "  tinamou banner.bin                       its screen, in this terminal\n"
+	      "  tinamou run --engine kvm --stats x.bin   on KVM, and count the exits\n"
+	      "  tinamou run --flat x.bin@0 -m 4K         a raw image at address 0\n"
+	      "  tinamou run --timeout 5 x.bin | cat      end after 5 s, final screen as text\n"
+	      "\n"
+	      "Ctrl-A x ends a run, Ctrl-A h shows the other keys. See also: man tinamou\n",
+		out);
+	return out == stdout ? STATUS_OK : STATUS_USAGE;
+}
+
+static int version(void)
+{
+	printf("tinamou %s\n", TINAMOU_VERSION);
+	printf("jansson %s\n", jansson_version_str());
+	return STATUS_OK;
+}
+
+int cmd_main(int argc, char **argv)
+{
+	static const char *const verbs[] = {"run", "engines", "version", "help", NULL};
+
+	if (argc < 2)
+		return usage(stdout);
+	if (!strcmp(argv[1], "run"))
+		return cmd_run(argc - 2, argv + 2);
+	if (!strcmp(argv[1], "engines"))
+		return cmd_engines(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version"))
+		return version();
+	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		return usage(stdout);
+	if (argv[1][0] != '-' && !strchr(argv[1], '/') && !strchr(argv[1], '.') &&
+		config_nearest(argv[1], verbs) && !cmd_file_exists(argv[1])) {
+		fprintf(stderr, "tinamou: no file and no command is called '%s'; did you mean '%s'?\n",
+			argv[1], config_nearest(argv[1], verbs));
+		return STATUS_USAGE;
+	}
+	return cmd_run(argc - 1, argv + 1);
+}

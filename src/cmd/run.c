@@ -1,0 +1,788 @@
+/*
+ * run.c - the front process: opens everything, starts the machine process,
+ * carries bytes between it and the terminal, and tells how it ended.
+ *
+ * The terminal is given back whatever happens to the machine: only the front
+ * touches it, and it notices the machine's death by the end of its socket.
+ */
+#include "cmd/run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cmd/engines.h"
+#include "cmd/status.h"
+#include "core/engine.h"
+#include "core/vm.h"
+#include "host/terminal.h"
+#include "util/util.h"
+
+#define BOOT_SECTOR_SIZE 512
+#define BACKLOG_MAX      65536 /* serial bytes kept while the screen is shown */
+#define ESCAPE_KEY       1     /* Ctrl-A */
+#define GRACE_NS         (2 * NSEC_PER_SEC)
+
+struct front {
+	struct config config;
+	const struct engine_ops *engine;
+	int fd[MACHINE_MAX_FDS];
+	unsigned fds;
+	int ctl;      /* to the machine */
+	int serial;   /* our end of the serial line, -1: none */
+	int pty;      /* master of --serial pty, -1: none */
+	pid_t pid;
+	struct shared_screen *shared;
+	struct screen_view *view;
+
+	bool terminal;      /* both standard input and output are one */
+	bool screen_active; /* which side the terminal shows and types to */
+	bool told_other;    /* said that the other side has output */
+	bool escape;        /* Ctrl-A was typed */
+	char backlog[BACKLOG_MAX];
+	size_t backlog_len;
+
+	uint64_t deadline, kill_at; /* host time in ns, 0: none */
+	json_t *result;
+	char *text; /* MSG_TEXT so far */
+	size_t text_len;
+	int failed; /* status of MSG_ERROR */
+};
+
+static volatile sig_atomic_t signal_seen;
+static int signal_pipe[2] = {-1, -1};
+
+static void on_signal(int sig)
+{
+	int saved = errno;
+	ssize_t n;
+
+	signal_seen = sig;
+	n = write(signal_pipe[1], "", 1);
+	(void)n;
+	errno = saved;
+}
+
+static uint64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+bool cmd_file_exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+/* ---- opening what the machine needs ---- */
+
+static int open_image(struct front *f, const char *path, uint64_t max)
+{
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0) {
+		log_error("%s: %s", path, strerror(errno));
+		return STATUS_HOST;
+	}
+	f->fd[f->fds++] = fd;
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		log_error("%s: %s, not a file with an image", path,
+			S_ISDIR(st.st_mode) ? "a directory" : "something else");
+	else if (!st.st_size)
+		log_error("%s: the file is empty", path);
+	else if ((uint64_t)st.st_size > max)
+		log_error("%s: %lld bytes are more than the guest's memory of %llu KiB; "
+			  "give more with --memory",
+			path, (long long)st.st_size, (unsigned long long)(max / KiB));
+	else
+		return STATUS_OK;
+	return STATUS_HOST;
+}
+
+static int check_boot_sector(struct front *f)
+{
+	uint8_t sector[BOOT_SECTOR_SIZE];
+	const char *path = f->config.image;
+	ssize_t n = pread(f->fd[f->fds - 1], sector, sizeof(sector), 0);
+	struct stat st;
+
+	if (fstat(f->fd[f->fds - 1], &st) || n < 0) {
+		log_error("%s: %s", path, strerror(errno));
+	} else if (st.st_size != BOOT_SECTOR_SIZE) {
+		log_error("%s: %lld bytes, not the 512 of a boot sector; a raw image is loaded "
+			  "with --flat %s@ADDR",
+			path, (long long)st.st_size, path);
+	} else if (sector[510] != 0x55 || sector[511] != 0xaa) {
+		log_error("%s: no boot sector: bytes 510 and 511 are %02X %02X, not 55 AA; "
+			  "a raw image is loaded with --flat %s@ADDR",
+			path, sector[510], sector[511], path);
+	} else {
+		return STATUS_OK;
+	}
+	return STATUS_HOST;
+}
+
+static int open_images(struct front *f)
+{
+	struct config *c = &f->config;
+	int status = STATUS_OK;
+
+	if (c->image) {
+		status = open_image(f, c->image, c->memory);
+		if (!status)
+			status = check_boot_sector(f);
+	}
+	for (unsigned i = 0; i < c->flats && !status; i++)
+		status = open_image(f, c->flat[i].path, c->memory);
+	return status;
+}
+
+static int open_for_writing(const char *option, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+
+	if (fd < 0)
+		log_error("--%s %s: %s", option, path, strerror(errno));
+	return fd;
+}
+
+static int open_pty(struct front *f)
+{
+	int slave;
+
+	f->pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (f->pty < 0 || grantpt(f->pty) || unlockpt(f->pty)) {
+		log_error("--serial pty: %s", strerror(errno));
+		return -1;
+	}
+	log_info("the serial line is at %s", ptsname(f->pty));
+	/* Our own slave descriptor keeps the line up while nobody is connected. */
+	slave = open(ptsname(f->pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave >= 0)
+		fcntl(f->pty, F_SETFL, O_NONBLOCK);
+	return slave < 0 ? -1 : fcntl(f->pty, F_DUPFD_CLOEXEC, 3);
+}
+
+static int open_serial(struct front *f)
+{
+	int pair[2];
+
+	f->serial = -1;
+	if (f->config.serial == SERIAL_FILE)
+		return open_for_writing("serial", f->config.serial_path);
+	if (f->config.serial == SERIAL_PTY)
+		return open_pty(f);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair)) {
+		log_error("a socket pair: %s", strerror(errno));
+		return -1;
+	}
+	f->serial = pair[0];
+	return pair[1];
+}
+
+static int open_screen(struct front *f)
+{
+	int fd = memfd_create("tinamou-screen", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, sizeof(struct shared_screen)))
+		return -1;
+	f->shared = mmap(NULL, sizeof(struct shared_screen), PROT_READ, MAP_SHARED, fd, 0);
+	return f->shared == MAP_FAILED ? -1 : fd;
+}
+
+static int open_all(struct front *f)
+{
+	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
+
+	f->fd[FD_SERIAL] = open_serial(f);
+	f->fd[FD_SCREEN] = open_screen(f);
+	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
+	f->fds = FD_IMAGES;
+	for (unsigned i = 0; i < FD_IMAGES; i++)
+		if (f->fd[i] < 0)
+			return STATUS_HOST;
+	return open_images(f);
+}
+
+/* ---- starting the machine ---- */
+
+static int send_start(struct front *f)
+{
+	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
+	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine",
+		f->engine->name);
+	char *text = json_dumps(start, JSON_COMPACT);
+	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
+	struct msghdr msg = {.msg_iov = iov,
+		.msg_iovlen = 2,
+		.msg_control = control,
+		.msg_controllen = CMSG_SPACE(sizeof(int) * f->fds)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	ssize_t n;
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * f->fds);
+	memcpy(CMSG_DATA(c), f->fd, sizeof(int) * f->fds);
+	n = sendmsg(f->ctl, &msg, MSG_NOSIGNAL);
+	free(text);
+	json_decref(start);
+	return n < 0 ? -errno : 0;
+}
+
+static void close_all(struct front *f)
+{
+	for (unsigned i = 0; i < f->fds; i++)
+		close(f->fd[i]);
+}
+
+/* The child keeps nothing but its end of the control socket. */
+static void machine_child(struct front *f, int ctl)
+{
+	close(f->ctl);
+	close_all(f);
+	if (f->serial >= 0)
+		close(f->serial);
+	if (f->pty >= 0)
+		close(f->pty);
+	_exit(machine_main(ctl));
+}
+
+static int start_machine(struct front *f)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		goto fail;
+	f->ctl = pair[0];
+	fflush(NULL);
+	f->pid = fork();
+	if (f->pid < 0)
+		goto fail;
+	if (!f->pid)
+		machine_child(f, pair[1]);
+	close(pair[1]);
+	if (send_start(f))
+		goto fail;
+	close_all(f);
+	return STATUS_OK;
+fail:
+	log_error("cannot start the machine process: %s", strerror(errno));
+	return STATUS_HOST;
+}
+
+/* ---- what the machine says ---- */
+
+static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
+{
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		uint32_t before = atomic_load(&((struct shared_screen *)s)->sequence);
+
+		*frame = s->frame;
+		atomic_thread_fence(memory_order_acquire);
+		if (!(before & 1) && atomic_load(&((struct shared_screen *)s)->sequence) == before)
+			return frame->cols <= TEXT_MAX_COLS && frame->rows <= TEXT_MAX_ROWS;
+	}
+	return false;
+}
+
+static void notice(struct front *f, const char *text)
+{
+	if (!f->config.quiet)
+		fprintf(stderr, "%stinamou: %s\r\n", f->terminal ? "\r\n" : "", text);
+}
+
+static void tell_other_side(struct front *f)
+{
+	if (f->told_other || !f->terminal || f->config.console != CONSOLE_AUTO)
+		return;
+	f->told_other = true;
+	notice(f, f->screen_active ? "there is output on the serial line; Ctrl-A Tab switches"
+				   : "there is output on the screen; Ctrl-A Tab switches");
+}
+
+static void show_screen(struct front *f)
+{
+	struct text_frame frame;
+
+	if (!f->terminal || !f->config.display || !read_frame(f->shared, &frame))
+		return;
+	if (f->screen_active)
+		screen_view_show(f->view, &frame);
+	else
+		tell_other_side(f);
+}
+
+static void add_text(struct front *f, const char *data, size_t len)
+{
+	f->text = xrealloc(f->text, f->text_len + len);
+	memcpy(f->text + f->text_len, data, len);
+	f->text_len += len;
+}
+
+/* false: the machine is gone. */
+static bool machine_says(struct front *f)
+{
+	static char buf[MACHINE_MESSAGE_MAX];
+	ssize_t n = recv(f->ctl, buf, sizeof(buf), 0);
+
+	if (n <= 0)
+		return n < 0 && errno == EINTR;
+	switch (buf[0]) {
+	case MSG_SCREEN:
+		show_screen(f);
+		break;
+	case MSG_TEXT:
+		add_text(f, buf + 1, (size_t)n - 1);
+		break;
+	case MSG_ERROR:
+		f->failed = n > 1 ? buf[1] : STATUS_HOST;
+		terminal_restore();
+		log_error("%.*s", (int)(n - 2), buf + 2);
+		break;
+	case MSG_RESULT:
+		f->result = json_loadb(buf + 1, (size_t)n - 1, 0, NULL);
+		break;
+	}
+	return true;
+}
+
+static void write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
+}
+
+static bool serial_shown(const struct front *f)
+{
+	return !f->terminal || !f->screen_active;
+}
+
+static void serial_says(struct front *f)
+{
+	char buf[4096];
+	ssize_t n = read(f->serial, buf, sizeof(buf));
+	size_t keep;
+
+	if (n <= 0) {
+		if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			close(f->serial);
+			f->serial = -1;
+		}
+		return;
+	}
+	if (serial_shown(f)) {
+		write_all(STDOUT_FILENO, buf, (size_t)n);
+		return;
+	}
+	tell_other_side(f);
+	keep = MIN((size_t)n, BACKLOG_MAX - f->backlog_len);
+	memcpy(f->backlog + f->backlog_len, buf, keep);
+	f->backlog_len += keep;
+}
+
+/* ---- what the user says ---- */
+
+static void send_message(struct front *f, char type, const char *data, size_t len)
+{
+	char buf[512];
+
+	buf[0] = type;
+	len = MIN(len, sizeof(buf) - 1);
+	memcpy(buf + 1, data, len);
+	send(f->ctl, buf, len + 1, MSG_NOSIGNAL);
+}
+
+static void ask_to_quit(struct front *f, char type, char sig)
+{
+	send_message(f, type, &sig, 1);
+	if (!f->kill_at)
+		f->kill_at = host_ns() + GRACE_NS;
+}
+
+static void switch_side(struct front *f)
+{
+	f->screen_active = !f->screen_active;
+	if (f->screen_active) {
+		screen_view_redraw(f->view);
+		show_screen(f);
+		return;
+	}
+	screen_view_leave(f->view);
+	write_all(STDOUT_FILENO, f->backlog, f->backlog_len);
+	f->backlog_len = 0;
+}
+
+static void help(struct front *f)
+{
+	static const char text[] = "\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
+				   "Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
+				   "Ctrl-A Tab  screen or serial line\r\n"
+				   "Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+
+	write_all(STDERR_FILENO, text, sizeof(text) - 1);
+}
+
+static void type_bytes(struct front *f, const char *bytes, size_t len)
+{
+	send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
+}
+
+static void escape_key(struct front *f, char key)
+{
+	static const char ctrl_a = ESCAPE_KEY;
+
+	switch (key) {
+	case 'x':
+		ask_to_quit(f, MSG_QUIT, 0);
+		break;
+	case 'h':
+	case '?':
+		help(f);
+		break;
+	case 'b':
+		send_message(f, MSG_BREAK, "", 0);
+		break;
+	case 'd':
+		send_message(f, MSG_DUMP, "", 0);
+		break;
+	case 'c':
+		notice(f, "the monitor is not available in this version");
+		break;
+	case '\t':
+		switch_side(f);
+		break;
+	case ESCAPE_KEY:
+		type_bytes(f, &ctrl_a, 1);
+		break;
+	}
+}
+
+static void user_typed(struct front *f)
+{
+	char buf[256], plain[256];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+	size_t len = 0;
+
+	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
+		f->terminal = false; /* it went away: hang-up */
+		ask_to_quit(f, MSG_QUIT, SIGHUP);
+		return;
+	}
+	for (ssize_t i = 0; i < n; i++) {
+		if (f->escape)
+			escape_key(f, buf[i]);
+		else if (buf[i] != ESCAPE_KEY)
+			plain[len++] = buf[i];
+		f->escape = !f->escape && buf[i] == ESCAPE_KEY;
+	}
+	if (len)
+		type_bytes(f, plain, len);
+}
+
+/* Standard input that is no terminal feeds the guest until its end. */
+static bool input_typed(struct front *f)
+{
+	char buf[256];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+
+	if (n > 0)
+		type_bytes(f, buf, (size_t)n);
+	return n > 0;
+}
+
+/* ---- the loop ---- */
+
+static void got_signal(struct front *f)
+{
+	char drain[16];
+	ssize_t n = read(signal_pipe[0], drain, sizeof(drain));
+
+	(void)n;
+	if (signal_seen == SIGINT || signal_seen == SIGTERM || signal_seen == SIGHUP)
+		ask_to_quit(f, MSG_QUIT, (char)signal_seen);
+}
+
+static int next_timeout(struct front *f)
+{
+	uint64_t now = host_ns(), at = f->deadline;
+
+	if (f->kill_at && (!at || f->kill_at < at))
+		at = f->kill_at;
+	if (!at)
+		return -1;
+	return at > now ? (int)MIN((at - now) / 1000000 + 1, 1000000) : 0;
+}
+
+static void check_times(struct front *f)
+{
+	uint64_t now = host_ns();
+
+	if (f->deadline && now >= f->deadline) {
+		f->deadline = 0;
+		ask_to_quit(f, MSG_TIMEOUT, 0);
+	}
+	if (f->kill_at && now >= f->kill_at) {
+		f->kill_at = 0;
+		log_warn("the machine does not answer; it is killed");
+		kill(f->pid, SIGKILL);
+	}
+}
+
+static void front_loop(struct front *f)
+{
+	bool input = f->terminal || f->config.console != CONSOLE_NONE;
+	bool alive = true;
+
+	while (alive) {
+		struct pollfd p[4] = {
+			{f->ctl, POLLIN, 0},
+			{f->serial, POLLIN, 0},
+			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{signal_pipe[0], POLLIN, 0},
+		};
+
+		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+			break;
+		check_times(f);
+		if (p[3].revents)
+			got_signal(f);
+		if (p[1].revents)
+			serial_says(f);
+		if (p[0].revents)
+			alive = machine_says(f);
+		if (p[2].revents && f->terminal)
+			user_typed(f);
+		else if (p[2].revents)
+			input = input_typed(f);
+	}
+	while (f->serial >= 0) { /* what was said before the end */
+		struct pollfd p = {f->serial, POLLIN, 0};
+
+		if (poll(&p, 1, 0) <= 0)
+			break;
+		serial_says(f);
+	}
+}
+
+/* ---- the end ---- */
+
+static const struct {
+	int end, status;
+	bool error; /* the reason is said even with -q */
+} ends[] = {
+	{VM_END_POWEROFF, STATUS_OK, false},
+	{VM_END_HALTED, STATUS_OK, false},
+	{VM_END_BIOS_CALL, STATUS_HALTED, true},
+	{VM_END_TRIPLE_FAULT, STATUS_TRIPLE_FAULT, true},
+	{VM_END_RESET, STATUS_RESET, false},
+	{VM_END_PANIC, STATUS_PANIC, true},
+	{VM_END_TIMEOUT, STATUS_TIMEOUT, true},
+	{VM_END_QUIT, STATUS_OK, false},
+	{VM_END_HOST_ERROR, STATUS_HOST, true},
+};
+
+static void show_end(struct front *f)
+{
+	struct text_frame frame;
+	char *text;
+
+	if (f->view)
+		screen_view_leave(f->view);
+	terminal_restore();
+	if (!f->terminal && f->config.display && json_is_true(json_object_get(f->result, "screen")) &&
+		read_frame(f->shared, &frame)) {
+		text = screen_text(&frame);
+		write_all(STDOUT_FILENO, text, strlen(text));
+		free(text);
+	}
+	if (f->text_len)
+		write_all(STDOUT_FILENO, f->text, f->text_len);
+}
+
+static void hint_if_silent(struct front *f)
+{
+	if (json_is_true(json_object_get(f->result, "screen")) ||
+		json_is_true(json_object_get(f->result, "serial")) || !f->config.image)
+		return;
+	log_info("the guest wrote nothing, neither to the screen nor to the serial line; "
+		 "was it made to run at address 0? Then try --flat %s@0",
+		f->config.image);
+}
+
+static int died(struct front *f)
+{
+	int status = 0;
+
+	waitpid(f->pid, &status, 0);
+	if (f->failed)
+		return f->failed;
+	if (WIFSIGNALED(status))
+		log_error("the machine process was killed by signal %d (%s)", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	else
+		log_error("the machine process ended with status %d and no result",
+			WEXITSTATUS(status));
+	return STATUS_HOST;
+}
+
+static int finish(struct front *f)
+{
+	int end, value, status = STATUS_HOST;
+	bool error = true;
+	const char *why;
+
+	show_end(f);
+	if (!f->result)
+		return died(f);
+	waitpid(f->pid, NULL, 0);
+	end = (int)json_integer_value(json_object_get(f->result, "end"));
+	value = (int)json_integer_value(json_object_get(f->result, "value"));
+	why = json_string_value(json_object_get(f->result, "why"));
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+		if (ends[i].end != end)
+			continue;
+		status = ends[i].status;
+		error = ends[i].error;
+	}
+	if (end == VM_END_TESTPORT)
+		return ((value << 1) | 1) & 0xff;
+	if (error)
+		log_error("%s", why ? why : "?");
+	else
+		log_info("%s", why ? why : "?");
+	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
+		hint_if_silent(f);
+	if (end == VM_END_QUIT && value) { /* die as the sender of the signal expects */
+		signal(value, SIG_DFL);
+		raise(value);
+	}
+	return status;
+}
+
+/* ---- the subcommand ---- */
+
+static void catch_signals(void)
+{
+	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
+		sigaction(list[i], &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	atexit(terminal_restore);
+}
+
+static int choose_engine(struct front *f)
+{
+	char why[512], err[512];
+
+	f->engine = engine_choose(f->config.engine, why, sizeof(why), err, sizeof(err));
+	if (!f->engine) {
+		log_error("%s", err);
+		return STATUS_ENGINE;
+	}
+	if (why[0])
+		log_info("%s", why);
+	return STATUS_OK;
+}
+
+static void take_terminal(struct front *f)
+{
+	f->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+		f->config.console != CONSOLE_NONE;
+	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
+	if (!f->terminal)
+		return;
+	f->view = screen_view_new(STDOUT_FILENO);
+	if (terminal_raw())
+		f->terminal = false;
+}
+
+static int run_machine(struct front *f)
+{
+	int status = choose_engine(f);
+
+	if (!status)
+		status = open_all(f);
+	if (status)
+		return status;
+	catch_signals();
+	status = start_machine(f);
+	if (status)
+		return status;
+	if (f->config.timeout)
+		f->deadline = host_ns() + f->config.timeout * NSEC_PER_SEC;
+	take_terminal(f);
+	front_loop(f);
+	return finish(f);
+}
+
+static int print_config(const struct config *c)
+{
+	char *text = json_dumps(c->set, JSON_INDENT(2));
+
+	puts(text);
+	free(text);
+	return STATUS_OK;
+}
+
+static int run_help(void)
+{
+	puts("tinamou run [OPTIONS] IMAGE\n\nIMAGE is a boot sector of 512 bytes.\n");
+	config_print_options();
+	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
+	return STATUS_OK;
+}
+
+static int usage_error(const char *err)
+{
+	fprintf(stderr, "tinamou: %s\n", err);
+	return STATUS_USAGE;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	static struct front f = {.serial = -1, .pty = -1};
+	char err[512];
+
+	config_init(&f.config);
+	if (config_environment(&f.config, err, sizeof(err)) ||
+		config_parse(&f.config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	if (f.config.help)
+		return run_help();
+	if (f.config.print_config)
+		return print_config(&f.config);
+	if (!f.config.image && !f.config.flats)
+		return usage_error("no image; 'tinamou' alone shows examples");
+	if (f.config.image && f.config.flats)
+		return usage_error("a boot sector and --flat images do not go together; "
+				   "load all of them with --flat FILE@ADDR");
+	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(&f);
+}

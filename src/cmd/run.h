@@ -1,0 +1,48 @@
+/*
+ * run.h - `tinamou run`: the front process, and the machine process it starts.
+ *
+ * The front owns the terminal and opens every file; the machine gets what it
+ * needs as descriptors (SCM_RIGHTS) and opens nothing by path.
+ */
+#ifndef TINAMOU_RUN_CMD_H
+#define TINAMOU_RUN_CMD_H
+
+#include <stdbool.h>
+
+#include "cmd/config.h"
+#include "core/display.h"
+
+#define MACHINE_MAX_FDS 16
+#define MACHINE_MESSAGE_MAX 60000
+
+/* First byte of every message between front and machine, one datagram each. */
+enum message {
+	MSG_START = 'S',  /* to the machine: JSON {config, sizes, engine}; descriptors: below */
+	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
+	MSG_SERIAL = 'c', /* typed bytes for the serial line */
+	MSG_BREAK = 'b',
+	MSG_DUMP = 'd',
+	MSG_QUIT = 'q',   /* byte: signal number, 0 for Ctrl-A x */
+	MSG_TIMEOUT = 't',
+	MSG_SCREEN = 's', /* to the front: the shared frame changed */
+	MSG_TEXT = 'T',   /* text for standard output, after the screen */
+	MSG_ERROR = 'E',  /* the machine cannot start: byte status, then a line for the user */
+	MSG_RESULT = 'R'  /* JSON: how it ended */
+};
+
+/* What the screen looks like, in memory shared by both. An odd count: being written. */
+struct shared_screen {
+	_Atomic uint32_t sequence;
+	struct text_frame frame;
+};
+
+/* Descriptors of MSG_START, in this order, then one an image. */
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_IMAGES };
+
+int cmd_run(int argc, char **argv);
+bool cmd_file_exists(const char *path);
+
+/* The machine process: talks over ctl until the machine ended; returns its exit status. */
+int machine_main(int ctl);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * run.c - the run loop of engine kvm and its exits (api.rst section 5).
+ *
+ * An exit for I/O or MMIO is finished by the next KVM_RUN; what needs the
+ * vCPU's registers in between (get, put, a kick) first enters once with
+ * immediate_exit set.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/kvm/internal.h"
+#include "util/util.h"
+
+/*
+ * Sticky without a race: whoever kicks sets immediate_exit before the signal,
+ * and the loop clears it before it looks at vcpu_kicked.
+ */
+void kvm_kick(struct vcpu *v)
+{
+	struct kvm_cpu *c = kvm_cpu(v);
+
+	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_kill(c->thread, KVM_KICK_SIGNAL);
+}
+
+/* KVM_INTERRUPT where the guest takes it now, else ask for an exit when it will. */
+static void offer_interrupt(struct vcpu *v)
+{
+	struct kvm_cpu *c = kvm_cpu(v);
+	struct kvm_run *run = c->run;
+	struct kvm_interrupt irq;
+
+	run->request_interrupt_window = 0;
+	if (vcpu_nmi_take(v))
+		kvm_ioctl(c->fd, KVM_NMI, NULL);
+	if (!vcpu_intr_pending(v))
+		return;
+	if (!run->ready_for_interrupt_injection || !run->if_flag) {
+		run->request_interrupt_window = 1;
+		return;
+	}
+	irq.irq = vcpu_intr_ack(v);
+	kvm_ioctl(c->fd, KVM_INTERRUPT, &irq);
+}
+
+static void exit_io(struct vcpu *v)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+	void *data = (uint8_t *)run + run->io.data_offset;
+
+	if (run->io.direction == KVM_EXIT_IO_OUT)
+		vcpu_pio_out_string(v, run->io.port, run->io.size, data, run->io.count);
+	else
+		vcpu_pio_in_string(v, run->io.port, run->io.size, data, run->io.count);
+}
+
+static void exit_mmio(struct vcpu *v)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+	uint64_t value = 0;
+
+	if (run->mmio.is_write) {
+		memcpy(&value, run->mmio.data, MIN(run->mmio.len, 8));
+		vcpu_mmio_write(v, run->mmio.phys_addr, run->mmio.len, value);
+		return;
+	}
+	value = vcpu_mmio_read(v, run->mmio.phys_addr, run->mmio.len);
+	memcpy(run->mmio.data, &value, MIN(run->mmio.len, 8));
+}
+
+static bool fatal(struct run_result *r)
+{
+	r->exit = RUN_FATAL;
+	return false;
+}
+
+static bool exit_internal_error(struct vcpu *v, struct run_result *r)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+	char bytes[3 * 15 + 1] = "";
+	struct kvm_regs regs = {0};
+
+	kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_REGS, &regs);
+	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
+		snprintf(r->why, sizeof(r->why), "KVM internal error %u at rip %#llx",
+			run->internal.suberror, (unsigned long long)regs.rip);
+		return fatal(r);
+	}
+	if (run->emulation_failure.ndata >= 1 &&
+		run->emulation_failure.flags &
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+		for (unsigned i = 0; i < MIN(run->emulation_failure.insn_size, 15u); i++)
+			snprintf(bytes + strlen(bytes), 4, " %02x",
+				run->emulation_failure.insn_bytes[i]);
+	snprintf(r->why, sizeof(r->why),
+		"KVM cannot emulate the instruction at rip %#llx:%s", (unsigned long long)regs.rip,
+		bytes[0] ? bytes : " (KVM gives no bytes)");
+	return fatal(r);
+}
+
+static bool exit_system_event(struct vcpu *v, struct run_result *r)
+{
+	unsigned type = kvm_cpu(v)->run->system_event.type;
+
+	vcpu_count(v, EXIT_SYSTEM, 0);
+	snprintf(r->why, sizeof(r->why), "KVM system event %u (%s)", type,
+		type == KVM_SYSTEM_EVENT_SHUTDOWN	? "shutdown"
+			: type == KVM_SYSTEM_EVENT_RESET ? "reset"
+			: type == KVM_SYSTEM_EVENT_CRASH ? "crash"
+							 : "unknown");
+	return fatal(r);
+}
+
+static bool exit_debug(struct vcpu *v, struct run_result *r)
+{
+	vcpu_count(v, EXIT_DEBUG, 0);
+	r->exit = RUN_DEBUG;
+	r->debug_addr = kvm_cpu(v)->run->debug.arch.pc;
+	return false;
+}
+
+/* Returns true to go on running. */
+static bool handle_exit(struct vcpu *v, struct run_result *r)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		exit_io(v);
+		return true;
+	case KVM_EXIT_MMIO:
+		exit_mmio(v);
+		return true;
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+		vcpu_count(v, EXIT_INTR_WINDOW, 0);
+		return true;
+	case KVM_EXIT_INTR:
+		return true;
+	case KVM_EXIT_HLT:
+		vcpu_count(v, EXIT_HLT, 0);
+		r->exit = RUN_HALTED;
+		return false;
+	case KVM_EXIT_SHUTDOWN:
+		vcpu_count(v, EXIT_SHUTDOWN, 0);
+		r->exit = RUN_SHUTDOWN;
+		snprintf(r->why, sizeof(r->why), "the CPU shut down (KVM tells no more)");
+		return false;
+	case KVM_EXIT_DEBUG:
+		return exit_debug(v, r);
+	case KVM_EXIT_SYSTEM_EVENT:
+		return exit_system_event(v, r);
+	case KVM_EXIT_INTERNAL_ERROR:
+		return exit_internal_error(v, r);
+	case KVM_EXIT_FAIL_ENTRY:
+		snprintf(r->why, sizeof(r->why),
+			"the CPU refused VM entry, hardware reason %#llx",
+			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
+		return fatal(r);
+	default:
+		vcpu_count(v, EXIT_OTHER, 0);
+		snprintf(r->why, sizeof(r->why), "KVM exit %u, which nobody expects",
+			run->exit_reason);
+		return fatal(r);
+	}
+}
+
+/* One KVM_RUN. false: run() is over. */
+static bool enter(struct vcpu *v, struct run_result *r)
+{
+	struct kvm_cpu *c = kvm_cpu(v);
+	int rc;
+
+	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	if (vcpu_kicked(v)) /* finish what is half done, and come back at once */
+		c->run->immediate_exit = 1;
+	else
+		offer_interrupt(v);
+	rc = kvm_ioctl(c->fd, KVM_RUN, NULL);
+	if (rc == -EINTR || rc == -EAGAIN) {
+		r->exit = RUN_KICKED;
+		return !vcpu_kicked(v);
+	}
+	if (rc < 0) {
+		snprintf(r->why, sizeof(r->why), "KVM_RUN: %s", strerror(-rc));
+		return fatal(r);
+	}
+	return handle_exit(v, r);
+}
+
+void kvm_run(struct vcpu *v, uint64_t budget, struct run_result *r)
+{
+	while (enter(v, r))
+		;
+}
+
+void kvm_step(struct vcpu *v, struct run_result *r)
+{
+	struct kvm_guest_debug debug = {
+		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+	int rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_GUEST_DEBUG, &debug);
+
+	if (rc) {
+		snprintf(r->why, sizeof(r->why), "KVM_SET_GUEST_DEBUG: %s", strerror(-rc));
+		fatal(r);
+		return;
+	}
+	kvm_run(v, 1, r);
+	if (r->exit == RUN_DEBUG) {
+		r->exit = RUN_BUDGET;
+		r->executed = 1;
+	}
+	debug.control = 0;
+	kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_GUEST_DEBUG, &debug);
+}

@@ -1,0 +1,39 @@
+/*
+ * terminal.h - the user's terminal: raw mode that is always given back, and a
+ * text screen drawn with ANSI sequences. Used by the front process only.
+ */
+#ifndef TINAMOU_TERMINAL_H
+#define TINAMOU_TERMINAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/display.h"
+
+/* Raw mode on standard input, undone by terminal_restore and at exit. -errno if it is none. */
+int terminal_raw(void);
+/* Async-signal-safe; harmless if the terminal is as it was. */
+void terminal_restore(void);
+
+struct screen_view;
+
+/* out: a descriptor that shows ANSI sequences. */
+struct screen_view *screen_view_new(int out);
+void screen_view_free(struct screen_view *v);
+/* Draws what differs from the last frame shown. */
+void screen_view_show(struct screen_view *v, const struct text_frame *frame);
+/* Draws all of the last frame again (after something else was on the terminal). */
+void screen_view_redraw(struct screen_view *v);
+/* Leaves the picture and puts the cursor below it. */
+void screen_view_leave(struct screen_view *v);
+
+/* Code page 437 to UTF-8: a string of 1-3 bytes. */
+const char *cp437_utf8(unsigned char ch);
+
+/*
+ * The frame as plain text: blanks at line ends and empty lines at the end are
+ * left out. The caller frees it.
+ */
+char *screen_text(const struct text_frame *frame);
+
+#endif
