@@ -295,7 +295,7 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 	case X86_WIDTH_Z:
 		return insn->opsize == 2 ? 2 : 4;
 	case X86_WIDTH_Y:
-		return insn->rex & REX_W ? 8 : 4;
+		return is64 && insn->rex & REX_W ? 8 : 4;
 	case X86_WIDTH_M:
 		return is64 ? 8 : 4;
 	case X86_WIDTH_P:
@@ -308,6 +308,8 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 		return vector;
 	case X86_WIDTH_H:
 		return vector / 2;
+	case X86_WIDTH_ZW:
+		return insn->modrm >= 0xc0 && insn->opsize != 2 ? 4 : 2;
 	case X86_WIDTH_VW:
 		return insn->modrm >= 0xc0 ? insn->opsize : 2;
 	}

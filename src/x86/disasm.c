@@ -116,6 +116,24 @@ static void add_prefixes(struct text *t, const struct x86_insn *insn)
 		add(t, compares ? "repe " : "rep ");
 }
 
+/* FXSAVE64, XSAVE64 and their kin: REX.W chooses the format of FIP and FDP. */
+static bool has_64_form(const struct x86_insn *insn)
+{
+	switch (insn->op) {
+	case X86_OP_FXSAVE:
+	case X86_OP_FXRSTOR:
+	case X86_OP_XSAVE:
+	case X86_OP_XSAVEC:
+	case X86_OP_XSAVEOPT:
+	case X86_OP_XSAVES:
+	case X86_OP_XRSTOR:
+	case X86_OP_XRSTORS:
+		return insn->opsize == 8;
+	default:
+		return false;
+	}
+}
+
 static void add_name(struct text *t, const struct x86_insn *insn)
 {
 	static const char cc[16][4] = {"o", "no", "b", "nb", "z", "nz", "be", "nbe", "s", "ns", "p",
@@ -125,6 +143,8 @@ static void add_name(struct text *t, const struct x86_insn *insn)
 	add_lower(t, name ? name : x86_insn_table[insn->entry].name);
 	if (insn->op == X86_OP_J || insn->op == X86_OP_SET || insn->op == X86_OP_CMOV)
 		add(t, "%s", cc[insn->cc]);
+	if (has_64_form(insn))
+		add(t, "64");
 }
 
 /* Hexadecimal with its sign outside. */
