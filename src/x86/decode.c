@@ -275,11 +275,13 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 	case X86_WIDTH_NONE:
 		return 0;
 	case X86_WIDTH_B:
-	case X86_WIDTH_YB:
 		return 1;
 	case X86_WIDTH_W:
-	case X86_WIDTH_YW:
 		return 2;
+	case X86_WIDTH_YB:
+		return insn->modrm >= 0xc0 ? 4 : 1;
+	case X86_WIDTH_YW:
+		return insn->modrm >= 0xc0 ? 4 : 2;
 	case X86_WIDTH_D:
 		return 4;
 	case X86_WIDTH_Q:
@@ -540,6 +542,9 @@ static void fixed_operand(struct cursor *c, struct x86_insn *insn, struct x86_op
 	case X86_FROM_ST0:
 		o->kind = X86_OPND_ST;
 		break;
+	case X86_FROM_XMM0:
+		o->kind = X86_OPND_XMM;
+		break;
 	default:
 		break;
 	}
@@ -574,6 +579,22 @@ static void modrm_operand(struct cursor *c, struct x86_insn *insn, struct x86_op
 	case X86_FROM_STI:
 		o->kind = X86_OPND_ST;
 		o->reg = insn->modrm & 7;
+		break;
+	case X86_FROM_MMX_REG: /* REX.R and REX.B do not extend MMX registers */
+		o->kind = X86_OPND_MMX;
+		o->reg = insn->modrm >> 3 & 7;
+		break;
+	case X86_FROM_MMX_RM:
+		o->kind = insn->modrm >= 0xc0 ? X86_OPND_MMX : X86_OPND_MEM;
+		o->reg = insn->modrm & 7;
+		break;
+	case X86_FROM_XMM_REG:
+		o->kind = X86_OPND_XMM;
+		o->reg = modrm_reg(insn);
+		break;
+	case X86_FROM_XMM_RM:
+		o->kind = insn->modrm >= 0xc0 ? X86_OPND_XMM : X86_OPND_MEM;
+		o->reg = modrm_rm(insn);
 		break;
 	default:
 		break;

@@ -34,7 +34,7 @@ struct pair {
 	ZydisDecodedOperand operand[ZYDIS_MAX_OPERAND_COUNT];
 	bool ours_valid, zydis_valid;
 	enum x86_decode_status status;
-	char name[32]; /* our mnemonic, as Zydis spells it */
+	char name[160]; /* our mnemonic, as Zydis spells it */
 };
 
 /* xorshift64* */
@@ -97,25 +97,16 @@ static bool left_out(const ZydisDecodedInstruction *z)
 	}
 }
 
-/* Vector instructions are not in insn.def yet. */
+/* VEX vector instructions (and SSE4A) are not in insn.def yet. */
 static bool not_yet(const ZydisDecodedInstruction *z)
 {
 	switch (z->meta.isa_ext) {
-	case ZYDIS_ISA_EXT_AES:
 	case ZYDIS_ISA_EXT_AVX:
 	case ZYDIS_ISA_EXT_AVX2:
 	case ZYDIS_ISA_EXT_AVX2GATHER:
 	case ZYDIS_ISA_EXT_F16C:
 	case ZYDIS_ISA_EXT_FMA:
-	case ZYDIS_ISA_EXT_MMX:
-	case ZYDIS_ISA_EXT_PCLMULQDQ:
-	case ZYDIS_ISA_EXT_SHA:
-	case ZYDIS_ISA_EXT_SSE:
-	case ZYDIS_ISA_EXT_SSE2:
-	case ZYDIS_ISA_EXT_SSE3:
-	case ZYDIS_ISA_EXT_SSE4:
 	case ZYDIS_ISA_EXT_SSE4A:
-	case ZYDIS_ISA_EXT_SSSE3:
 	case ZYDIS_ISA_EXT_VAES:
 	case ZYDIS_ISA_EXT_VPCLMULQDQ:
 		return true;
@@ -174,16 +165,22 @@ static bool same_name(const struct pair *p)
 	return !strcmp(p->name, z) || (!strcmp(p->name, "nop") && !strncmp(z, "prefetch", 8));
 }
 
+/* Register n of the file that starts with first. */
+static ZydisRegister nth(ZydisRegister first, unsigned n)
+{
+	return (ZydisRegister)((unsigned)first + n);
+}
+
 static ZydisRegister gpr(uint8_t reg, uint8_t size, bool high)
 {
 	static const ZydisRegister low[4] = {ZYDIS_REGISTER_AL, ZYDIS_REGISTER_CL, ZYDIS_REGISTER_DL,
 		ZYDIS_REGISTER_BL};
 
 	if (size == 1 && high)
-		return ZYDIS_REGISTER_AH + reg;
+		return nth(ZYDIS_REGISTER_AH, reg);
 	if (size == 1)
-		return reg < 4 ? low[reg] : ZYDIS_REGISTER_SPL + (reg - 4);
-	return (size == 2 ? ZYDIS_REGISTER_AX : size == 4 ? ZYDIS_REGISTER_EAX : ZYDIS_REGISTER_RAX) + reg;
+		return reg < 4 ? low[reg] : nth(ZYDIS_REGISTER_SPL, reg - 4u);
+	return nth(size == 2 ? ZYDIS_REGISTER_AX : size == 4 ? ZYDIS_REGISTER_EAX : ZYDIS_REGISTER_RAX, reg);
 }
 
 static ZydisRegister register_of(const struct x86_operand *o)
@@ -192,15 +189,15 @@ static ZydisRegister register_of(const struct x86_operand *o)
 	case X86_OPND_GPR:
 		return gpr(o->reg, o->size, o->high);
 	case X86_OPND_SEG:
-		return ZYDIS_REGISTER_ES + o->reg;
+		return nth(ZYDIS_REGISTER_ES, o->reg);
 	case X86_OPND_CR:
-		return ZYDIS_REGISTER_CR0 + o->reg;
+		return nth(ZYDIS_REGISTER_CR0, o->reg);
 	case X86_OPND_DR:
-		return ZYDIS_REGISTER_DR0 + o->reg;
+		return nth(ZYDIS_REGISTER_DR0, o->reg);
 	case X86_OPND_ST:
-		return ZYDIS_REGISTER_ST0 + o->reg;
+		return nth(ZYDIS_REGISTER_ST0, o->reg);
 	case X86_OPND_MMX:
-		return ZYDIS_REGISTER_MM0 + o->reg;
+		return nth(ZYDIS_REGISTER_MM0, o->reg);
 	case X86_OPND_XMM:
 		return ZYDIS_REGISTER_NONE;
 	default:
@@ -221,9 +218,9 @@ static ZydisRegister index_register(const struct x86_insn *insn, const ZydisDeco
 {
 	if (zm->type != ZYDIS_MEMOP_TYPE_VSIB)
 		return address_register(insn, insn->mem.index);
-	return (ZydisRegisterGetClass(zm->index) == ZYDIS_REGCLASS_XMM ? ZYDIS_REGISTER_XMM0
-								    : ZYDIS_REGISTER_YMM0) +
-		insn->mem.index;
+	return nth(ZydisRegisterGetClass(zm->index) == ZYDIS_REGCLASS_XMM ? ZYDIS_REGISTER_XMM0
+									 : ZYDIS_REGISTER_YMM0,
+		insn->mem.index);
 }
 
 static uint64_t mask(unsigned bytes)
@@ -242,14 +239,14 @@ static bool same_memory(const struct x86_insn *insn, const ZydisDecodedOperand *
 		return false;
 	if (has_index && z->mem.scale != m->scale)
 		return false;
-	if (z->mem.type != ZYDIS_MEMOP_TYPE_AGEN && z->mem.segment != ZYDIS_REGISTER_ES + m->seg)
+	if (z->mem.type != ZYDIS_MEMOP_TYPE_AGEN && z->mem.segment != nth(ZYDIS_REGISTER_ES, m->seg))
 		return false;
 	return !(((uint64_t)m->disp ^ (uint64_t)z->mem.disp.value) & mask(insn->addrsize));
 }
 
 static bool same_register(const struct x86_operand *o, const ZydisDecodedOperand *z)
 {
-	ZydisRegister xmm = (z->size == 256 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0) + o->reg;
+	ZydisRegister xmm = nth(z->size == 256 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0, o->reg);
 
 	if (z->type != ZYDIS_OPERAND_TYPE_REGISTER)
 		return false;
@@ -357,7 +354,7 @@ static void count(struct test *t, const struct pair *p, enum difference kind, co
 			t->hits[i]++;
 			return;
 		}
-	if (t->unlisted++ < 50000)
+	if (t->unlisted++ < 100)
 		report(p, kind, bytes);
 }
 
