@@ -222,7 +222,7 @@ static bool mode_fits(const struct x86_insn *insn, const struct x86_row *row)
 static bool wants_modrm(const struct x86_row *row)
 {
 	return row->ext != X86_EXT__ || row->letter[0] >> 8 >= X86_FROM_RM ||
-		row->letter[1] >> 8 >= X86_FROM_RM;
+	       row->letter[1] >> 8 >= X86_FROM_RM;
 }
 
 static bool same_opcode(const struct x86_insn *insn, const struct x86_row *row)
@@ -349,10 +349,10 @@ static void mem_segment(const struct cursor *c, struct x86_mem *m)
 /* SDM vol. 2A table 2-1. */
 static void mem16(struct cursor *c, struct x86_insn *insn)
 {
-	static const uint8_t base[8] = {X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI,
-		X86_RBP, X86_RBX};
-	static const uint8_t index[8] = {X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG,
-		X86_NOREG, X86_NOREG};
+	static const uint8_t base[8] = {
+		X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP, X86_RBX};
+	static const uint8_t index[8] = {
+		X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG, X86_NOREG, X86_NOREG};
 	struct x86_mem *m = &insn->mem;
 	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
 
@@ -460,7 +460,8 @@ static void segment_register(struct cursor *c, const struct x86_insn *insn, stru
 }
 
 /* An immediate of the operand's width, but never more than 4 bytes unless the letter is Iv. */
-static void immediate(struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
+static void immediate(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
 {
 	uint8_t bytes = o->size;
 
@@ -480,8 +481,8 @@ static void far_pointer(struct cursor *c, struct x86_insn *insn, struct x86_oper
 }
 
 /* Operands that need no ModRM byte. */
-static void fixed_operand(struct cursor *c, struct x86_insn *insn, struct x86_operand *o,
-	uint16_t letter)
+static void fixed_operand(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
 {
 	enum x86_from from = letter >> 8;
 
@@ -551,8 +552,8 @@ static void fixed_operand(struct cursor *c, struct x86_insn *insn, struct x86_op
 }
 
 /* Operands that the ModRM byte or VEX.vvvv names. */
-static void modrm_operand(struct cursor *c, struct x86_insn *insn, struct x86_operand *o,
-	enum x86_from from)
+static void modrm_operand(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, enum x86_from from)
 {
 	switch (from) {
 	case X86_FROM_RM:
@@ -649,8 +650,8 @@ static void body(struct cursor *c, struct x86_insn *insn, const struct x86_row *
 		c->status = X86_DECODE_UD;
 }
 
-enum x86_decode_status x86_decode(const uint8_t *bytes, size_t avail, enum x86_mode mode,
-	struct x86_insn *insn)
+enum x86_decode_status x86_decode(
+	const uint8_t *bytes, size_t avail, enum x86_mode mode, struct x86_insn *insn)
 {
 	struct cursor c = {.bytes = bytes, .avail = avail, .seg = X86_NOREG};
 	const struct x86_row *row;

@@ -2,7 +2,8 @@
  * disasm.c - struct x86_insn to Intel syntax, for traces, the debugger and test reports.
  *
  * Source: operand order and mnemonics of SDM vol. 2. Names that depend on the operand size (CBW,
- * CWDE, CDQE; MOVSB..MOVSQ; JCXZ, JECXZ, JRCXZ) are chosen here. Prefixes without effect are not shown.
+ * CWDE, CDQE; MOVSB..MOVSQ; JCXZ, JECXZ, JRCXZ) are chosen here. Prefixes without effect are not
+ * shown.
  */
 #include "x86/insn.h"
 #include "x86/state.h"
@@ -41,10 +42,10 @@ static const char *gpr_name(uint8_t reg, uint8_t size, bool high)
 	static const char *const names[4][16] = {
 		{"al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b",
 			"r12b", "r13b", "r14b", "r15b"},
-		{"ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w", "r12w",
-			"r13w", "r14w", "r15w"},
-		{"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d",
-			"r12d", "r13d", "r14d", "r15d"},
+		{"ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w",
+			"r12w", "r13w", "r14w", "r15w"},
+		{"eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d",
+			"r11d", "r12d", "r13d", "r14d", "r15d"},
 		{"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11",
 			"r12", "r13", "r14", "r15"},
 	};
@@ -193,15 +194,16 @@ static void add_size(struct text *t, uint8_t size)
 	}
 }
 
-static void add_address(struct text *t, const struct x86_insn *insn, const struct x86_mem *m,
-	uint64_t rip)
+static void add_address(
+	struct text *t, const struct x86_insn *insn, const struct x86_mem *m, uint64_t rip)
 {
 	bool bare = m->base == X86_NOREG && m->index == X86_NOREG;
 
 	if (m->base == X86_REG_IP) {
 		add(t, "rip");
 		add_signed(t, m->disp, "+");
-		add(t, " {0x%" PRIx64 "}", truncate(rip + insn->len + (uint64_t)m->disp, insn->addrsize));
+		add(t, " {0x%" PRIx64 "}",
+			truncate(rip + insn->len + (uint64_t)m->disp, insn->addrsize));
 		return;
 	}
 	if (m->base != X86_NOREG)
@@ -215,8 +217,8 @@ static void add_address(struct text *t, const struct x86_insn *insn, const struc
 		add_signed(t, m->disp, "+");
 }
 
-static void add_memory(struct text *t, const struct x86_insn *insn, const struct x86_operand *o,
-	uint64_t rip)
+static void add_memory(
+	struct text *t, const struct x86_insn *insn, const struct x86_operand *o, uint64_t rip)
 {
 	/* A string instruction's rDI operand is the one that is written or comes second. */
 	const struct x86_mem *m = &insn->mem;
@@ -247,8 +249,8 @@ static void add_target(struct text *t, const struct x86_insn *insn, uint64_t rip
 	add(t, "0x%" PRIx64, truncate(rip + insn->len + (uint64_t)insn->imm, bytes));
 }
 
-static void add_operand(struct text *t, const struct x86_insn *insn, const struct x86_operand *o,
-	uint64_t rip)
+static void add_operand(
+	struct text *t, const struct x86_insn *insn, const struct x86_operand *o, uint64_t rip)
 {
 	switch (o->kind) {
 	case X86_OPND_GPR:

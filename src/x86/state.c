@@ -36,7 +36,7 @@ const struct x86_msr_info x86_msr_list[X86_MSR_COUNT] = {
 	[X86_MSR_KERNEL_GS_BASE] = {0xc0000102, "IA32_KERNEL_GS_BASE", 0},
 	[X86_MSR_TSC_AUX] = {0xc0000103, "IA32_TSC_AUX", 0},
 	[X86_MSR_PAT] = {0x277, "IA32_PAT", 0x0007040600070406},
-	[X86_MSR_MISC_ENABLE] = {0x1a0, "IA32_MISC_ENABLE", 1}, /* fast strings */
+	[X86_MSR_MISC_ENABLE] = {0x1a0, "IA32_MISC_ENABLE", 1},     /* fast strings */
 	[X86_MSR_APIC_BASE] = {0x1b, "IA32_APIC_BASE", 0xfee00900}, /* enabled, boot processor */
 	[X86_MSR_TSC_DEADLINE] = {0x6e0, "IA32_TSC_DEADLINE", 0},
 	[X86_MSR_TSC_ADJUST] = {0x3b, "IA32_TSC_ADJUST", 0},
@@ -100,19 +100,23 @@ struct field {
 };
 
 #define FIELD(group, name, member)                                                                 \
-	{X86_GROUP_##group, offsetof(struct x86_state, member),                                    \
-		sizeof(((struct x86_state *)0)->member), name}
+	{                                                                                          \
+		X86_GROUP_##group, offsetof(struct x86_state, member),                             \
+			sizeof(((struct x86_state *)0)->member), name                              \
+	}
 #define BYTES(name, at, size)                                                                      \
-	{X86_GROUP_FPU, offsetof(struct x86_state, xsave) + (at), size, name}
+	{                                                                                          \
+		X86_GROUP_FPU, offsetof(struct x86_state, xsave) + (at), size, name                \
+	}
 #define GPR(name, index) FIELD(GPR, name, gpr[index])
 #define SEG(name, index)                                                                           \
 	FIELD(SEG, name ".sel", seg[index].sel), FIELD(SEG, name ".base", seg[index].base),        \
 		FIELD(SEG, name ".limit", seg[index].limit),                                       \
 		FIELD(SEG, name ".attr", seg[index].attr)
-#define ST(i) BYTES("st" #i, XSAVE_ST + 16 * i, 10)
-#define XMM(i) BYTES("xmm" #i, XSAVE_XMM + 16 * i, 16)
-#define YMMH(i) BYTES("ymmh" #i, XSAVE_YMMH + 16 * i, 16)
-#define MSR(name) FIELD(MSR, #name, msr[X86_MSR_##name])
+#define ST(i)       BYTES("st" #i, XSAVE_ST + 16 * i, 10)
+#define XMM(i)      BYTES("xmm" #i, XSAVE_XMM + 16 * i, 16)
+#define YMMH(i)     BYTES("ymmh" #i, XSAVE_YMMH + 16 * i, 16)
+#define MSR(name)   FIELD(MSR, #name, msr[X86_MSR_##name])
 #define EVENT(name) FIELD(EVENTS, #name, events.name)
 
 /* clang-format off */
@@ -159,8 +163,8 @@ static void print_value(const struct x86_state *s, const struct field *f, FILE *
 		fprintf(out, "%02x", p[i]);
 }
 
-static void print_difference(const struct x86_state *a, const struct x86_state *b,
-	const struct field *f, FILE *out)
+static void print_difference(
+	const struct x86_state *a, const struct x86_state *b, const struct field *f, FILE *out)
 {
 	fprintf(out, "%s: ", f->name);
 	print_value(a, f, out);
@@ -174,7 +178,8 @@ static bool same(const struct x86_state *a, const struct x86_state *b, const str
 	return !memcmp((const uint8_t *)a + f->offset, (const uint8_t *)b + f->offset, f->size);
 }
 
-unsigned x86_state_diff(const struct x86_state *a, const struct x86_state *b, unsigned mask, FILE *out)
+unsigned x86_state_diff(
+	const struct x86_state *a, const struct x86_state *b, unsigned mask, FILE *out)
 {
 	unsigned count = 0;
 
@@ -205,11 +210,13 @@ static void print_gpr(const struct x86_state *s, FILE *out)
 
 static void print_segments(const struct x86_state *s, FILE *out)
 {
-	static const char names[X86_SEG_COUNT][5] = {"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
+	static const char names[X86_SEG_COUNT][5] = {
+		"es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr"};
 
 	for (unsigned i = 0; i < X86_SEG_COUNT; i++)
-		fprintf(out, "%-4s %04x base %016llx limit %08x attr %05x\n", names[i], s->seg[i].sel,
-			(unsigned long long)s->seg[i].base, s->seg[i].limit, s->seg[i].attr);
+		fprintf(out, "%-4s %04x base %016llx limit %08x attr %05x\n", names[i],
+			s->seg[i].sel, (unsigned long long)s->seg[i].base, s->seg[i].limit,
+			s->seg[i].attr);
 	fprintf(out, "gdtr base %016llx limit %04x\nidtr base %016llx limit %04x\n",
 		(unsigned long long)s->gdtr.base, s->gdtr.limit, (unsigned long long)s->idtr.base,
 		s->idtr.limit);
@@ -220,9 +227,10 @@ static void print_system(const struct x86_state *s, FILE *out)
 	fprintf(out, "cr0 %08llx cr2 %016llx cr3 %016llx cr4 %08llx cr8 %llx\n",
 		(unsigned long long)s->cr0, (unsigned long long)s->cr2, (unsigned long long)s->cr3,
 		(unsigned long long)s->cr4, (unsigned long long)s->cr8);
-	fprintf(out, "efer %llx xcr0 %llx dr6 %08llx dr7 %08llx tsc %llu\n", (unsigned long long)s->efer,
-		(unsigned long long)s->xcr0, (unsigned long long)s->dr[6],
-		(unsigned long long)s->dr[7], (unsigned long long)s->tsc);
+	fprintf(out, "efer %llx xcr0 %llx dr6 %08llx dr7 %08llx tsc %llu\n",
+		(unsigned long long)s->efer, (unsigned long long)s->xcr0,
+		(unsigned long long)s->dr[6], (unsigned long long)s->dr[7],
+		(unsigned long long)s->tsc);
 }
 
 void x86_state_print(const struct x86_state *s, FILE *out)

@@ -4,8 +4,8 @@
  * Compares validity, length, mnemonic and the visible operands (kind, register, size, address,
  * immediate) in 16-, 32- and 64-bit mode: first every opcode with the usual prefixes and all ModRM
  * bytes, then random strings. `test_decode_zydis N` tries N million random strings, by default 1.
- * Zydis runs without MPX, CET, CLDEMOTE and WBNOINVD: those encodings are hint NOPs or WBINVD to us.
- * Operands of string instructions are implicit to Zydis and so not compared.
+ * Zydis runs without MPX, CET, CLDEMOTE and WBNOINVD: those encodings are hint NOPs or WBINVD to
+ * us. Operands of string instructions are implicit to Zydis and so not compared.
  */
 #include "x86/insn.h"
 #include "x86/state.h"
@@ -49,7 +49,8 @@ static uint64_t next_random(struct test *t)
 /* Extensions that insn.def leaves out on purpose. */
 static bool left_out(const ZydisDecodedInstruction *z)
 {
-	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
+	if (z->encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY &&
+		z->encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
 		return true;
 	switch (z->meta.isa_ext) {
 	case ZYDIS_ISA_EXT_AMD3DNOW:
@@ -122,8 +123,9 @@ static const char *size_suffix(uint8_t bytes)
 
 static bool is_string(const struct x86_insn *insn)
 {
-	return insn->opnd[0].kind == X86_OPND_MEM && (insn->op == X86_OP_MOVS || insn->op == X86_OP_CMPS ||
-		insn->op == X86_OP_STOS || insn->op == X86_OP_INS);
+	return insn->opnd[0].kind == X86_OPND_MEM &&
+	       (insn->op == X86_OP_MOVS || insn->op == X86_OP_CMPS || insn->op == X86_OP_STOS ||
+		       insn->op == X86_OP_INS);
 }
 
 static bool is_string_from(const struct x86_insn *insn)
@@ -137,15 +139,22 @@ static void zydis_name(const struct x86_insn *insn, char *name, size_t size)
 	static const struct {
 		const char *ours, *zydis;
 	} renamed[] = {
-		{"jmpf", "jmp"},     {"callf", "call"}, {"retf", "ret"},   {"movcr", "mov"},
-		{"movdr", "mov"},    {"sal", "shl"},    {"fneni", "feni8087_nop"},
-		{"fndisi", "fdisi8087_nop"}, {"fnsetpm", "fsetpm287_nop"},
+		{"jmpf", "jmp"},
+		{"callf", "call"},
+		{"retf", "ret"},
+		{"movcr", "mov"},
+		{"movdr", "mov"},
+		{"sal", "shl"},
+		{"fneni", "feni8087_nop"},
+		{"fndisi", "fdisi8087_nop"},
+		{"fnsetpm", "fsetpm287_nop"},
 	};
 	char text[128];
 	uint8_t bytes = insn->opnd[0].size;
 
 	x86_disasm(insn, 0, text, sizeof(text));
-	for (const char *p; (p = strchr(text, ' ')) && (!strncmp(text, "lock ", 5) || !strncmp(text, "rep", 3));)
+	for (const char *p; (p = strchr(text, ' ')) &&
+			    (!strncmp(text, "lock ", 5) || !strncmp(text, "rep", 3));)
 		memmove(text, p + 1, strlen(p));
 	text[strcspn(text, " ")] = 0;
 	snprintf(name, size, "%s", text);
@@ -173,14 +182,17 @@ static ZydisRegister nth(ZydisRegister first, unsigned n)
 
 static ZydisRegister gpr(uint8_t reg, uint8_t size, bool high)
 {
-	static const ZydisRegister low[4] = {ZYDIS_REGISTER_AL, ZYDIS_REGISTER_CL, ZYDIS_REGISTER_DL,
-		ZYDIS_REGISTER_BL};
+	static const ZydisRegister low[4] = {
+		ZYDIS_REGISTER_AL, ZYDIS_REGISTER_CL, ZYDIS_REGISTER_DL, ZYDIS_REGISTER_BL};
 
 	if (size == 1 && high)
 		return nth(ZYDIS_REGISTER_AH, reg);
 	if (size == 1)
 		return reg < 4 ? low[reg] : nth(ZYDIS_REGISTER_SPL, reg - 4u);
-	return nth(size == 2 ? ZYDIS_REGISTER_AX : size == 4 ? ZYDIS_REGISTER_EAX : ZYDIS_REGISTER_RAX, reg);
+	return nth(size == 2   ? ZYDIS_REGISTER_AX
+		   : size == 4 ? ZYDIS_REGISTER_EAX
+			       : ZYDIS_REGISTER_RAX,
+		reg);
 }
 
 static ZydisRegister register_of(const struct x86_operand *o)
@@ -219,7 +231,7 @@ static ZydisRegister index_register(const struct x86_insn *insn, const ZydisDeco
 	if (zm->type != ZYDIS_MEMOP_TYPE_VSIB)
 		return address_register(insn, insn->mem.index);
 	return nth(ZydisRegisterGetClass(zm->index) == ZYDIS_REGCLASS_XMM ? ZYDIS_REGISTER_XMM0
-									 : ZYDIS_REGISTER_YMM0,
+									  : ZYDIS_REGISTER_YMM0,
 		insn->mem.index);
 }
 
@@ -235,11 +247,13 @@ static bool same_memory(const struct x86_insn *insn, const ZydisDecodedOperand *
 
 	if (z->type != ZYDIS_OPERAND_TYPE_MEMORY)
 		return false;
-	if (z->mem.base != address_register(insn, m->base) || z->mem.index != index_register(insn, &z->mem))
+	if (z->mem.base != address_register(insn, m->base) ||
+		z->mem.index != index_register(insn, &z->mem))
 		return false;
 	if (has_index && z->mem.scale != m->scale)
 		return false;
-	if (z->mem.type != ZYDIS_MEMOP_TYPE_AGEN && z->mem.segment != nth(ZYDIS_REGISTER_ES, m->seg))
+	if (z->mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
+		z->mem.segment != nth(ZYDIS_REGISTER_ES, m->seg))
 		return false;
 	return !(((uint64_t)m->disp ^ (uint64_t)z->mem.disp.value) & mask(insn->addrsize));
 }
@@ -255,8 +269,8 @@ static bool same_register(const struct x86_operand *o, const ZydisDecodedOperand
 	return z->reg.value == register_of(o);
 }
 
-static bool same_operand(const struct x86_insn *insn, const struct x86_operand *o,
-	const ZydisDecodedOperand *z)
+static bool same_operand(
+	const struct x86_insn *insn, const struct x86_operand *o, const ZydisDecodedOperand *z)
 {
 	uint64_t imm = (uint64_t)(o->kind == X86_OPND_IMM2 ? insn->imm2 : insn->imm);
 
@@ -266,12 +280,14 @@ static bool same_operand(const struct x86_insn *insn, const struct x86_operand *
 	case X86_OPND_IMM:
 	case X86_OPND_IMM2:
 	case X86_OPND_CONST:
-		return z->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && !((imm ^ z->imm.value.u) & mask(o->size));
+		return z->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+		       !((imm ^ z->imm.value.u) & mask(o->size));
 	case X86_OPND_REL:
-		return z->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && z->imm.is_relative && imm == z->imm.value.u;
+		return z->type == ZYDIS_OPERAND_TYPE_IMMEDIATE && z->imm.is_relative &&
+		       imm == z->imm.value.u;
 	case X86_OPND_FAR:
-		return z->type == ZYDIS_OPERAND_TYPE_POINTER && z->ptr.offset == (uint32_t)insn->imm &&
-			z->ptr.segment == insn->imm2;
+		return z->type == ZYDIS_OPERAND_TYPE_POINTER &&
+		       z->ptr.offset == (uint32_t)insn->imm && z->ptr.segment == insn->imm2;
 	default:
 		return same_register(o, z);
 	}
@@ -309,17 +325,17 @@ static void report_operand(const ZydisDecodedOperand *z)
 	if (z->type == ZYDIS_OPERAND_TYPE_REGISTER)
 		printf(" %s", ZydisRegisterGetString(z->reg.value));
 	else if (z->type == ZYDIS_OPERAND_TYPE_MEMORY)
-		printf(" %u@%s:%s+%s*%u%+" PRId64, z->size / 8, ZydisRegisterGetString(z->mem.segment),
-			ZydisRegisterGetString(z->mem.base), ZydisRegisterGetString(z->mem.index),
-			z->mem.scale, z->mem.disp.value);
+		printf(" %u@%s:%s+%s*%u%+" PRId64, z->size / 8,
+			ZydisRegisterGetString(z->mem.segment), ZydisRegisterGetString(z->mem.base),
+			ZydisRegisterGetString(z->mem.index), z->mem.scale, z->mem.disp.value);
 	else if (z->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		printf(" %" PRIx64, z->imm.value.u);
 }
 
 static void report(const struct pair *p, enum difference kind, const uint8_t *bytes)
 {
-	static const char *const kinds[] = {"same", "skipped", "only Zydis", "only ours", "length", "name",
-		"operands"};
+	static const char *const kinds[] = {
+		"same", "skipped", "only Zydis", "only ours", "length", "name", "operands"};
 	char text[128];
 
 	printf("%s, mode %u:", kinds[kind], p->ours.mode);
@@ -335,8 +351,8 @@ static void report(const struct pair *p, enum difference kind, const uint8_t *by
 /* mod 0, SIB.base 101b, REX.B under a 67 prefix. */
 static bool sib_without_base(const struct pair *p)
 {
-	return p->ours.mode == X86_MODE_64 && p->ours.addrsize == 4 && (p->ours.modrm & 0xc7) == 4 &&
-		p->ours.rex & 1 && p->ours.mem.base == X86_NOREG;
+	return p->ours.mode == X86_MODE_64 && p->ours.addrsize == 4 &&
+	       (p->ours.modrm & 0xc7) == 4 && p->ours.rex & 1 && p->ours.mem.base == X86_NOREG;
 }
 
 static void count(struct test *t, const struct pair *p, enum difference kind, const uint8_t *bytes)
@@ -366,8 +382,8 @@ static void try_bytes(struct test *t, enum x86_mode mode, const uint8_t *bytes)
 
 	p.status = x86_decode(bytes, X86_INSN_MAX + 1, mode, &p.ours);
 	p.ours_valid = p.status == X86_DECODE_OK;
-	p.zydis_valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(&t->zydis[mode], bytes, X86_INSN_MAX + 1, &p.zydis,
-		p.operand));
+	p.zydis_valid = ZYAN_SUCCESS(ZydisDecoderDecodeFull(
+		&t->zydis[mode], bytes, X86_INSN_MAX + 1, &p.zydis, p.operand));
 	p.name[0] = 0;
 	if (p.ours_valid)
 		zydis_name(&p.ours, p.name, sizeof(p.name));
@@ -394,7 +410,8 @@ static unsigned put_prefix(uint8_t *bytes, unsigned prefix, enum x86_map map)
 	return n;
 }
 
-static void every_modrm(struct test *t, enum x86_mode mode, unsigned prefix, enum x86_map map, uint8_t opcode)
+static void every_modrm(
+	struct test *t, enum x86_mode mode, unsigned prefix, enum x86_map map, uint8_t opcode)
 {
 	uint8_t bytes[X86_INSN_MAX + 1];
 	/* The three-byte maps have no groups by ModRM.rm: an odd step meets every reg and mod. */
@@ -423,8 +440,8 @@ static void every_opcode(struct test *t)
 /* Random bytes: after up to three prefixes, an escape or a VEX prefix or nothing. */
 static void random_bytes(struct test *t, uint8_t *bytes)
 {
-	static const uint8_t legacy[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2, 0xf3,
-		0x40, 0x44, 0x48, 0x41, 0x4f};
+	static const uint8_t legacy[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67, 0xf0, 0xf2,
+		0xf3, 0x40, 0x44, 0x48, 0x41, 0x4f};
 	uint64_t r = next_random(t), tail[2] = {next_random(t), next_random(t)};
 	unsigned n = 0, prefixes = r & 3;
 
@@ -483,10 +500,10 @@ static unsigned truncations(struct test *t, unsigned number)
 
 static void init_zydis(struct test *t)
 {
-	static const ZydisMachineMode mode[3] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_MACHINE_MODE_LEGACY_32,
-		ZYDIS_MACHINE_MODE_LONG_64};
-	static const ZydisStackWidth width[3] = {ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32,
-		ZYDIS_STACK_WIDTH_64};
+	static const ZydisMachineMode mode[3] = {ZYDIS_MACHINE_MODE_LEGACY_16,
+		ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_MACHINE_MODE_LONG_64};
+	static const ZydisStackWidth width[3] = {
+		ZYDIS_STACK_WIDTH_16, ZYDIS_STACK_WIDTH_32, ZYDIS_STACK_WIDTH_64};
 	static const ZydisDecoderMode off[] = {ZYDIS_DECODER_MODE_MPX, ZYDIS_DECODER_MODE_CET,
 		ZYDIS_DECODER_MODE_CLDEMOTE, ZYDIS_DECODER_MODE_WBNOINVD};
 

@@ -120,7 +120,8 @@ static void test_print(void **unused)
 	x86_state_print(&s, out);
 	fclose(out);
 	assert_non_null(strstr(text, "rip 000000000000fff0 rflags 00000043.....Z..C\n"));
-	assert_non_null(strstr(text, "cs   f000 base 00000000ffff0000 limit 0000ffff attr 0009b\n"));
+	assert_non_null(
+		strstr(text, "cs   f000 base 00000000ffff0000 limit 0000ffff attr 0009b\n"));
 	free(text);
 }
 
