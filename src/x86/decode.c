@@ -222,7 +222,7 @@ static bool mode_fits(const struct x86_insn *insn, const struct x86_row *row)
 static bool wants_modrm(const struct x86_row *row)
 {
 	return row->ext != X86_EXT__ || row->letter[0] >> 8 >= X86_FROM_RM ||
-		row->letter[1] >> 8 >= X86_FROM_RM;
+	       row->letter[1] >> 8 >= X86_FROM_RM;
 }
 
 static bool same_opcode(const struct x86_insn *insn, const struct x86_row *row)
@@ -275,11 +275,13 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 	case X86_WIDTH_NONE:
 		return 0;
 	case X86_WIDTH_B:
-	case X86_WIDTH_YB:
 		return 1;
 	case X86_WIDTH_W:
-	case X86_WIDTH_YW:
 		return 2;
+	case X86_WIDTH_YB:
+		return insn->modrm >= 0xc0 ? 4 : 1;
+	case X86_WIDTH_YW:
+		return insn->modrm >= 0xc0 ? 4 : 2;
 	case X86_WIDTH_D:
 		return 4;
 	case X86_WIDTH_Q:
@@ -295,7 +297,7 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 	case X86_WIDTH_Z:
 		return insn->opsize == 2 ? 2 : 4;
 	case X86_WIDTH_Y:
-		return insn->rex & REX_W ? 8 : 4;
+		return is64 && insn->rex & REX_W ? 8 : 4;
 	case X86_WIDTH_M:
 		return is64 ? 8 : 4;
 	case X86_WIDTH_P:
@@ -308,6 +310,8 @@ static uint8_t width_bytes(const struct x86_insn *insn, enum x86_width width)
 		return vector;
 	case X86_WIDTH_H:
 		return vector / 2;
+	case X86_WIDTH_ZW:
+		return insn->modrm >= 0xc0 && insn->opsize != 2 ? 4 : 2;
 	case X86_WIDTH_VW:
 		return insn->modrm >= 0xc0 ? insn->opsize : 2;
 	}
@@ -345,10 +349,10 @@ static void mem_segment(const struct cursor *c, struct x86_mem *m)
 /* SDM vol. 2A table 2-1. */
 static void mem16(struct cursor *c, struct x86_insn *insn)
 {
-	static const uint8_t base[8] = {X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI,
-		X86_RBP, X86_RBX};
-	static const uint8_t index[8] = {X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG,
-		X86_NOREG, X86_NOREG};
+	static const uint8_t base[8] = {
+		X86_RBX, X86_RBX, X86_RBP, X86_RBP, X86_RSI, X86_RDI, X86_RBP, X86_RBX};
+	static const uint8_t index[8] = {
+		X86_RSI, X86_RDI, X86_RSI, X86_RDI, X86_NOREG, X86_NOREG, X86_NOREG, X86_NOREG};
 	struct x86_mem *m = &insn->mem;
 	unsigned mod = insn->modrm >> 6, rm = insn->modrm & 7;
 
@@ -456,7 +460,8 @@ static void segment_register(struct cursor *c, const struct x86_insn *insn, stru
 }
 
 /* An immediate of the operand's width, but never more than 4 bytes unless the letter is Iv. */
-static void immediate(struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
+static void immediate(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
 {
 	uint8_t bytes = o->size;
 
@@ -476,8 +481,8 @@ static void far_pointer(struct cursor *c, struct x86_insn *insn, struct x86_oper
 }
 
 /* Operands that need no ModRM byte. */
-static void fixed_operand(struct cursor *c, struct x86_insn *insn, struct x86_operand *o,
-	uint16_t letter)
+static void fixed_operand(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, uint16_t letter)
 {
 	enum x86_from from = letter >> 8;
 
@@ -538,14 +543,17 @@ static void fixed_operand(struct cursor *c, struct x86_insn *insn, struct x86_op
 	case X86_FROM_ST0:
 		o->kind = X86_OPND_ST;
 		break;
+	case X86_FROM_XMM0:
+		o->kind = X86_OPND_XMM;
+		break;
 	default:
 		break;
 	}
 }
 
 /* Operands that the ModRM byte or VEX.vvvv names. */
-static void modrm_operand(struct cursor *c, struct x86_insn *insn, struct x86_operand *o,
-	enum x86_from from)
+static void modrm_operand(
+	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, enum x86_from from)
 {
 	switch (from) {
 	case X86_FROM_RM:
@@ -572,6 +580,22 @@ static void modrm_operand(struct cursor *c, struct x86_insn *insn, struct x86_op
 	case X86_FROM_STI:
 		o->kind = X86_OPND_ST;
 		o->reg = insn->modrm & 7;
+		break;
+	case X86_FROM_MMX_REG: /* REX.R and REX.B do not extend MMX registers */
+		o->kind = X86_OPND_MMX;
+		o->reg = insn->modrm >> 3 & 7;
+		break;
+	case X86_FROM_MMX_RM:
+		o->kind = insn->modrm >= 0xc0 ? X86_OPND_MMX : X86_OPND_MEM;
+		o->reg = insn->modrm & 7;
+		break;
+	case X86_FROM_XMM_REG:
+		o->kind = X86_OPND_XMM;
+		o->reg = modrm_reg(insn);
+		break;
+	case X86_FROM_XMM_RM:
+		o->kind = insn->modrm >= 0xc0 ? X86_OPND_XMM : X86_OPND_MEM;
+		o->reg = modrm_rm(insn);
 		break;
 	default:
 		break;
@@ -626,8 +650,8 @@ static void body(struct cursor *c, struct x86_insn *insn, const struct x86_row *
 		c->status = X86_DECODE_UD;
 }
 
-enum x86_decode_status x86_decode(const uint8_t *bytes, size_t avail, enum x86_mode mode,
-	struct x86_insn *insn)
+enum x86_decode_status x86_decode(
+	const uint8_t *bytes, size_t avail, enum x86_mode mode, struct x86_insn *insn)
 {
 	struct cursor c = {.bytes = bytes, .avail = avail, .seg = X86_NOREG};
 	const struct x86_row *row;
