@@ -60,9 +60,13 @@ struct bus {
 	unsigned regions;
 	struct bus_range *range;
 	unsigned ranges;
-	/* Called after the flattened list changed; the memory bus tells the engines. */
-	void (*changed)(void *ctx, struct bus *bus);
-	void *changed_ctx;
+	/*
+	 * Around a change of the flattened list, may be NULL. The memory bus stops
+	 * the world in `changing` and tells the engine in `changed`.
+	 */
+	void (*changing)(void *ctx);
+	void (*changed)(void *ctx);
+	void *hook_ctx;
 };
 
 void bus_init(struct bus *bus, const char *name, unsigned default_max);

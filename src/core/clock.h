@@ -24,8 +24,8 @@ struct clock {
 	_Atomic bool running;
 	_Atomic uint64_t offset; /* host: now = monotonic - offset; stopped: now = frozen */
 	_Atomic uint64_t frozen;
-	_Atomic uint64_t now_insn; /* instructions driver: current time */
-	struct timer *first;       /* armed timers, earliest first */
+	_Atomic uint64_t now_insn;  /* instructions driver: current time */
+	struct timer *first;        /* armed timers, earliest first */
 	void (*rearmed)(void *ctx); /* the earliest deadline changed: wake the event loop */
 	void *rearmed_ctx;
 };

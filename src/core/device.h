@@ -12,11 +12,11 @@
 #include "core/snapshot.h"
 
 struct device {
-	const char *name;                              /* unique in a machine, e.g. "uart0" */
-	void (*reset)(struct device *dev);             /* to the power-on values of the datasheet */
+	const char *name;                  /* unique in a machine, e.g. "uart0" */
+	void (*reset)(struct device *dev); /* to the power-on values of the datasheet */
 	void (*snap)(struct device *dev, struct snap *s); /* one snap_section, then the fields */
-	void (*destroy)(struct device *dev);           /* frees it */
-	struct device *next;                           /* kept by the machine */
+	void (*destroy)(struct device *dev);              /* frees it */
+	struct device *next;                              /* kept by the machine */
 };
 
 #endif

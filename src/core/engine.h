@@ -16,10 +16,10 @@ struct vcpu;
 struct x86_state;
 
 enum engine_caps {
-	ENGINE_CAP_COUNTS = 1 << 0, /* exact instruction counts: budget, instruction clock */
-	ENGINE_CAP_A20    = 1 << 1, /* masks addresses with vm->a20_mask */
+	ENGINE_CAP_COUNTS = 1 << 0,    /* exact instruction counts: budget, instruction clock */
+	ENGINE_CAP_A20 = 1 << 1,       /* masks addresses with vm->a20_mask */
 	ENGINE_CAP_EXACT_CPU = 1 << 2, /* the CPU model is exact, not the host's */
-	ENGINE_CAP_NATIVE = 1 << 3  /* guest code runs on the host's CPU */
+	ENGINE_CAP_NATIVE = 1 << 3     /* guest code runs on the host's CPU */
 };
 
 /* What probe found. */
@@ -59,7 +59,7 @@ struct engine_slot {
 	gpa_t base;
 	uint64_t size;
 	void *host;
-	bool readonly;  /* ROM: writes go up as MMIO */
+	bool readonly; /* ROM: writes go up as MMIO */
 	bool log_dirty;
 };
 

@@ -10,7 +10,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct vm;
 struct loop;
 struct loop_fd;
 
@@ -18,8 +17,8 @@ struct loop *loop_new(void);
 void loop_free(struct loop *l);
 
 /* events: EPOLLIN, EPOLLOUT, ...; fn may remove itself. The fd stays the caller's. */
-struct loop_fd *loop_add(struct loop *l, int fd, uint32_t events,
-	void (*fn)(void *ctx, uint32_t events), void *ctx);
+struct loop_fd *loop_add(
+	struct loop *l, int fd, uint32_t events, void (*fn)(void *ctx, uint32_t events), void *ctx);
 void loop_set_events(struct loop_fd *f, uint32_t events);
 void loop_remove(struct loop_fd *f);
 
@@ -27,7 +26,6 @@ void loop_remove(struct loop_fd *f);
  * Waits at most timeout_ns (UINT64_MAX: until woken), then calls the handlers
  * of ready descriptors with *lock held. Called without the lock.
  */
-struct vm_lock;
 void loop_poll(struct loop *l, uint64_t timeout_ns, void (*lock)(void *), void (*unlock)(void *),
 	void *lock_ctx);
 void loop_wake(struct loop *l);

@@ -17,9 +17,24 @@
 
 /* Exits by reason, counted and timed for --stats, written by --trace exits. */
 enum exit_reason {
-	EXIT_PIO_IN, EXIT_PIO_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE, EXIT_HLT, EXIT_INTR,
-	EXIT_INTR_WINDOW, EXIT_CPUID, EXIT_MSR, EXIT_KICK, EXIT_SHUTDOWN, EXIT_DEBUG,
-	EXIT_EMULATE, EXIT_EXCEPTION, EXIT_NESTED_FAULT, EXIT_HYPERCALL, EXIT_SYSTEM, EXIT_OTHER,
+	EXIT_PIO_IN,
+	EXIT_PIO_OUT,
+	EXIT_MMIO_READ,
+	EXIT_MMIO_WRITE,
+	EXIT_HLT,
+	EXIT_INTR,
+	EXIT_INTR_WINDOW,
+	EXIT_CPUID,
+	EXIT_MSR,
+	EXIT_KICK,
+	EXIT_SHUTDOWN,
+	EXIT_DEBUG,
+	EXIT_EMULATE,
+	EXIT_EXCEPTION,
+	EXIT_NESTED_FAULT,
+	EXIT_HYPERCALL,
+	EXIT_SYSTEM,
+	EXIT_OTHER,
 	EXIT_REASONS
 };
 extern const char *const exit_reason_name[EXIT_REASONS];
@@ -41,8 +56,11 @@ struct vcpu {
 	_Atomic bool nmi_line;     /* an NMI edge waits */
 	_Atomic bool inside;
 
-	bool halted;  /* vm->lock */
-	bool parked;  /* paused and outside; vm->lock */
+	/* Under vm->lock. */
+	uint8_t run; /* enum x86_run, as core knows it */
+	bool parked; /* its thread waits in core and will not enter by itself */
+	bool stuck;  /* can never run again without NMI, INIT or RESET */
+	bool look;   /* is to be looked at for a jump to itself */
 	void (*deferred)(struct vcpu *v, void *ctx); /* see vcpu_defer */
 	void *deferred_ctx;
 
@@ -80,8 +98,8 @@ uint32_t vcpu_pio_in(struct vcpu *v, uint16_t port, unsigned size);
 void vcpu_pio_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value);
 /* String forms: the port stands still, the buffer advances; count elements. */
 void vcpu_pio_in_string(struct vcpu *v, uint16_t port, unsigned size, void *buf, unsigned count);
-void vcpu_pio_out_string(struct vcpu *v, uint16_t port, unsigned size, const void *buf,
-	unsigned count);
+void vcpu_pio_out_string(
+	struct vcpu *v, uint16_t port, unsigned size, const void *buf, unsigned count);
 /* size 1..8, any alignment; what the engine cannot reach as RAM. */
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);

@@ -29,26 +29,27 @@
 enum vm_end {
 	VM_END_NONE,
 	VM_END_POWEROFF,
-	VM_END_HALTED,       /* can never change again */
-	VM_END_BIOS_CALL,    /* bare boot sector asked for firmware */
+	VM_END_HALTED,    /* can never change again */
+	VM_END_BIOS_CALL, /* bare boot sector asked for firmware */
 	VM_END_TRIPLE_FAULT,
-	VM_END_RESET,        /* reset asked, and vm_config.no_reboot */
+	VM_END_RESET, /* reset asked, and vm_config.no_reboot */
 	VM_END_PANIC,
-	VM_END_TESTPORT,     /* value: what was written */
+	VM_END_TESTPORT, /* value: what was written */
 	VM_END_TIMEOUT,
-	VM_END_QUIT,         /* the user: Ctrl-A x, SIGINT, SIGTERM; value: signal or 0 */
-	VM_END_HOST_ERROR    /* engine or device cannot go on */
+	VM_END_QUIT,      /* the user: Ctrl-A x, SIGINT, SIGTERM; value: signal or 0 */
+	VM_END_HOST_ERROR /* engine or device cannot go on */
 };
 
 struct vm_config {
 	const struct engine_ops *engine;
-	uint64_t ram_size;  /* bytes, a multiple of 4096 */
+	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
 	enum clock_driver clock;
-	uint64_t tsc_hz;    /* 0: 1 GHz */
+	uint64_t tsc_hz; /* 0: 1 GHz */
 	bool no_reboot;
-	FILE *trace;        /* --trace exits: one line an exit; NULL: off. Not owned. */
+	bool time_exits; /* --stats: measure host time by exit reason */
+	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
 struct vm {
@@ -76,12 +77,16 @@ struct vm {
 	/* The stopped world. */
 	pthread_mutex_t world;
 	pthread_cond_t world_cond;
-	pthread_cond_t wake; /* with lock: vCPUs that halt, park or wait for work */
-	pthread_cond_t idle; /* with lock: all parked, or the machine ended */
+	_Atomic bool world_waiting; /* world_stop waits for those inside */
+	pthread_cond_t wake;        /* with lock: vCPUs that halt, park or wait for work */
+	pthread_cond_t idle;        /* with lock: all parked, or the machine ended */
 
 	unsigned pause_count;
 	bool reset_asked;
 	bool stopping; /* threads are to leave */
+	bool started;
+	uint64_t turns;     /* instruction clock: turns of vCPUs so far */
+	uint64_t next_look; /* host time of the next look for a jump to itself */
 	enum vm_end end;
 	int end_value;
 	char end_why[512];
@@ -104,8 +109,8 @@ int vm_start(struct vm *vm, char *err, size_t errlen);
 void vm_run(struct vm *vm);
 
 /* Requests, from any thread, vm->lock held; they take effect between instructions. */
-__attribute__((format(printf, 4, 5))) void vm_end(struct vm *vm, enum vm_end end, int value,
-	const char *fmt, ...); /* the first one wins */
+__attribute__((format(printf, 4, 5))) void vm_end(
+	struct vm *vm, enum vm_end end, int value, const char *fmt, ...); /* the first one wins */
 void vm_request_reset(struct vm *vm);
 
 /* Nested; vm->lock held. On return no vCPU is inside and the clock stands still. */
@@ -121,5 +126,8 @@ void world_go(struct vm *vm);
 
 /* Saves or loads clock, devices, RAM and vCPUs; the machine must be paused. */
 void vm_snapshot(struct vm *vm, struct snap *s);
+
+/* One vCPU's canonical state as fields of the open section. */
+void x86_state_snap(struct x86_state *x, struct snap *s);
 
 #endif

@@ -1,0 +1,206 @@
+/*
+ * run.c - the vCPU threads: when to enter the guest, and what to do after it.
+ *
+ * Host clock: one thread a vCPU. Instruction clock: the event loop's thread
+ * runs all vCPUs in turn for TURN instructions each, so that everything from
+ * outside enters between two turns. Lock: vm->lock, except inside the engine.
+ */
+#include "core/run.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/vm.h"
+#include "util/util.h"
+#include "x86/insn.h"
+
+/* Instructions a vCPU runs before it is the next one's turn; 1 instruction is 1 ns. */
+#define TURN 1000
+/* Turns between two looks for a jump to itself: counted, so that runs repeat exactly. */
+#define TURNS_PER_LOOK 1024
+
+static bool must_park(const struct vm *vm)
+{
+	return vm->pause_count || vm->reset_asked || vm->end != VM_END_NONE;
+}
+
+/* If no vCPU can ever run again, the machine has ended. */
+static void set_stuck(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	v->stuck = true;
+	for (unsigned i = 0; i < vm->vcpus; i++)
+		if (!vm->vcpu[i]->stuck && vm->vcpu[i]->run != X86_WAIT_SIPI)
+			return;
+	vm_end(vm, VM_END_HALTED, 0, "the machine has halted for good");
+}
+
+/* HLT with interrupts off: only NMI, INIT or RESET could wake it, and nobody sends them. */
+static void after_halt(struct vcpu *v)
+{
+	struct x86_state s;
+
+	v->run = X86_HALTED;
+	if (atomic_load(&v->nmi_line))
+		return;
+	if (!vcpu_get(v, &s, X86_GROUP_GPR) && !(s.rflags & X86_IF))
+		set_stuck(v);
+}
+
+static bool jumps_to_itself(struct vcpu *v, const struct x86_state *s)
+{
+	const struct x86_seg *cs = &s->seg[X86_CS];
+	uint8_t bytes[X86_INSN_MAX];
+	struct x86_insn insn;
+	enum x86_mode mode = cs->attr & X86_ATTR_DB ? X86_MODE_32 : X86_MODE_16;
+
+	if (s->cr0 & X86_CR0_PG) /* its code is found by the page tables: not looked for */
+		return false;
+	if (mem_read(&v->vm->mem, (uint32_t)(cs->base + s->rip), bytes, sizeof(bytes)))
+		return false;
+	return x86_decode(bytes, sizeof(bytes), mode, &insn) == X86_DECODE_OK &&
+	       insn.op == X86_OP_JMP && insn.opnd[0].kind == X86_OPND_REL &&
+	       insn.imm == -(int64_t)insn.len;
+}
+
+/* `jmp $` with interrupts off is how old boot sectors end. */
+static void look_for_stuck(struct vcpu *v)
+{
+	struct x86_state s;
+
+	v->look = false;
+	if (vcpu_get(v, &s, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR) || (s.rflags & X86_IF))
+		return;
+	if (jumps_to_itself(v, &s))
+		set_stuck(v);
+}
+
+/* What was left for the vCPU to do between two instructions. */
+static void serve(struct vcpu *v)
+{
+	if (v->look)
+		look_for_stuck(v);
+	if (v->deferred) {
+		void (*fn)(struct vcpu * v, void *ctx) = v->deferred;
+
+		v->deferred = NULL;
+		fn(v, v->deferred_ctx);
+	}
+}
+
+static void after_run(struct vcpu *v, const struct run_result *r)
+{
+	struct vm *vm = v->vm;
+
+	switch (r->exit) {
+	case RUN_KICKED:
+		vcpu_count(v, EXIT_KICK, 0);
+		break;
+	case RUN_BUDGET:
+		break;
+	case RUN_HALTED:
+		vcpu_trace_exit(v, EXIT_HLT);
+		after_halt(v);
+		break;
+	case RUN_SHUTDOWN:
+		vcpu_trace_exit(v, EXIT_SHUTDOWN);
+		v->run = X86_SHUTDOWN;
+		vm_end(vm, VM_END_TRIPLE_FAULT, 0, "cpu%u: triple fault: %s", v->id, r->why);
+		break;
+	case RUN_DEBUG:
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: debug stop at %#llx, no debugger", v->id,
+			(unsigned long long)r->debug_addr);
+		break;
+	case RUN_FATAL:
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: %s", v->id, r->why);
+		break;
+	}
+	serve(v);
+}
+
+static void run_once(struct vcpu *v, uint64_t budget, struct run_result *r)
+{
+	memset(r, 0, sizeof(*r));
+	vcpu_enter(v);
+	v->vm->engine->ops->run(v, budget, r);
+	vcpu_leave(v);
+	after_run(v, r);
+}
+
+/* A halted vCPU wakes by an interrupt that it would take, and by NMI. */
+static bool runnable(struct vcpu *v)
+{
+	if (v->stuck || v->run == X86_WAIT_SIPI || v->run == X86_SHUTDOWN)
+		return false;
+	if (v->run == X86_HALTED && (vcpu_intr_pending(v) || atomic_load(&v->nmi_line)))
+		v->run = X86_RUNNING;
+	return v->run == X86_RUNNING;
+}
+
+static void park(struct vcpu *v)
+{
+	v->parked = true;
+	pthread_cond_broadcast(&v->vm->idle);
+	pthread_cond_wait(&v->vm->wake, &v->vm->lock);
+	v->parked = false;
+}
+
+static bool open_vcpu(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	int err = vm->engine->ops->vcpu_open(v);
+
+	if (err)
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: engine %s cannot make a vCPU: %s", v->id,
+			vm->engine->ops->name, strerror(-err));
+	return !err;
+}
+
+void *vcpu_thread(void *arg)
+{
+	struct vcpu *v = arg;
+	struct vm *vm = v->vm;
+	struct run_result r;
+	bool open;
+
+	vm_lock(vm);
+	open = open_vcpu(v);
+	while (!vm->stopping) {
+		atomic_store(&v->kick_pending, false);
+		if (!open || must_park(vm) || !runnable(v))
+			park(v);
+		else
+			run_once(v, UINT64_MAX, &r);
+	}
+	if (open)
+		vm->engine->ops->vcpu_close(v);
+	vm_unlock(vm);
+	return NULL;
+}
+
+bool run_turn(struct vm *vm)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < vm->vcpus && !must_park(vm); i++) {
+		struct vcpu *v = vm->vcpu[i];
+		uint64_t deadline = clock_next_deadline(&vm->clock);
+		uint64_t now = clock_now(&vm->clock);
+		uint64_t left = deadline > now ? deadline - now : 1;
+		struct run_result r;
+
+		if (!runnable(v))
+			continue;
+		any = true;
+		atomic_store(&v->kick_pending, false);
+		v->parked = false;
+		v->look = ++vm->turns % TURNS_PER_LOOK == 0;
+		run_once(v, MIN(left, TURN), &r);
+		v->parked = true;
+		pthread_cond_broadcast(&vm->idle);
+		clock_advance(&vm->clock, r.executed ? r.executed : 1);
+		clock_run_timers(&vm->clock);
+	}
+	return any;
+}

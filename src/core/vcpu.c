@@ -1,0 +1,267 @@
+/*
+ * vcpu.c - a vCPU's kicks, its inside/outside state and the up calls of engines.
+ *
+ * The protocol of the stopped world: whoever holds vm->lock may store `inside`
+ * = true; whoever leaves stores false and then looks at vm->world_waiting. A
+ * stopper (holding vm->lock, so that nobody can enter) stores world_waiting
+ * and then looks at `inside`. Both in sequentially consistent order.
+ */
+#include "core/vcpu.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/run.h"
+#include "core/vm.h"
+#include "util/util.h"
+#include "x86/cpuid.h"
+
+const char *const exit_reason_name[EXIT_REASONS] = {
+	[EXIT_PIO_IN] = "port in",
+	[EXIT_PIO_OUT] = "port out",
+	[EXIT_MMIO_READ] = "mmio read",
+	[EXIT_MMIO_WRITE] = "mmio write",
+	[EXIT_HLT] = "hlt",
+	[EXIT_INTR] = "interrupt",
+	[EXIT_INTR_WINDOW] = "interrupt window",
+	[EXIT_CPUID] = "cpuid",
+	[EXIT_MSR] = "msr",
+	[EXIT_KICK] = "kick",
+	[EXIT_SHUTDOWN] = "shutdown",
+	[EXIT_DEBUG] = "debug",
+	[EXIT_EMULATE] = "emulate",
+	[EXIT_EXCEPTION] = "exception",
+	[EXIT_NESTED_FAULT] = "nested page fault",
+	[EXIT_HYPERCALL] = "hypercall",
+	[EXIT_SYSTEM] = "system event",
+	[EXIT_OTHER] = "other",
+};
+
+void vcpu_kick(struct vcpu *v)
+{
+	atomic_store_explicit(&v->kick_pending, true, memory_order_release);
+	if (atomic_load(&v->inside))
+		v->vm->engine->ops->kick(v);
+}
+
+void vcpu_enter(struct vcpu *v)
+{
+	atomic_store(&v->inside, true);
+	vm_unlock(v->vm);
+}
+
+static void leave(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	atomic_store(&v->inside, false);
+	if (!atomic_load(&vm->world_waiting))
+		return;
+	pthread_mutex_lock(&vm->world);
+	pthread_cond_broadcast(&vm->world_cond);
+	pthread_mutex_unlock(&vm->world);
+}
+
+void vcpu_leave(struct vcpu *v)
+{
+	leave(v);
+	vm_lock(v->vm);
+}
+
+void vcpu_set_intr(struct vcpu *v, bool level)
+{
+	bool was = atomic_exchange(&v->intr_line, level);
+
+	if (!level || was)
+		return;
+	vcpu_kick(v);
+	pthread_cond_broadcast(&v->vm->wake);
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+	atomic_store(&v->nmi_line, true);
+	vcpu_kick(v);
+	pthread_cond_broadcast(&v->vm->wake);
+}
+
+bool vcpu_nmi_take(struct vcpu *v)
+{
+	return atomic_load_explicit(&v->nmi_line, memory_order_relaxed) &&
+	       atomic_exchange(&v->nmi_line, false);
+}
+
+void vcpu_defer(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx)
+{
+	v->deferred = fn;
+	v->deferred_ctx = ctx;
+	vcpu_kick(v);
+}
+
+int vcpu_get(struct vcpu *v, struct x86_state *s, unsigned mask)
+{
+	int err = v->vm->engine->ops->get(v, s, mask);
+
+	if (!err && (mask & X86_GROUP_EVENTS))
+		s->events.run = v->run;
+	return err;
+}
+
+int vcpu_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
+{
+	if (mask & X86_GROUP_EVENTS)
+		v->run = s->events.run;
+	v->stuck = false;
+	return v->vm->engine->ops->put(v, s, mask);
+}
+
+/* ---- up calls ---- */
+
+static uint64_t host_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+}
+
+void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec)
+{
+	v->stat[reason].count++;
+	v->stat[reason].nsec += nsec;
+}
+
+/* Begin and end of an up call that reaches devices: outside, with vm->lock. */
+static uint64_t begin(struct vcpu *v)
+{
+	uint64_t start = v->vm->config.time_exits ? host_ns() : 0;
+
+	leave(v);
+	vm_lock(v->vm);
+	return start;
+}
+
+static void end(struct vcpu *v, enum exit_reason reason, uint64_t start)
+{
+	vcpu_count(v, reason, start ? host_ns() - start : 0);
+	vcpu_enter(v);
+}
+
+static void trace(
+	struct vcpu *v, enum exit_reason reason, uint64_t addr, unsigned size, uint64_t value)
+{
+	FILE *f = v->vm->config.trace;
+
+	if (f)
+		fprintf(f, "%" PRIu64 " cpu%u %s addr=%#" PRIx64 " size=%u value=%#" PRIx64 "\n",
+			clock_now(&v->vm->clock), v->id, exit_reason_name[reason], addr, size,
+			value);
+}
+
+void vcpu_trace_exit(struct vcpu *v, enum exit_reason reason)
+{
+	FILE *f = v->vm->config.trace;
+
+	if (f)
+		fprintf(f, "%" PRIu64 " cpu%u %s\n", clock_now(&v->vm->clock), v->id,
+			exit_reason_name[reason]);
+}
+
+void vcpu_pio_in_string(struct vcpu *v, uint16_t port, unsigned size, void *buf, unsigned count)
+{
+	uint64_t start = begin(v);
+	uint8_t *p = buf;
+
+	for (unsigned i = 0; i < count; i++, p += size) {
+		uint64_t value = bus_read(&v->vm->port_bus, port, size);
+
+		memcpy(p, &value, size);
+		trace(v, EXIT_PIO_IN, port, size, value);
+	}
+	end(v, EXIT_PIO_IN, start);
+}
+
+void vcpu_pio_out_string(
+	struct vcpu *v, uint16_t port, unsigned size, const void *buf, unsigned count)
+{
+	uint64_t start = begin(v);
+	const uint8_t *p = buf;
+
+	for (unsigned i = 0; i < count; i++, p += size) {
+		uint64_t value = 0;
+
+		memcpy(&value, p, size);
+		trace(v, EXIT_PIO_OUT, port, size, value);
+		bus_write(&v->vm->port_bus, port, size, value);
+	}
+	end(v, EXIT_PIO_OUT, start);
+}
+
+uint32_t vcpu_pio_in(struct vcpu *v, uint16_t port, unsigned size)
+{
+	uint32_t value = 0;
+
+	vcpu_pio_in_string(v, port, size, &value, 1);
+	return value;
+}
+
+void vcpu_pio_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
+{
+	vcpu_pio_out_string(v, port, size, &value, 1);
+}
+
+uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
+{
+	uint64_t start = begin(v);
+	uint64_t value = bus_read(&v->vm->mem_bus, gpa, size);
+
+	trace(v, EXIT_MMIO_READ, gpa, size, value);
+	end(v, EXIT_MMIO_READ, start);
+	return value;
+}
+
+void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
+{
+	uint64_t start = begin(v);
+
+	trace(v, EXIT_MMIO_WRITE, gpa, size, value);
+	bus_write(&v->vm->mem_bus, gpa, size, value);
+	end(v, EXIT_MMIO_WRITE, start);
+}
+
+uint8_t vcpu_intr_ack(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+	int vector = vm->intr_ack ? vm->intr_ack(vm->intr_ack_ctx, v) : 0;
+
+	end(v, EXIT_INTR, start);
+	return (uint8_t)vector;
+}
+
+void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+{
+	vcpu_count(v, EXIT_CPUID, 0);
+	x86_cpuid(leaf, subleaf, out);
+}
+
+/* No MSR outside x86_state exists yet. */
+int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	vcpu_count(v, EXIT_MSR, 0);
+	return -ENOENT;
+}
+
+int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	vcpu_count(v, EXIT_MSR, 0);
+	return -ENOENT;
+}
+
+uint64_t vcpu_tsc(struct vcpu *v)
+{
+	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+}

@@ -1,0 +1,17 @@
+/*
+ * cpuid.h - what the CPU says of itself (SDM vol. 2A, CPUID).
+ *
+ * One fixed model for now: what the software engines execute. Models as rows
+ * with features by supplier come with the whole CPU.
+ */
+#ifndef TINAMOU_X86_CPUID_H
+#define TINAMOU_X86_CPUID_H
+
+#include <stdint.h>
+
+/* out: EAX, EBX, ECX, EDX. Leaves beyond the highest give the highest basic leaf's data. */
+void x86_cpuid(uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* Leaf 1 EAX, also EDX after RESET. */
+uint32_t x86_cpuid_signature(void);
+
+#endif
