@@ -26,6 +26,10 @@
 #define AREA_END   (AREA_BASE + AREA_SIZE * AREA_COUNT)
 #define CODE_BASE  AREA_BASE
 
+/* FS and GS of flat 64-bit code. */
+#define FS_BASE_64 0x8000u
+#define GS_BASE_64 0x18000u
+
 /* Segment register -> area. CS has the first one. */
 static inline uint32_t area_of(unsigned seg)
 {

@@ -73,6 +73,7 @@ struct native {
  */
 struct native_entry {
 	uint64_t host_rsp, host_fs_base;
+	uint64_t fs_base, gs_base; /* of flat 64-bit code; fs_base 0: not to be set */
 	uint16_t host[4];  /* DS, ES, FS, GS */
 	uint16_t guest[4]; /* to load; then what the case left there */
 	int signal;
@@ -96,26 +97,32 @@ __asm__(".text\n"
 	"	lea native_entry(%rip), %rcx\n"
 	"	mov %rsp, 0(%rcx)\n"
 	"	mov %rdi, %rsp\n"
-	"	mov 24(%rcx), %ds\n"
-	"	mov 26(%rcx), %es\n"
-	"	mov 28(%rcx), %fs\n"
-	"	mov 30(%rcx), %gs\n"
-	"	mov $15, %eax\n" /* rt_sigreturn */
+	"	mov 40(%rcx), %ds\n"
+	"	mov 42(%rcx), %es\n"
+	"	mov 44(%rcx), %fs\n"
+	"	mov 46(%rcx), %gs\n"
+	"	mov 16(%rcx), %rax\n"
+	"	test %rax, %rax\n"
+	"	jz 1f\n"
+	"	wrfsbase %rax\n"
+	"	mov 24(%rcx), %rax\n"
+	"	wrgsbase %rax\n"
+	"1:	mov $15, %eax\n" /* rt_sigreturn */
 	"	syscall\n"
 	"	ud2\n"
 	"native_signal:\n"
 	"	lea native_entry(%rip), %rcx\n"
-	"	mov %ds, 24(%rcx)\n"
-	"	mov %es, 26(%rcx)\n"
-	"	mov %fs, 28(%rcx)\n"
-	"	mov %gs, 30(%rcx)\n"
-	"	mov 16(%rcx), %ds\n"
-	"	mov 18(%rcx), %es\n"
-	"	mov 20(%rcx), %fs\n"
-	"	mov 22(%rcx), %gs\n"
-	"	mov %edi, 32(%rcx)\n"
+	"	mov %ds, 40(%rcx)\n"
+	"	mov %es, 42(%rcx)\n"
+	"	mov %fs, 44(%rcx)\n"
+	"	mov %gs, 46(%rcx)\n"
+	"	mov 32(%rcx), %ds\n"
+	"	mov 34(%rcx), %es\n"
+	"	mov 36(%rcx), %fs\n"
+	"	mov 38(%rcx), %gs\n"
+	"	mov %edi, 48(%rcx)\n"
 	"	pushfq\n"
-	"	andl $~0x40000, (%rsp)\n" /* AC */
+	"	andl $~0x244000, (%rsp)\n" /* ID, AC, NT: the kernel leaves them to us */
 	"	popfq\n"
 	"	mov 8(%rcx), %rax\n"
 	"	wrfsbase %rax\n"
@@ -265,6 +272,8 @@ static void load_selectors(const struct insn_case *c)
 {
 	static const uint8_t seg[4] = {X86_DS, X86_ES, X86_FS, X86_GS};
 
+	native_entry.fs_base = c->mode == X86_MODE_64 ? FS_BASE_64 : 0;
+	native_entry.gs_base = GS_BASE_64;
 	for (unsigned i = 0; i < 4; i++)
 		native_entry.guest[i] = c->mode == X86_MODE_64 ? 0 : c->regs.sel[seg[i]];
 }
