@@ -81,10 +81,17 @@ struct insn_case {
 /* Instead of a vector. */
 enum insn_end {
 	INSN_RETIRED = 256, /* executed without an exception */
-	INSN_DIED,          /* the child is gone: a signal that is no exception */
-	INSN_TIMEOUT,
+	INSN_DIED,          /* the child is gone, or was stuck */
 	INSN_SHUTDOWN,      /* the engine could not deliver the exception */
 	INSN_UNSUPPORTED    /* the engine said RUN_FATAL */
+};
+
+/* What only an engine can tell; compared when both sides are engines. */
+struct insn_system {
+	uint64_t base[6]; /* of the segments */
+	struct x86_table gdtr, idtr;
+	uint64_t cr0, cr3, cr4;
+	bool halted;
 };
 
 struct insn_result {
@@ -92,6 +99,7 @@ struct insn_result {
 	uint32_t error; /* of the exceptions that have one, else 0 */
 	uint64_t cr2;   /* of #PF, else 0 */
 	struct insn_regs regs;
+	struct insn_system system;
 	uint8_t window[WINDOW_COUNT][WINDOW_SIZE];
 };
 

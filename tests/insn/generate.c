@@ -250,6 +250,9 @@ static void put_registers(struct rng *r, struct insn_case *c)
 
 /* ---- memory ---- */
 
+/* ENTER pushes most: 31 frame pointers, and two more words of 4 bytes; XLAT and POP look above. */
+#define WINDOW_BELOW (WINDOW_SIZE - 48)
+
 /* A window around a linear address, if that lies in an area; random bytes, a corner at it. */
 static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t addr)
 {
@@ -261,7 +264,7 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 		return;
 	start = (uint32_t)addr & ~(AREA_SIZE - 1);
 	end = start + AREA_SIZE - WINDOW_SIZE;
-	w->addr = (uint32_t)MIN(MAX(addr - WINDOW_SIZE * 2 / 3, start), end);
+	w->addr = (uint32_t)MIN(MAX(addr - WINDOW_BELOW, start), end);
 	for (unsigned i = 0; i < WINDOW_SIZE; i += 8) {
 		v = rng_next(r);
 		memcpy(w->bytes + i, &v, 8);

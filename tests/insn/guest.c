@@ -2,8 +2,8 @@
  * guest.c - the other side of the oracle: an engine behind its contract.
  *
  * A machine with RAM and no device. Its low memory holds the descriptor
- * tables, all vectors lead to distinct addresses (IP = vector) in a segment of
- * their own, so that the state after one step tells which exception came.
+ * tables, all vectors lead to distinct addresses of their own, so that the
+ * state after one step tells which exception came.
  * Exceptions in the protected modes go to ring 0 with a stack of its own.
  * Sources: SDM vol. 3A 3.4.5, 5.11, 6.10, 6.14 (descriptors, gates), 7.2.1,
  * 7.7 (TSS), 4.5 (paging), 20.1.4 (real-mode exceptions).
@@ -27,8 +27,15 @@
 #define PML4_BASE  0x10000u
 #define RAM_SIZE   (1 * MiB)
 
-/* Real mode: the handlers' segment. */
-#define HANDLER_SEG 0x0900u
+/*
+ * The handlers: a NOP each, since kvm's single-step stops one instruction
+ * behind the delivery of an exception.
+ */
+#define HANDLER_BASE 0x9000u
+#define HANDLER_SEG  (HANDLER_BASE >> 4)
+#define HANDLER_SIZE 16u
+#define HANDLER_END  (HANDLER_BASE + 256 * HANDLER_SIZE)
+#define NOP          0x90
 
 /* The GDT, as Linux lays it out where a case can see it. */
 #define SEL_CODE0_32 0x08u
@@ -48,6 +55,11 @@ struct guest {
 	enum guest_kind kind;
 	struct x86_state base; /* what every case starts from */
 };
+
+static bool is_real(const struct guest *g)
+{
+	return g->kind == GUEST_REAL16 || g->kind == GUEST_REAL;
+}
 
 /* ---- tables ---- */
 
@@ -146,8 +158,10 @@ static void put_idt(struct guest *g)
 
 	for (unsigned v = 0; v < 256; v++) {
 		uint64_t dpl = v == X86_BP || v == X86_OFV ? 3 : 0;
+		uint64_t offset = HANDLER_BASE + v * HANDLER_SIZE;
 
-		poke64(g, IDT_BASE + v * (wide ? 16 : 8), v | sel << 16 | (0x8e00 | dpl << 13) << 32);
+		poke64(g, IDT_BASE + v * (wide ? 16 : 8),
+			offset | sel << 16 | (0x8e00 | dpl << 13) << 32);
 		if (wide)
 			poke64(g, IDT_BASE + v * 16 + 8, 0);
 	}
@@ -164,7 +178,7 @@ static void put_tss(struct guest *g)
 static void put_ivt(struct guest *g)
 {
 	for (unsigned v = 0; v < 256; v++) {
-		uint32_t entry = v | HANDLER_SEG << 16;
+		uint32_t entry = v * HANDLER_SIZE | HANDLER_SEG << 16;
 
 		poke(g, IVT_BASE + v * 4, &entry, 4);
 	}
@@ -185,12 +199,12 @@ static void put_page_tables(struct guest *g)
 
 /* ---- the state a case starts from ---- */
 
-static void base_real(struct x86_state *s)
+static void base_real(struct x86_state *s, bool own_selectors)
 {
 	for (unsigned seg = 0; seg < 6; seg++) {
-		x86_seg_real(&s->seg[seg], 0, seg == X86_CS);
-		s->seg[seg].sel = case_selector(X86_MODE_16, seg);
-		s->seg[seg].base = area_of(seg);
+		x86_seg_real(&s->seg[seg], (uint16_t)(area_of(seg) >> 4), seg == X86_CS);
+		if (!own_selectors)
+			s->seg[seg].sel = case_selector(X86_MODE_16, seg);
 	}
 	s->idtr = (struct x86_table){IVT_BASE, 0x3ff};
 }
@@ -226,7 +240,8 @@ static void base_long(struct x86_state *s)
 static void set_tables(struct guest *g)
 {
 	memset(g->vm->ram.host, 0, AREA_BASE);
-	if (g->kind == GUEST_REAL16) {
+	memset(g->vm->ram.host + HANDLER_BASE, NOP, HANDLER_END - HANDLER_BASE);
+	if (is_real(g)) {
 		put_ivt(g);
 		return;
 	}
@@ -240,15 +255,15 @@ static void set_tables(struct guest *g)
 bool guest_enter(struct guest *g, enum guest_kind kind)
 {
 	static const enum x86_mode mode[GUEST_KINDS] = {
-		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_64};
-	struct insn_case nop = {.mode = (uint8_t)mode[kind], .bytes = {0x90}};
+		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_64, X86_MODE_16};
+	struct insn_case nop = {.mode = (uint8_t)mode[kind], .bytes = {NOP}};
 	struct insn_result r;
 
 	g->kind = kind;
 	x86_state_reset(&g->base, 0);
 	set_tables(g);
-	if (kind == GUEST_REAL16)
-		base_real(&g->base);
+	if (is_real(g))
+		base_real(&g->base, kind == GUEST_REAL);
 	else if (kind == GUEST_LONG64)
 		base_long(&g->base);
 	else
@@ -265,7 +280,7 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 
 /* ---- life ---- */
 
-static void fill_pattern(struct guest *g)
+void guest_clean(struct guest *g)
 {
 	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
 		g->vm->ram.host[a] = area_pattern(a);
@@ -290,7 +305,7 @@ struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen)
 		vm_free(g->vm);
 		goto fail;
 	}
-	fill_pattern(g);
+	guest_clean(g);
 	return g;
 fail:
 	free(g);
@@ -370,7 +385,7 @@ static void undo_real_frame(
 	uint16_t sp = (uint16_t)s->gpr[X86_RSP];
 	uint32_t ss = (uint32_t)s->seg[X86_SS].base, at;
 
-	r->end = (uint16_t)s->rip;
+	r->end = (uint16_t)(s->rip / HANDLER_SIZE);
 	r->regs.rip = peek(g, ss + sp, 2);
 	r->regs.sel[X86_CS] = (uint16_t)peek(g, ss + (uint16_t)(sp + 2), 2);
 	r->regs.rflags = (s->rflags & ~UINT64_C(0xffff)) | peek(g, ss + (uint16_t)(sp + 4), 2);
@@ -387,7 +402,7 @@ static void undo_ring0_frame(struct guest *g, struct insn_result *r, const struc
 	unsigned n = g->kind == GUEST_LONG64 ? 8 : 4;
 	uint32_t sp = (uint32_t)s->gpr[X86_RSP];
 
-	r->end = (uint16_t)s->rip;
+	r->end = (uint16_t)((s->rip - HANDLER_BASE) / HANDLER_SIZE);
 	if (vector_has_error(r->end)) {
 		r->error = peek(g, sp, 4);
 		sp += n;
@@ -402,6 +417,25 @@ static void undo_ring0_frame(struct guest *g, struct insn_result *r, const struc
 		r->cr2 = s->cr2;
 }
 
+static bool in_handler(const struct guest *g, const struct x86_state *s)
+{
+	uint64_t at = s->seg[X86_CS].base + s->rip;
+
+	return at >= HANDLER_BASE && at < HANDLER_END &&
+		(is_real(g) ? s->seg[X86_CS].sel == HANDLER_SEG : (s->seg[X86_CS].sel & 3) == 0);
+}
+
+static void take_system(struct insn_result *r, const struct x86_state *s)
+{
+	for (unsigned seg = 0; seg < 6; seg++)
+		r->system.base[seg] = s->seg[seg].base;
+	r->system.gdtr = s->gdtr;
+	r->system.idtr = s->idtr;
+	r->system.cr0 = s->cr0;
+	r->system.cr3 = s->cr3;
+	r->system.cr4 = s->cr4;
+}
+
 static void take_state(
 	struct guest *g, const struct insn_case *c, struct insn_result *r, const struct x86_state *s)
 {
@@ -411,9 +445,10 @@ static void take_state(
 	for (unsigned seg = 0; seg < 6; seg++)
 		r->regs.sel[seg] = s->seg[seg].sel;
 	r->end = INSN_RETIRED;
-	if (g->kind == GUEST_REAL16 && s->seg[X86_CS].sel == HANDLER_SEG && s->rip < 256)
+	take_system(r, s);
+	if (in_handler(g, s) && is_real(g))
 		undo_real_frame(g, c, r, s);
-	else if (g->kind != GUEST_REAL16 && (s->seg[X86_CS].sel & 3) == 0 && s->rip < 256)
+	else if (in_handler(g, s))
 		undo_ring0_frame(g, r, s);
 	if (g->kind == GUEST_LONG64)
 		r->regs.rip -= CODE_BASE;
@@ -444,6 +479,7 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	g->ops->step(v, &run);
 	g->ops->get(v, &s, groups);
 	take_state(g, c, r, &s);
+	r->system.halted = run.exit == RUN_HALTED;
 	if (run.exit == RUN_SHUTDOWN)
 		r->end = INSN_SHUTDOWN;
 	else if (run.exit == RUN_FATAL)

@@ -13,6 +13,7 @@ enum guest_kind {
 	GUEST_PROT16, /* protected mode, CPL 3, the same LDT */
 	GUEST_PROT32,
 	GUEST_LONG64, /* 4-level paging: the areas are the user's, the rest faults */
+	GUEST_REAL,   /* real mode with its own selectors, CPL 0: judged by kvm, not natively */
 	GUEST_KINDS
 };
 
@@ -37,5 +38,7 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 
 /* Compares all areas with the pattern; returns the first address that differs, or 0. */
 uint32_t guest_stray_write(const struct guest *g);
+/* Puts the pattern back everywhere. */
+void guest_clean(struct guest *g);
 
 #endif

@@ -47,7 +47,7 @@
 #define UC_STRICT_RESTORE_SS 0x4
 
 #define ALT_STACK_SIZE (64 * KiB)
-#define BATCH_SECONDS  5
+#define BATCH_MS       10000 /* a child that takes longer is stuck */
 
 /* SA_RESTORER is the kernel's, but libc keeps it to itself. */
 #define KERNEL_SA_RESTORER 0x04000000
@@ -55,6 +55,7 @@
 struct shared {
 	_Atomic unsigned current;
 	unsigned first, count;
+	uint32_t stray;
 	struct insn_case cases[NATIVE_BATCH];
 	struct insn_result results[NATIVE_BATCH];
 };
@@ -76,7 +77,6 @@ struct native_entry {
 	uint64_t fs_base, gs_base; /* of flat 64-bit code; fs_base 0: not to be set */
 	uint16_t host[4];  /* DS, ES, FS, GS */
 	uint16_t guest[4]; /* to load; then what the case left there */
-	int signal;
 };
 __attribute__((visibility("hidden"))) struct native_entry native_entry;
 
@@ -120,7 +120,6 @@ __asm__(".text\n"
 	"	mov 34(%rcx), %es\n"
 	"	mov 36(%rcx), %fs\n"
 	"	mov 38(%rcx), %gs\n"
-	"	mov %edi, 48(%rcx)\n"
 	"	pushfq\n"
 	"	andl $~0x244000, (%rsp)\n" /* ID, AC, NT: the kernel leaves them to us */
 	"	popfq\n"
@@ -165,7 +164,7 @@ static int install_segments(enum x86_mode mode)
 
 static void install_handlers(void)
 {
-	static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS, SIGALRM};
+	static const int signals[] = {SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGBUS};
 	/* The kernel's own struct sigaction: no libc trampoline between us and the frame. */
 	struct {
 		void (*handler)(int, siginfo_t *, void *);
@@ -182,8 +181,7 @@ static void install_handlers(void)
 /* Only what the child needs from here on; anything else, or a 32-bit call, ends it. */
 static int install_filter(void)
 {
-	static const unsigned calls[] = {SYS_rt_sigreturn, SYS_read, SYS_write, SYS_alarm,
-		SYS_exit_group};
+	static const unsigned calls[] = {SYS_rt_sigreturn, SYS_read, SYS_write, SYS_exit_group};
 	struct sock_filter code[4 + 2 * ARRAY_SIZE(calls)];
 	unsigned n = 0;
 
@@ -206,6 +204,27 @@ static int install_filter(void)
 	return 0;
 }
 
+static void *linear(uint32_t addr)
+{
+	return (void *)(uintptr_t)addr;
+}
+
+/* Puts the pattern back where it is not; the first such address, or 0. */
+static uint32_t clean_areas(void)
+{
+	uint32_t first = 0;
+
+	for (uint32_t a = AREA_BASE; a < AREA_END; a++) {
+		uint8_t *p = linear(a);
+
+		if (*p == area_pattern(a))
+			continue;
+		*p = area_pattern(a);
+		first = first ? first : a;
+	}
+	return first;
+}
+
 static int map_areas(void)
 {
 	uint8_t *p = mmap((void *)(uintptr_t)AREA_BASE, AREA_SIZE * AREA_COUNT,
@@ -214,14 +233,8 @@ static int map_areas(void)
 
 	if (p == MAP_FAILED)
 		return -errno;
-	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
-		p[a - AREA_BASE] = area_pattern(a);
+	clean_areas();
 	return 0;
-}
-
-static void *linear(uint32_t addr)
-{
-	return (void *)(uintptr_t)addr;
 }
 
 static void write_case(const struct insn_case *c)
@@ -301,10 +314,6 @@ static void take_end(struct insn_result *r, const ucontext_t *uc)
 
 	r->error = 0;
 	r->cr2 = 0;
-	if (native_entry.signal == SIGALRM) {
-		r->end = INSN_TIMEOUT;
-		return;
-	}
 	r->end = vector == X86_DB ? INSN_RETIRED : (uint16_t)vector;
 	if (r->end != INSN_RETIRED && vector_has_error(vector))
 		r->error = (uint32_t)g[REG_ERR];
@@ -350,12 +359,11 @@ static void child_main(struct shared *sh, int in, int out)
 	if (child_setup(&stack))
 		_exit(1);
 	while (read(in, &byte, 1) == 1) {
-		alarm(BATCH_SECONDS);
 		for (unsigned i = sh->first; i < sh->count; i++) {
 			sh->current = i;
 			run_case(&sh->cases[i], &sh->results[i], &stack);
 		}
-		alarm(0);
+		sh->stray = clean_areas();
 		if (write(out, &byte, 1) != 1)
 			break;
 	}
@@ -444,9 +452,14 @@ struct insn_case *native_cases(struct native *n)
 	return n->shared->cases;
 }
 
-const struct insn_result *native_results(const struct native *n)
+struct insn_result *native_results(struct native *n)
 {
 	return n->shared->results;
+}
+
+uint32_t native_stray_write(const struct native *n)
+{
+	return n->shared->stray;
 }
 
 unsigned native_deaths(const struct native *n)
@@ -462,13 +475,14 @@ static bool wait_batch(struct native *n)
 
 	if (write(n->to_child, &byte, 1) != 1)
 		return false;
-	return poll(&p, 1, 2000 * BATCH_SECONDS) == 1 && read(n->from_child, &byte, 1) == 1;
+	return poll(&p, 1, BATCH_MS) == 1 && read(n->from_child, &byte, 1) == 1;
 }
 
 int native_run(struct native *n, unsigned count)
 {
 	struct shared *sh = n->shared;
 
+	sh->stray = 0;
 	sh->first = 0;
 	sh->count = count;
 	while (!wait_batch(n)) {

@@ -19,10 +19,13 @@ bool native_has_mode(const struct native *n, enum x86_mode mode);
 
 /* The batch: fill cases[0..count), call native_run, read results. Shared with the child. */
 struct insn_case *native_cases(struct native *n);
-const struct insn_result *native_results(const struct native *n);
+struct insn_result *native_results(struct native *n);
 
 /* count <= NATIVE_BATCH. 0, or -errno if no child can be had any more. */
 int native_run(struct native *n, unsigned count);
+
+/* First address outside all windows that the last batch wrote, or 0. */
+uint32_t native_stray_write(const struct native *n);
 
 /* How often a child had to be replaced. */
 unsigned native_deaths(const struct native *n);

@@ -1,0 +1,363 @@
+/*
+ * compare.c - judges two results of a case; the exceptions are exceptions.h's.
+ */
+#include "compare.h"
+
+#include <string.h>
+
+#include "util/util.h"
+
+const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {
+	{"none", ""},
+#define X(id, why) {#id, why},
+	INSN_EXCEPTIONS(X, X)
+#undef X
+};
+
+#define COMPARED_FLAGS \
+	(X86_FLAGS_ARITH | X86_DF | X86_IF | X86_IOPL | X86_NT | X86_AC | X86_ID)
+
+static const char *name_of(const struct x86_insn *insn)
+{
+	return x86_insn_table[insn->entry].name;
+}
+
+static bool is_one_of(const struct x86_insn *insn, const char *const *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(name_of(insn), list[i]))
+			return true;
+	return false;
+}
+
+#define IS_ONE_OF(insn, ...) \
+	is_one_of(insn, (const char *const[]){__VA_ARGS__}, \
+		sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+
+/* ---- what can be judged ---- */
+
+static bool writes_segment(const struct x86_insn *insn)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
+
+	if (IS_ONE_OF(insn, "lds", "les", "lss", "lfs", "lgs"))
+		return true;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_SEG && (d->access[i] & 2))
+			return true;
+	return false;
+}
+
+static bool far_branch(const struct x86_insn *insn)
+{
+	if (IS_ONE_OF(insn, "retf", "iret", "iretd", "iretq", "jmpf", "callf"))
+		return true;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_FAR)
+			return true;
+	return IS_ONE_OF(insn, "jmp", "call") && insn->map == X86_MAP_1 && insn->opcode == 0xff &&
+		((insn->modrm >> 3 & 7) == 3 || (insn->modrm >> 3 & 7) == 5);
+}
+
+static bool writes_code(const struct x86_insn *insn)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
+
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_MEM && insn->mem.seg == X86_CS &&
+			(d->access[i] & 2))
+			return true;
+	return false;
+}
+
+static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
+{
+	if (x86_insn_table[insn->entry].feature)
+		return EXCEPTION_FEATURE;
+	if (IS_ONE_OF(insn, "cpuid", "rdtsc", "rdtscp", "rdpid", "rdrand", "rdseed", "xgetbv", "rdpmc",
+		    "rdmsr", "wrmsr", "sgdt", "sidt", "sldt", "str", "smsw"))
+		return EXCEPTION_HOST_VALUE;
+	if (IS_ONE_OF(insn, "syscall", "sysenter", "sysexit", "sysret", "int"))
+		return EXCEPTION_HOST_CALL;
+	if (IS_ONE_OF(insn, "int1", "icebp"))
+		return EXCEPTION_ICEBP;
+	return EXCEPTION_NONE;
+}
+
+static enum insn_exception excluded_in_real(const struct x86_insn *insn)
+{
+	unsigned class = x86_insn_table[insn->entry].class;
+
+	if (IS_ONE_OF(insn, "popf", "popfd", "popfw", "popfq"))
+		return EXCEPTION_REAL_FLAGS;
+	if (IS_ONE_OF(insn, "arpl", "lar", "lsl", "verr", "verw", "lldt", "ltr"))
+		return EXCEPTION_REAL_NONE;
+	if (writes_code(insn))
+		return EXCEPTION_CODE_WRITE;
+	if (class == X86_CLASS_IO || IS_ONE_OF(insn, "insb", "insw", "insd", "outsb", "outsw", "outsd"))
+		return EXCEPTION_IO;
+	return EXCEPTION_NONE;
+}
+
+/* kvm judges what the real CPU cannot, and nothing else: it is slow. */
+static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
+{
+	enum insn_exception e = compare_excluded(GUEST_REAL16, insn);
+
+	if (e == EXCEPTION_HOST_CALL && IS_ONE_OF(insn, "int"))
+		return EXCEPTION_NONE;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_DR)
+			return EXCEPTION_DEBUG_REGISTER;
+	switch (e) {
+	case EXCEPTION_NONE:
+		return EXCEPTION_NATIVE;
+	case EXCEPTION_SYSTEM:
+	case EXCEPTION_SEGMENT_LOAD:
+	case EXCEPTION_FAR_BRANCH:
+	case EXCEPTION_REAL_FLAGS:
+	case EXCEPTION_REAL_NONE:
+	case EXCEPTION_CODE_WRITE:
+		return EXCEPTION_NONE;
+	default:
+		return e;
+	}
+}
+
+enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn *insn)
+{
+	enum insn_exception e;
+
+	if (kind == GUEST_REAL)
+		return excluded_from_kvm(insn);
+	e = excluded_everywhere(insn);
+	if (!e && kind == GUEST_REAL16)
+		e = excluded_in_real(insn);
+	if (e)
+		return e;
+	if (writes_segment(insn))
+		return EXCEPTION_SEGMENT_LOAD;
+	if (far_branch(insn))
+		return EXCEPTION_FAR_BRANCH;
+	if (kind == GUEST_REAL16 && x86_insn_table[insn->entry].class == X86_CLASS_SYSTEM &&
+		!IS_ONE_OF(insn, "pushf", "int3", "into", "pushfd", "pushfw"))
+		return EXCEPTION_SYSTEM;
+	return EXCEPTION_NONE;
+}
+
+/* ---- what is forgiven ---- */
+
+/* Result undefined: the engine's counts as the oracle's. */
+static void forgive_destination(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	const struct x86_operand *d = &c->insn.opnd[0];
+
+	if (d->kind == X86_OPND_GPR)
+		engine->regs.gpr[d->reg] = oracle->regs.gpr[d->reg];
+	else if (d->kind == X86_OPND_MEM)
+		memcpy(engine->window[0], oracle->window[0], WINDOW_SIZE);
+}
+
+static bool double_shift_too_far(const struct insn_case *c)
+{
+	const struct x86_operand *n = &c->insn.opnd[2];
+	unsigned count = (unsigned)(n->kind == X86_OPND_GPR ? c->regs.gpr[n->reg] : (uint64_t)c->insn.imm);
+
+	return IS_ONE_OF(&c->insn, "shld", "shrd") && c->insn.opnd[0].size == 2 && (count & 31) > 16;
+}
+
+/* TF of the FLAGS image that PUSHF left in the stack's window. */
+static void forgive_pushed_tf(const struct insn_case *c, struct insn_result *r)
+{
+	uint32_t at;
+
+	if (!c->window[2].addr)
+		return;
+	at = (uint32_t)(c->mode == X86_MODE_16 ? r->regs.gpr[X86_RSP] & 0xffff : r->regs.gpr[X86_RSP]);
+	at += (c->mode == X86_MODE_64 ? 0 : area_of(X86_SS)) + 1 - c->window[2].addr;
+	if (at < WINDOW_SIZE)
+		r->window[2][at] &= (uint8_t)~(X86_TF >> 8);
+}
+
+static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
+	struct insn_result *oracle, struct insn_result *engine)
+{
+	if (kind == GUEST_REAL)
+		return EXCEPTION_NONE;
+	if (kind == GUEST_REAL16 && engine->end == INSN_SHUTDOWN && oracle->end == X86_SSV) {
+		*engine = *oracle;
+		return EXCEPTION_REAL_STACK;
+	}
+	if (oracle->end != INSN_RETIRED)
+		return EXCEPTION_NONE;
+	if (IS_ONE_OF(&c->insn, "pushf", "pushfd", "pushfw", "pushfq")) {
+		forgive_pushed_tf(c, oracle);
+		return EXCEPTION_PUSHF_TF;
+	}
+	if (IS_ONE_OF(&c->insn, "bsf", "bsr") && (oracle->regs.rflags & X86_ZF)) {
+		forgive_destination(c, oracle, engine);
+		return EXCEPTION_BSF_ZERO;
+	}
+	if (IS_ONE_OF(&c->insn, "bswap") && c->insn.opnd[0].size == 2) {
+		forgive_destination(c, oracle, engine);
+		return EXCEPTION_BSWAP16;
+	}
+	if (double_shift_too_far(c)) {
+		forgive_destination(c, oracle, engine);
+		engine->regs.rflags = oracle->regs.rflags;
+		return EXCEPTION_SHD_COUNT;
+	}
+	return EXCEPTION_NONE;
+}
+
+/* ---- the comparison ---- */
+
+static uint64_t register_mask(enum guest_kind kind)
+{
+	return kind == GUEST_LONG64 ? UINT64_MAX : UINT32_MAX;
+}
+
+static bool same_registers(
+	enum guest_kind kind, const struct insn_regs *a, const struct insn_regs *b)
+{
+	uint64_t mask = register_mask(kind);
+
+	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+		if ((a->gpr[i] ^ b->gpr[i]) & mask)
+			return false;
+	return !((a->rip ^ b->rip) & mask) && !memcmp(a->sel, b->sel, sizeof(a->sel));
+}
+
+static bool same_windows(
+	const struct insn_case *c, const struct insn_result *a, const struct insn_result *b)
+{
+	for (unsigned i = 0; i < WINDOW_COUNT; i++)
+		if (c->window[i].addr && memcmp(a->window[i], b->window[i], WINDOW_SIZE))
+			return false;
+	return true;
+}
+
+static bool same_system(const struct insn_system *a, const struct insn_system *b)
+{
+	return !memcmp(a->base, b->base, sizeof(a->base)) && a->gdtr.base == b->gdtr.base &&
+		a->gdtr.limit == b->gdtr.limit && a->idtr.base == b->idtr.base &&
+		a->idtr.limit == b->idtr.limit && a->cr0 == b->cr0 && a->cr3 == b->cr3 &&
+		a->cr4 == b->cr4 && a->halted == b->halted;
+}
+
+struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
+	struct insn_result *oracle, struct insn_result *engine)
+{
+	struct comparison v = {.forgiven = forgive(kind, c, oracle, engine)};
+
+	if (oracle->end == INSN_RETIRED || oracle->end == X86_DE)
+		v.masked = undefined_flags(c);
+	v.same = oracle->end == engine->end &&
+		(kind == GUEST_REAL16 || kind == GUEST_REAL ||
+			(oracle->error == engine->error && oracle->cr2 == engine->cr2)) &&
+		same_registers(kind, &oracle->regs, &engine->regs) &&
+		!((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
+		same_windows(c, oracle, engine) &&
+		(kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
+	return v;
+}
+
+/* ---- for people ---- */
+
+static const char *end_name(unsigned end, char *buf, size_t size)
+{
+	static const char *const name[] = {"retired", "child died", "shutdown", "unsupported"};
+
+	if (end >= INSN_RETIRED)
+		return name[end - INSN_RETIRED];
+	snprintf(buf, size, "exception %u", end);
+	return buf;
+}
+
+static void print_flags(FILE *out, uint64_t f)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} bit[] = {{X86_CF, "CF"}, {X86_PF, "PF"}, {X86_AF, "AF"}, {X86_ZF, "ZF"}, {X86_SF, "SF"},
+		{X86_DF, "DF"}, {X86_OF, "OF"}, {X86_IF, "IF"}, {X86_NT, "NT"}, {X86_AC, "AC"}};
+
+	fprintf(out, "%08llx", (unsigned long long)f);
+	for (unsigned i = 0; i < ARRAY_SIZE(bit); i++)
+		if (f & bit[i].bit)
+			fprintf(out, " %s", bit[i].name);
+	fprintf(out, "\n");
+}
+
+static void print_value(FILE *out, const char *name, uint64_t before, uint64_t a, uint64_t b)
+{
+	if (before == a && a == b)
+		fprintf(out, "  %-4s %16llx\n", name, (unsigned long long)before);
+	else
+		fprintf(out, "%s %-4s %16llx -> %16llx | %16llx\n", a == b ? " " : "*", name,
+			(unsigned long long)before, (unsigned long long)a, (unsigned long long)b);
+}
+
+static void print_windows(FILE *out, const struct insn_case *c, const struct insn_result *a,
+	const struct insn_result *b)
+{
+	for (unsigned w = 0; w < WINDOW_COUNT; w++)
+		for (unsigned i = 0; c->window[w].addr && i < WINDOW_SIZE; i++)
+			if (a->window[w][i] != b->window[w][i] ||
+				a->window[w][i] != c->window[w].bytes[i])
+				fprintf(out, "%s [%05x] %02x -> %02x | %02x\n",
+					a->window[w][i] == b->window[w][i] ? " " : "*",
+					c->window[w].addr + i, c->window[w].bytes[i],
+					a->window[w][i], b->window[w][i]);
+}
+
+static void print_system(FILE *out, const struct insn_system *a, const struct insn_system *b)
+{
+	if (same_system(a, b) || !a->base[X86_CS]) /* the real CPU tells nothing of it */
+		return;
+	fprintf(out, "* bases");
+	for (unsigned i = 0; i < 6; i++)
+		fprintf(out, " %llx|%llx", (unsigned long long)a->base[i],
+			(unsigned long long)b->base[i]);
+	fprintf(out, "\n* gdtr %llx,%x|%llx,%x idtr %llx,%x|%llx,%x\n",
+		(unsigned long long)a->gdtr.base, a->gdtr.limit, (unsigned long long)b->gdtr.base,
+		b->gdtr.limit, (unsigned long long)a->idtr.base, a->idtr.limit,
+		(unsigned long long)b->idtr.base, b->idtr.limit);
+	fprintf(out, "* cr0 %llx|%llx cr3 %llx|%llx cr4 %llx|%llx halted %d|%d\n",
+		(unsigned long long)a->cr0, (unsigned long long)b->cr0, (unsigned long long)a->cr3,
+		(unsigned long long)b->cr3, (unsigned long long)a->cr4, (unsigned long long)b->cr4,
+		a->halted, b->halted);
+}
+
+void print_case(FILE *out, const struct insn_case *c, const struct insn_result *a,
+	const struct insn_result *b, uint32_t masked)
+{
+	static const char *const name[X86_GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
+		"rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const seg[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
+	char text[128], e1[32], e2[32];
+
+	for (unsigned i = 0; i < c->insn.len; i++)
+		fprintf(out, "%02x ", c->bytes[i]);
+	fprintf(out, "  %s\n", x86_disasm(&c->insn, c->regs.rip, text, sizeof(text)));
+	fprintf(out, "  oracle: %s error %x cr2 %llx; engine: %s error %x cr2 %llx\n",
+		end_name(a->end, e1, sizeof(e1)), a->error, (unsigned long long)a->cr2,
+		end_name(b->end, e2, sizeof(e2)), b->error, (unsigned long long)b->cr2);
+	for (unsigned i = 0; i < (c->mode == X86_MODE_64 ? 16 : 8); i++)
+		print_value(out, name[i], c->regs.gpr[i], a->regs.gpr[i], b->regs.gpr[i]);
+	print_value(out, "rip", c->regs.rip, a->regs.rip, b->regs.rip);
+	print_system(out, &a->system, &b->system);
+	for (unsigned i = 0; i < 6; i++)
+		if (a->regs.sel[i] != b->regs.sel[i])
+			print_value(out, seg[i], c->regs.sel[i], a->regs.sel[i], b->regs.sel[i]);
+	fprintf(out, "  flags before ");
+	print_flags(out, c->regs.rflags);
+	fprintf(out, "  oracle       ");
+	print_flags(out, a->regs.rflags);
+	fprintf(out, "  engine       ");
+	print_flags(out, b->regs.rflags);
+	fprintf(out, "  undefined    ");
+	print_flags(out, masked);
+	print_windows(out, c, a, b);
+}
