@@ -54,7 +54,7 @@ static inline uint16_t case_selector(enum x86_mode mode, unsigned seg)
 	return (uint16_t)(((mode == X86_MODE_16 ? 1 : 9) + seg) << 3 | 7);
 }
 
-#define WINDOW_SIZE  192u
+#define WINDOW_SIZE  320u
 #define WINDOW_COUNT 4
 
 struct insn_window {

@@ -250,7 +250,7 @@ static void put_registers(struct rng *r, struct insn_case *c)
 
 /* ---- memory ---- */
 
-/* ENTER pushes most: 31 frame pointers, and two more words of 4 bytes; XLAT and POP look above. */
+/* ENTER pushes most: 31 frame pointers and two more words of up to 8 bytes. */
 #define WINDOW_BELOW (WINDOW_SIZE - 48)
 
 /* A window around a linear address, if that lies in an area; random bytes, a corner at it. */
@@ -262,8 +262,8 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 
 	if (addr < AREA_BASE || addr >= AREA_END)
 		return;
-	start = (uint32_t)addr & ~(AREA_SIZE - 1);
-	end = start + AREA_SIZE - WINDOW_SIZE;
+	start = c->mode == X86_MODE_64 ? AREA_BASE : (uint32_t)addr & ~(AREA_SIZE - 1);
+	end = (c->mode == X86_MODE_64 ? AREA_END : start + AREA_SIZE) - WINDOW_SIZE;
 	w->addr = (uint32_t)MIN(MAX(addr - WINDOW_BELOW, start), end);
 	for (unsigned i = 0; i < WINDOW_SIZE; i += 8) {
 		v = rng_next(r);
@@ -313,7 +313,10 @@ static void put_windows(struct rng *r, struct insn_case *c)
 	if (uses_mem2(&c->insn))
 		put_window(r, c, 1, operand_linear(c, &c->insn.mem2));
 	put_window(r, c, 2, stack_linear(c, X86_RSP));
-	put_window(r, c, 3, stack_linear(c, X86_RBP));
+	if (c->mode == X86_MODE_16 && (c->regs.gpr[X86_RSP] & 0xffff) < WINDOW_BELOW)
+		put_window(r, c, 3, area_of(X86_SS) + AREA_SIZE - 1); /* SP wraps */
+	else
+		put_window(r, c, 3, stack_linear(c, X86_RBP));
 }
 
 void generate_case(const struct generator *g, uint64_t number, struct insn_case *c)
