@@ -7,15 +7,13 @@
 
 #include "util/util.h"
 
-const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {
-	{"none", ""},
+const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
 #define X(id, why) {#id, why},
 	INSN_EXCEPTIONS(X, X)
 #undef X
 };
 
-#define COMPARED_FLAGS \
-	(X86_FLAGS_ARITH | X86_DF | X86_IF | X86_IOPL | X86_NT | X86_AC | X86_ID)
+#define COMPARED_FLAGS (X86_FLAGS_ARITH | X86_DF | X86_IF | X86_IOPL | X86_NT | X86_AC | X86_ID)
 
 static const char *name_of(const struct x86_insn *insn)
 {
@@ -30,8 +28,8 @@ static bool is_one_of(const struct x86_insn *insn, const char *const *list, unsi
 	return false;
 }
 
-#define IS_ONE_OF(insn, ...) \
-	is_one_of(insn, (const char *const[]){__VA_ARGS__}, \
+#define IS_ONE_OF(insn, ...)                                                                       \
+	is_one_of(insn, (const char *const[]){__VA_ARGS__},                                        \
 		sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
 
 /* ---- what can be judged ---- */
@@ -56,7 +54,7 @@ static bool far_branch(const struct x86_insn *insn)
 		if (insn->opnd[i].kind == X86_OPND_FAR)
 			return true;
 	return IS_ONE_OF(insn, "jmp", "call") && insn->map == X86_MAP_1 && insn->opcode == 0xff &&
-		((insn->modrm >> 3 & 7) == 3 || (insn->modrm >> 3 & 7) == 5);
+	       ((insn->modrm >> 3 & 7) == 3 || (insn->modrm >> 3 & 7) == 5);
 }
 
 static bool writes_code(const struct x86_insn *insn)
@@ -74,8 +72,8 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 {
 	if (x86_insn_table[insn->entry].feature)
 		return EXCEPTION_FEATURE;
-	if (IS_ONE_OF(insn, "cpuid", "rdtsc", "rdtscp", "rdpid", "rdrand", "rdseed", "xgetbv", "rdpmc",
-		    "rdmsr", "wrmsr", "sgdt", "sidt", "sldt", "str", "smsw"))
+	if (IS_ONE_OF(insn, "cpuid", "rdtsc", "rdtscp", "rdpid", "rdrand", "rdseed", "xgetbv",
+		    "rdpmc", "rdmsr", "wrmsr", "sgdt", "sidt", "sldt", "str", "smsw"))
 		return EXCEPTION_HOST_VALUE;
 	if (IS_ONE_OF(insn, "syscall", "sysenter", "sysexit", "sysret", "int"))
 		return EXCEPTION_HOST_CALL;
@@ -94,7 +92,8 @@ static enum insn_exception excluded_in_real(const struct x86_insn *insn)
 		return EXCEPTION_REAL_NONE;
 	if (writes_code(insn))
 		return EXCEPTION_CODE_WRITE;
-	if (class == X86_CLASS_IO || IS_ONE_OF(insn, "insb", "insw", "insd", "outsb", "outsw", "outsd"))
+	if (class == X86_CLASS_IO ||
+		IS_ONE_OF(insn, "insb", "insw", "insd", "outsb", "outsw", "outsd"))
 		return EXCEPTION_IO;
 	return EXCEPTION_NONE;
 }
@@ -162,9 +161,11 @@ static void forgive_destination(
 static bool double_shift_too_far(const struct insn_case *c)
 {
 	const struct x86_operand *n = &c->insn.opnd[2];
-	unsigned count = (unsigned)(n->kind == X86_OPND_GPR ? c->regs.gpr[n->reg] : (uint64_t)c->insn.imm);
+	unsigned count =
+		(unsigned)(n->kind == X86_OPND_GPR ? c->regs.gpr[n->reg] : (uint64_t)c->insn.imm);
 
-	return IS_ONE_OF(&c->insn, "shld", "shrd") && c->insn.opnd[0].size == 2 && (count & 31) > 16;
+	return IS_ONE_OF(&c->insn, "shld", "shrd") && c->insn.opnd[0].size == 2 &&
+	       (count & 31) > 16;
 }
 
 /* TF of the FLAGS image that PUSHF left in the stack's window. */
@@ -174,10 +175,11 @@ static void forgive_pushed_tf(const struct insn_case *c, struct insn_result *r)
 
 	if (!c->window[2].addr)
 		return;
-	at = (uint32_t)(c->mode == X86_MODE_16 ? r->regs.gpr[X86_RSP] & 0xffff : r->regs.gpr[X86_RSP]);
+	at = (uint32_t)(c->mode == X86_MODE_16 ? r->regs.gpr[X86_RSP] & 0xffff
+					       : r->regs.gpr[X86_RSP]);
 	at += (c->mode == X86_MODE_64 ? 0 : area_of(X86_SS)) + 1 - c->window[2].addr;
 	if (at < WINDOW_SIZE)
-		r->window[2][at] &= (uint8_t)~(X86_TF >> 8);
+		r->window[2][at] &= (uint8_t) ~(X86_TF >> 8);
 }
 
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
@@ -241,9 +243,9 @@ static bool same_windows(
 static bool same_system(const struct insn_system *a, const struct insn_system *b)
 {
 	return !memcmp(a->base, b->base, sizeof(a->base)) && a->gdtr.base == b->gdtr.base &&
-		a->gdtr.limit == b->gdtr.limit && a->idtr.base == b->idtr.base &&
-		a->idtr.limit == b->idtr.limit && a->cr0 == b->cr0 && a->cr3 == b->cr3 &&
-		a->cr4 == b->cr4 && a->halted == b->halted;
+	       a->gdtr.limit == b->gdtr.limit && a->idtr.base == b->idtr.base &&
+	       a->idtr.limit == b->idtr.limit && a->cr0 == b->cr0 && a->cr3 == b->cr3 &&
+	       a->cr4 == b->cr4 && a->halted == b->halted;
 }
 
 struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
@@ -254,12 +256,12 @@ struct comparison compare_results(enum guest_kind kind, const struct insn_case *
 	if (oracle->end == INSN_RETIRED || oracle->end == X86_DE)
 		v.masked = undefined_flags(c);
 	v.same = oracle->end == engine->end &&
-		(kind == GUEST_REAL16 || kind == GUEST_REAL ||
-			(oracle->error == engine->error && oracle->cr2 == engine->cr2)) &&
-		same_registers(kind, &oracle->regs, &engine->regs) &&
-		!((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
-		same_windows(c, oracle, engine) &&
-		(kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
+		 (kind == GUEST_REAL16 || kind == GUEST_REAL ||
+			 (oracle->error == engine->error && oracle->cr2 == engine->cr2)) &&
+		 same_registers(kind, &oracle->regs, &engine->regs) &&
+		 !((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
+		 same_windows(c, oracle, engine) &&
+		 (kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
 	return v;
 }
 
@@ -333,8 +335,8 @@ static void print_system(FILE *out, const struct insn_system *a, const struct in
 void print_case(FILE *out, const struct insn_case *c, const struct insn_result *a,
 	const struct insn_result *b, uint32_t masked)
 {
-	static const char *const name[X86_GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi",
-		"rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const name[X86_GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+		"rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 	static const char *const seg[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
 	char text[128], e1[32], e2[32];
 

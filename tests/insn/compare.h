@@ -15,7 +15,7 @@ enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn
 
 struct comparison {
 	bool same;
-	uint32_t masked;                /* undefined flags that were left out */
+	uint32_t masked; /* undefined flags that were left out */
 	enum insn_exception forgiven;
 };
 

@@ -9,24 +9,28 @@
 #ifndef TINAMOU_TESTS_INSN_EXCEPTIONS_H
 #define TINAMOU_TESTS_INSN_EXCEPTIONS_H
 
-#define INSN_EXCEPTIONS(NOT_JUDGED, FORGIVEN) \
-	NOT_JUDGED(FEATURE, "the engine does not offer the feature yet") \
-	NOT_JUDGED(HOST_VALUE, "the result is the host's own: CPUID, RDTSC, RDRAND and the like") \
-	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT n") \
-	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm") \
-	NOT_JUDGED(IO, "port access, and real mode is CPL 0: compared with kvm") \
-	NOT_JUDGED(SEGMENT_LOAD, "loads a segment register, differently in real mode: compared with kvm") \
-	NOT_JUDGED(FAR_BRANCH, "loads CS, differently in real mode: compared with kvm") \
+#define INSN_EXCEPTIONS(NOT_JUDGED, FORGIVEN)                                                      \
+	NOT_JUDGED(FEATURE, "the engine does not offer the feature yet")                           \
+	NOT_JUDGED(HOST_VALUE, "the result is the host's own: CPUID, RDTSC, RDRAND and the like")  \
+	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT n")           \
+	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm")                \
+	NOT_JUDGED(IO, "port access, and real mode is CPL 0: compared with kvm")                   \
+	NOT_JUDGED(SEGMENT_LOAD,                                                                   \
+		"loads a segment register, differently in real mode: compared with kvm")           \
+	NOT_JUDGED(FAR_BRANCH, "loads CS, differently in real mode: compared with kvm")            \
 	NOT_JUDGED(REAL_FLAGS, "POPF and IRET change IF and IOPL in real mode: compared with kvm") \
-	NOT_JUDGED(REAL_NONE, "not recognized in real mode (SDM vol. 3A 20.1.3), native code is protected") \
-	NOT_JUDGED(CODE_WRITE, "writes through CS: allowed in real mode, #GP in the native code segment") \
-	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap") \
-	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again") \
-	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself") \
-	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows") \
-	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)") \
-	FORGIVEN(SHD_COUNT, "SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)") \
-	FORGIVEN(BSWAP16, "BSWAP of a 16-bit register: the result is undefined (SDM vol. 2A)") \
+	NOT_JUDGED(REAL_NONE,                                                                      \
+		"not recognized in real mode (SDM vol. 3A 20.1.3), native code is protected")      \
+	NOT_JUDGED(CODE_WRITE,                                                                     \
+		"writes through CS: allowed in real mode, #GP in the native code segment")         \
+	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap")                      \
+	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
+	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
+	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
+	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
+	FORGIVEN(SHD_COUNT,                                                                        \
+		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \
+	FORGIVEN(BSWAP16, "BSWAP of a 16-bit register: the result is undefined (SDM vol. 2A)")     \
 	FORGIVEN(REAL_STACK, "real mode has no stack left to deliver the exception on: shutdown")
 
 enum insn_exception {
@@ -34,7 +38,7 @@ enum insn_exception {
 #define X(id, why) EXCEPTION_##id,
 	INSN_EXCEPTIONS(X, X)
 #undef X
-	EXCEPTION_COUNT
+		EXCEPTION_COUNT
 };
 
 struct insn_exception_row {

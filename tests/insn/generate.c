@@ -104,7 +104,7 @@ static bool try_encoding(const struct generator *g, struct rng *r, struct insn_c
 	c->bytes[n++] = (uint8_t)rng_next(r); /* ModRM, where there is one */
 	put_tail(r, c->bytes, n);
 	return x86_decode(c->bytes, X86_INSN_MAX, g->mode, &c->insn) == X86_DECODE_OK &&
-		g->wanted(g->ctx, &c->insn);
+	       g->wanted(g->ctx, &c->insn);
 }
 
 /* ---- registers ---- */
@@ -119,7 +119,7 @@ static uint64_t interesting(struct rng *r)
 		return corner[rng_below(r, ARRAY_SIZE(corner))];
 	case 1:
 		return rng_below(r, 0x48); /* shift counts, small numbers */
-	case 2: /* the corner of each size at once */
+	case 2:                            /* the corner of each size at once */
 		return corner[rng_below(r, ARRAY_SIZE(corner))] * UINT64_C(0x0000000100010001);
 	default:
 		return rng_next(r);
@@ -151,7 +151,7 @@ static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned
 		off &= ~7u;
 	if (c->mode == X86_MODE_64)
 		return AREA_BASE + AREA_SIZE * (1 + rng_below(r, AREA_COUNT - 1)) + off -
-			segment_base(c, seg);
+		       segment_base(c, seg);
 	return off;
 }
 
@@ -199,7 +199,8 @@ static void solve_address(struct rng *r, struct insn_case *c, const struct x86_m
 	if (rng_one_in(r, 16))
 		return;
 	if (m->base < X86_GPR_COUNT && m->base != m->index) {
-		put_low(&c->regs.gpr[m->base], c->regs.gpr[m->base] + want - mem_offset(c, m), size);
+		put_low(&c->regs.gpr[m->base], c->regs.gpr[m->base] + want - mem_offset(c, m),
+			size);
 	} else if (m->base == m->index && m->base < X86_GPR_COUNT) {
 		put_low(&c->regs.gpr[m->base], (want - (uint64_t)m->disp) / (m->scale + 1u), size);
 	} else if (m->base == X86_NOREG && m->index != X86_NOREG) {

@@ -88,14 +88,16 @@ static uint64_t descriptor(const struct x86_seg *s)
 	uint32_t limit = s->attr & X86_ATTR_G ? s->limit >> 12 : s->limit;
 
 	return (limit & 0xffff) | (s->base & 0xffffff) << 16 | (uint64_t)(s->attr & 0xff) << 40 |
-		(uint64_t)(limit & 0xf0000) << 32 | (uint64_t)(s->attr & 0xf000) << 40 |
-		(s->base & 0xff000000) << 32;
+	       (uint64_t)(limit & 0xf0000) << 32 | (uint64_t)(s->attr & 0xf000) << 40 |
+	       (s->base & 0xff000000) << 32;
 }
 
 /* Accessed, present code or data segment. */
 static struct x86_seg make_seg(uint16_t sel, uint32_t base, uint32_t limit, uint32_t attr)
 {
-	return (struct x86_seg){.sel = sel, .base = base, .limit = limit,
+	return (struct x86_seg){.sel = sel,
+		.base = base,
+		.limit = limit,
 		.attr = attr | X86_ATTR_P | X86_ATTR_S | (uint32_t)(sel & 3) << 5};
 }
 
@@ -128,8 +130,8 @@ static void put_ldt(struct guest *g)
 
 static struct x86_seg system_seg(uint16_t sel, uint32_t base, uint32_t limit, unsigned type)
 {
-	return (struct x86_seg){.sel = sel, .base = base, .limit = limit,
-		.attr = type | X86_ATTR_P};
+	return (struct x86_seg){
+		.sel = sel, .base = base, .limit = limit, .attr = type | X86_ATTR_P};
 }
 
 static void put_gdt(struct guest *g)
@@ -295,8 +297,8 @@ struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen)
 	g->vm = vm_new(&config, err, errlen);
 	if (!g->vm)
 		goto fail;
-	g->ram = (struct bus_region){.name = "ram", .size = RAM_SIZE, .kind = BUS_RAM,
-		.host = g->vm->ram.host};
+	g->ram = (struct bus_region){
+		.name = "ram", .size = RAM_SIZE, .kind = BUS_RAM, .host = g->vm->ram.host};
 	vm_lock(g->vm);
 	bus_map(&g->vm->mem_bus, &g->ram);
 	vm_unlock(g->vm);
@@ -379,8 +381,8 @@ static uint8_t byte_before(const struct insn_case *c, uint32_t addr)
 }
 
 /* Real mode pushes FLAGS, CS, IP on the case's own stack (SDM vol. 3A 20.1.4). */
-static void undo_real_frame(
-	struct guest *g, const struct insn_case *c, struct insn_result *r, const struct x86_state *s)
+static void undo_real_frame(struct guest *g, const struct insn_case *c, struct insn_result *r,
+	const struct x86_state *s)
 {
 	uint16_t sp = (uint16_t)s->gpr[X86_RSP];
 	uint32_t ss = (uint32_t)s->seg[X86_SS].base, at;
@@ -422,7 +424,7 @@ static bool in_handler(const struct guest *g, const struct x86_state *s)
 	uint64_t at = s->seg[X86_CS].base + s->rip;
 
 	return at >= HANDLER_BASE && at < HANDLER_END &&
-		(is_real(g) ? s->seg[X86_CS].sel == HANDLER_SEG : (s->seg[X86_CS].sel & 3) == 0);
+	       (is_real(g) ? s->seg[X86_CS].sel == HANDLER_SEG : (s->seg[X86_CS].sel & 3) == 0);
 }
 
 static void take_system(struct insn_result *r, const struct x86_state *s)
@@ -436,8 +438,8 @@ static void take_system(struct insn_result *r, const struct x86_state *s)
 	r->system.cr4 = s->cr4;
 }
 
-static void take_state(
-	struct guest *g, const struct insn_case *c, struct insn_result *r, const struct x86_state *s)
+static void take_state(struct guest *g, const struct insn_case *c, struct insn_result *r,
+	const struct x86_state *s)
 {
 	memcpy(r->regs.gpr, s->gpr, sizeof(r->regs.gpr));
 	r->regs.rip = s->rip;

@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -46,8 +47,10 @@
 #define UC_SIGCONTEXT_SS     0x2
 #define UC_STRICT_RESTORE_SS 0x4
 
-#define ALT_STACK_SIZE (64 * KiB)
-#define BATCH_MS       10000 /* a child that takes longer is stuck */
+#define ALT_STACK_SIZE  (64 * KiB)
+#define HWCAP2_FSGSBASE 0x2 /* asm/hwcap2.h */
+
+#define BATCH_MS 10000 /* a child that takes longer is stuck */
 
 /* SA_RESTORER is the kernel's, but libc keeps it to itself. */
 #define KERNEL_SA_RESTORER 0x04000000
@@ -75,10 +78,12 @@ struct native {
 struct native_entry {
 	uint64_t host_rsp, host_fs_base;
 	uint64_t fs_base, gs_base; /* of flat 64-bit code; fs_base 0: not to be set */
-	uint16_t host[4];  /* DS, ES, FS, GS */
-	uint16_t guest[4]; /* to load; then what the case left there */
+	uint16_t host[4];          /* DS, ES, FS, GS */
+	uint16_t guest[4];         /* to load; then what the case left there */
 };
 __attribute__((visibility("hidden"))) struct native_entry native_entry;
+_Static_assert(offsetof(struct native_entry, host) == 32, "the offsets in the assembly below");
+_Static_assert(offsetof(struct native_entry, guest) == 40, "the offsets in the assembly below");
 
 /* Returns the frame of the signal that ended the case. */
 ucontext_t *native_enter(ucontext_t *frame);
@@ -93,7 +98,8 @@ void native_restorer(void);
  */
 __asm__(".text\n"
 	"native_enter:\n"
-	"	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+	"	push %rbx\n	push %rbp\n	push %r12\n"
+	"	push %r13\n	push %r14\n	push %r15\n"
 	"	lea native_entry(%rip), %rcx\n"
 	"	mov %rsp, 0(%rcx)\n"
 	"	mov %rdi, %rsp\n"
@@ -127,7 +133,8 @@ __asm__(".text\n"
 	"	wrfsbase %rax\n"
 	"	mov 0(%rcx), %rsp\n"
 	"	mov %rdx, %rax\n"
-	"	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	pop %rbx\n"
+	"	pop %r15\n	pop %r14\n	pop %r13\n"
+	"	pop %r12\n	pop %rbp\n	pop %rbx\n"
 	"	ret\n"
 	"native_restorer:\n"
 	"	mov $15, %eax\n	syscall\n");
@@ -152,7 +159,8 @@ static int ldt_write(unsigned entry, const struct x86_seg *seg, bool code)
 static int install_segments(enum x86_mode mode)
 {
 	for (unsigned seg = 0; seg < 6; seg++) {
-		struct x86_seg s = {.base = area_of(seg), .limit = AREA_SIZE - 1,
+		struct x86_seg s = {.base = area_of(seg),
+			.limit = AREA_SIZE - 1,
 			.attr = mode == X86_MODE_32 ? X86_ATTR_DB : 0};
 		int err = ldt_write(case_selector(mode, seg) >> 3, &s, seg == X86_CS);
 
@@ -185,12 +193,12 @@ static int install_filter(void)
 	struct sock_filter code[4 + 2 * ARRAY_SIZE(calls)];
 	unsigned n = 0;
 
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, arch));
-	code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64,
-		0, 2 * ARRAY_SIZE(calls) + 1);
-	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-		offsetof(struct seccomp_data, nr));
+	code[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
+	code[n++] = (struct sock_filter)BPF_JUMP(
+		BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 2 * ARRAY_SIZE(calls) + 1);
+	code[n++] = (struct sock_filter)BPF_STMT(
+		BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
 		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
 		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -199,7 +207,8 @@ static int install_filter(void)
 
 	struct sock_fprog prog = {.len = (unsigned short)n, .filter = code};
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+		prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		return -errno;
 	return 0;
 }
@@ -416,11 +425,16 @@ static bool probe_ldt(enum x86_mode mode)
 struct native *native_open(char *err, size_t errlen)
 {
 	struct native *n = xcalloc(1, sizeof(*n));
-	void *p = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	void *p;
 
+	if (!(getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE)) {
+		snprintf(err, errlen, "this kernel does not let programs set the FS base");
+		goto fail;
+	}
+	p = mmap(NULL, sizeof(struct shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		-1, 0);
 	if (p == MAP_FAILED)
-		goto out;
+		goto no_child;
 	n->shared = p;
 	signal(SIGPIPE, SIG_IGN);
 	n->has_mode[X86_MODE_16] = probe_ldt(X86_MODE_16);
@@ -429,8 +443,9 @@ struct native *native_open(char *err, size_t errlen)
 	if (spawn(n) == 0)
 		return n;
 	munmap(n->shared, sizeof(struct shared));
-out:
+no_child:
 	snprintf(err, errlen, "no child for the native cases: %s", strerror(errno));
+fail:
 	free(n);
 	return NULL;
 }

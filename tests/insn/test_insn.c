@@ -4,9 +4,9 @@
  *   test_insn [--oracle native|kvm] [--seed N] [--cases N] [--case K] [--kind K] [--show N]
  *
  * Generates cases for each kind of guest, executes them on the oracle (the
- * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers, flags, exceptions and memory. Ends with the
- * totals: cases, faults, rows of the opcode table, what was masked or
- * forgiven. A difference prints what is needed to run it again.
+ * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers,
+ * flags, exceptions and memory. Ends with the totals: cases, faults, rows of the opcode table, what
+ * was masked or forgiven. A difference prints what is needed to run it again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@
 #include "native.h"
 #include "util/util.h"
 
-#define SKIP 77
+#define SKIP     77
 #define MAX_ROWS 4096
 
 struct options {
@@ -99,8 +99,9 @@ static void report_difference(struct test *t, const struct insn_case *c,
 	t->total.different++;
 	if (t->total.row_different[c->insn.entry]++ || t->shown++ >= t->opt.show)
 		return; /* one of each row is enough to begin with */
-	printf("\nDIFFERENT: test_insn --oracle %s --kind %s --seed %llu --case %llu\n", oracle_name(t), kinds[t->kind].name,
-		(unsigned long long)t->opt.seed, (unsigned long long)c->number);
+	printf("\nDIFFERENT: test_insn --oracle %s --kind %s --seed %llu --case %llu\n",
+		oracle_name(t), kinds[t->kind].name, (unsigned long long)t->opt.seed,
+		(unsigned long long)c->number);
 	print_case(stdout, c, oracle, engine, masked);
 }
 
@@ -148,7 +149,8 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 	if (!engine && !native)
 		return;
 	t->total.different++;
-	printf("DIFFERENT: written outside all windows: %05x by the engine, %05x by the oracle, in or "
+	printf("DIFFERENT: written outside all windows: %05x by the engine, %05x by the oracle, in "
+	       "or "
 	       "before cases %llu to %llu of %s\n",
 		engine, native, (unsigned long long)first, (unsigned long long)(first + count - 1),
 		kinds[t->kind].name);
@@ -198,8 +200,8 @@ static void print_different(const struct totals *n)
 {
 	for (unsigned i = 0; i < x86_insn_table_count; i++)
 		if (n->row_different[i])
-			printf("  %-12s row %4u: %u of %u cases differ\n", x86_insn_table[i].name, i,
-				n->row_different[i], n->row[i]);
+			printf("  %-12s row %4u: %u of %u cases differ\n", x86_insn_table[i].name,
+				i, n->row_different[i], n->row[i]);
 }
 
 static void print_totals(const struct test *t, double seconds)
@@ -208,8 +210,8 @@ static void print_totals(const struct test *t, double seconds)
 
 	printf("%llu cases compared with %s in %.1f s, %llu of them exceptions; "
 	       "%llu differ\n",
-		(unsigned long long)n->cases, t->kvm ? "kvm" : "the real CPU", seconds, (unsigned long long)n->faults,
-		(unsigned long long)n->different);
+		(unsigned long long)n->cases, t->kvm ? "kvm" : "the real CPU", seconds,
+		(unsigned long long)n->faults, (unsigned long long)n->different);
 	print_rows(n);
 	printf("undefined flags masked: %llu bits in %llu cases; exceptions:\n",
 		(unsigned long long)n->masked_bits, (unsigned long long)n->masked_cases);
@@ -379,8 +381,9 @@ int main(int argc, char **argv)
 	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
 		status = test_main(t);
 	else
-		fprintf(stderr, "usage: test_insn [--oracle native|kvm] [--seed N] [--cases N] "
-				"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
+		fprintf(stderr,
+			"usage: test_insn [--oracle native|kvm] [--seed N] [--cases N] "
+			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
 	free(t);
 	return status;
 }
