@@ -1,0 +1,15 @@
+/*
+ * barebios.h - what a boot sector finds where firmware should be: 256 vectors
+ * that lead to a stub which tells the monitor, and nothing more.
+ */
+#ifndef TINAMOU_BAREBIOS_H
+#define TINAMOU_BAREBIOS_H
+
+#include "core/vm.h"
+
+/* Maps a 64 KiB ROM at F0000h; a device of vm's, which frees it. NULL: it does not fit there. */
+struct barebios *barebios_new(struct vm *vm);
+/* Writes the interrupt vector table at 0; call before images are loaded over it. */
+void barebios_vectors(struct vm *vm);
+
+#endif

@@ -1,0 +1,48 @@
+/*
+ * board.h - the wiring diagram of the `pc` board: who sits at which port,
+ * address and interrupt line, and how the machine starts.
+ *
+ * Lock: board_new before the machine starts; the others with vm->lock held.
+ */
+#ifndef TINAMOU_BOARD_H
+#define TINAMOU_BOARD_H
+
+#include "core/chardev.h"
+#include "core/display.h"
+#include "core/vm.h"
+
+/* Bytes that are copied into guest memory at every reset. */
+struct board_image {
+	const char *name; /* for errors */
+	const uint8_t *data;
+	size_t len;
+	gpa_t addr;
+};
+
+struct board_config {
+	const struct board_image *image; /* borrowed for the board's life */
+	unsigned images;
+	gpa_t entry;            /* real mode: 0000:entry below 64 KiB, else (entry>>4):(entry&15) */
+	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
+	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
+	struct chardev *debug;  /* port E9h, likewise */
+};
+
+struct board;
+
+/*
+ * Builds the board on vm: RAM, devices, images. Fails with -errno and a line
+ * for the user in err, e.g. if an image does not fit into RAM. The board is
+ * freed with the machine.
+ */
+int board_new(struct vm *vm, const struct board_config *config, struct board **out, char *err,
+	size_t errlen);
+
+/* The text screen as it is now. */
+void board_screen(struct board *b, struct text_frame *frame);
+/* Did the guest ever write to the screen? */
+bool board_screen_touched(const struct board *b);
+/* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
+void board_type(struct board *b, const char *bytes, size_t len);
+
+#endif
