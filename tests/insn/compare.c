@@ -301,17 +301,25 @@ static void print_value(FILE *out, const char *name, uint64_t before, uint64_t a
 			(unsigned long long)before, (unsigned long long)a, (unsigned long long)b);
 }
 
+/* At most so many changed bytes; the ones that differ count twice. */
+#define MEMORY_LINES 48
+
 static void print_windows(FILE *out, const struct insn_case *c, const struct insn_result *a,
 	const struct insn_result *b)
 {
+	unsigned lines = 0;
+
 	for (unsigned w = 0; w < WINDOW_COUNT; w++)
-		for (unsigned i = 0; c->window[w].addr && i < WINDOW_SIZE; i++)
-			if (a->window[w][i] != b->window[w][i] ||
-				a->window[w][i] != c->window[w].bytes[i])
-				fprintf(out, "%s [%05x] %02x -> %02x | %02x\n",
-					a->window[w][i] == b->window[w][i] ? " " : "*",
-					c->window[w].addr + i, c->window[w].bytes[i],
-					a->window[w][i], b->window[w][i]);
+		for (unsigned i = 0; c->window[w].addr && i < WINDOW_SIZE; i++) {
+			uint8_t was = c->window[w].bytes[i], x = a->window[w][i],
+				y = b->window[w][i];
+
+			if ((x == y && x == was) || lines >= MEMORY_LINES)
+				continue;
+			lines += x == y ? 1 : 2;
+			fprintf(out, "%s [%05x] %02x -> %02x | %02x\n", x == y ? " " : "*",
+				c->window[w].addr + i, was, x, y);
+		}
 }
 
 static void print_system(FILE *out, const struct insn_system *a, const struct insn_system *b)
@@ -338,6 +346,7 @@ void print_case(FILE *out, const struct insn_case *c, const struct insn_result *
 	static const char *const name[X86_GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
 		"rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
 	static const char *const seg[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
+	uint64_t mask = c->mode == X86_MODE_64 ? UINT64_MAX : UINT32_MAX;
 	char text[128], e1[32], e2[32];
 
 	for (unsigned i = 0; i < c->insn.len; i++)
@@ -347,8 +356,9 @@ void print_case(FILE *out, const struct insn_case *c, const struct insn_result *
 		end_name(a->end, e1, sizeof(e1)), a->error, (unsigned long long)a->cr2,
 		end_name(b->end, e2, sizeof(e2)), b->error, (unsigned long long)b->cr2);
 	for (unsigned i = 0; i < (c->mode == X86_MODE_64 ? 16 : 8); i++)
-		print_value(out, name[i], c->regs.gpr[i], a->regs.gpr[i], b->regs.gpr[i]);
-	print_value(out, "rip", c->regs.rip, a->regs.rip, b->regs.rip);
+		print_value(
+			out, name[i], c->regs.gpr[i], a->regs.gpr[i] & mask, b->regs.gpr[i] & mask);
+	print_value(out, "rip", c->regs.rip, a->regs.rip & mask, b->regs.rip & mask);
 	print_system(out, &a->system, &b->system);
 	for (unsigned i = 0; i < 6; i++)
 		if (a->regs.sel[i] != b->regs.sel[i])

@@ -320,6 +320,19 @@ static void put_windows(struct rng *r, struct insn_case *c)
 		put_window(r, c, 3, stack_linear(c, X86_RBP));
 }
 
+/* Where windows overlap, both hold what is there in the end: the later one's bytes. */
+static void settle_overlaps(struct insn_case *c)
+{
+	for (unsigned later = 1; later < WINDOW_COUNT; later++)
+		for (unsigned i = 0; c->window[later].addr && i < WINDOW_SIZE; i++)
+			for (unsigned w = 0; w < later; w++) {
+				uint32_t at = c->window[later].addr + i - c->window[w].addr;
+
+				if (c->window[w].addr && at < WINDOW_SIZE)
+					c->window[w].bytes[at] = c->window[later].bytes[i];
+			}
+}
+
 void generate_case(const struct generator *g, uint64_t number, struct insn_case *c)
 {
 	struct rng r = case_rng(g, number);
@@ -331,4 +344,5 @@ void generate_case(const struct generator *g, uint64_t number, struct insn_case 
 		;
 	put_registers(&r, c);
 	put_windows(&r, c);
+	settle_overlaps(c);
 }
