@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "util/util.h"
+#include "x86/cpuid.h"
+#include "x86/feature.h"
 
 const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
 #define X(id, why) {#id, why},
@@ -15,22 +17,17 @@ const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none"
 
 #define COMPARED_FLAGS (X86_FLAGS_ARITH | X86_DF | X86_IF | X86_IOPL | X86_NT | X86_AC | X86_ID)
 
-static const char *name_of(const struct x86_insn *insn)
-{
-	return x86_insn_table[insn->entry].name;
-}
-
-static bool is_one_of(const struct x86_insn *insn, const char *const *list, unsigned count)
+static bool is_one_of(const struct x86_insn *insn, const uint16_t *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(name_of(insn), list[i]))
+		if (insn->op == list[i])
 			return true;
 	return false;
 }
 
 #define IS_ONE_OF(insn, ...)                                                                       \
-	is_one_of(insn, (const char *const[]){__VA_ARGS__},                                        \
-		sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *))
+	is_one_of(insn, (const uint16_t[]){__VA_ARGS__},                                           \
+		sizeof((const uint16_t[]){__VA_ARGS__}) / sizeof(uint16_t))
 
 /* ---- what can be judged ---- */
 
@@ -38,7 +35,7 @@ static bool writes_segment(const struct x86_insn *insn)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
 
-	if (IS_ONE_OF(insn, "lds", "les", "lss", "lfs", "lgs"))
+	if (IS_ONE_OF(insn, X86_OP_LDS, X86_OP_LES, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS))
 		return true;
 	for (unsigned i = 0; i < insn->nops; i++)
 		if (insn->opnd[i].kind == X86_OPND_SEG && (d->access[i] & 2))
@@ -48,13 +45,7 @@ static bool writes_segment(const struct x86_insn *insn)
 
 static bool far_branch(const struct x86_insn *insn)
 {
-	if (IS_ONE_OF(insn, "retf", "iret", "iretd", "iretq", "jmpf", "callf"))
-		return true;
-	for (unsigned i = 0; i < insn->nops; i++)
-		if (insn->opnd[i].kind == X86_OPND_FAR)
-			return true;
-	return IS_ONE_OF(insn, "jmp", "call") && insn->map == X86_MAP_1 && insn->opcode == 0xff &&
-	       ((insn->modrm >> 3 & 7) == 3 || (insn->modrm >> 3 & 7) == 5);
+	return IS_ONE_OF(insn, X86_OP_JMPF, X86_OP_CALLF, X86_OP_RETF, X86_OP_IRET);
 }
 
 static bool writes_code(const struct x86_insn *insn)
@@ -68,16 +59,59 @@ static bool writes_code(const struct x86_insn *insn)
 	return false;
 }
 
+/* Does the CPU model have it? CPUID bits of SDM vol. 2A, tables 3-8, 3-10, 3-11. */
+static bool offered(unsigned feature)
+{
+	enum { EAX, EBX, ECX, EDX };
+	static const struct {
+		uint32_t leaf;
+		uint8_t feature, reg, bit;
+	} known[] = {
+		{1, X86_FEATURE_FPU, EDX, 0},
+		{1, X86_FEATURE_TSC, EDX, 4},
+		{1, X86_FEATURE_MSR, EDX, 5},
+		{1, X86_FEATURE_CX8, EDX, 8},
+		{1, X86_FEATURE_CMOV, EDX, 15},
+		{1, X86_FEATURE_CLFLUSH, EDX, 19},
+		{1, X86_FEATURE_MMX, EDX, 23},
+		{1, X86_FEATURE_SSE, EDX, 25},
+		{1, X86_FEATURE_SSE2, EDX, 26},
+		{1, X86_FEATURE_SSE3, ECX, 0},
+		{1, X86_FEATURE_CX16, ECX, 13},
+		{1, X86_FEATURE_SSE42, ECX, 20},
+		{1, X86_FEATURE_MOVBE, ECX, 22},
+		{1, X86_FEATURE_POPCNT, ECX, 23},
+		{7, X86_FEATURE_BMI1, EBX, 3},
+		{7, X86_FEATURE_BMI2, EBX, 8},
+		{7, X86_FEATURE_ADX, EBX, 19},
+		{0x80000001, X86_FEATURE_LZCNT, ECX, 5},
+		{0x80000001, X86_FEATURE_LM, EDX, 29},
+	};
+	uint32_t out[4];
+
+	if (feature == X86_FEATURE_BASE || feature == X86_FEATURE_486)
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
+		if (known[i].feature != feature)
+			continue;
+		x86_cpuid(known[i].leaf, 0, out);
+		return out[known[i].reg] >> known[i].bit & 1;
+	}
+	return false;
+}
+
 static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 {
-	if (x86_insn_table[insn->entry].feature)
-		return EXCEPTION_FEATURE;
-	if (IS_ONE_OF(insn, "cpuid", "rdtsc", "rdtscp", "rdpid", "rdrand", "rdseed", "xgetbv",
-		    "rdpmc", "rdmsr", "wrmsr", "sgdt", "sidt", "sldt", "str", "smsw"))
+	if (IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDRAND,
+		    X86_OP_RDSEED, X86_OP_XGETBV, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
+		    X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
 		return EXCEPTION_HOST_VALUE;
-	if (IS_ONE_OF(insn, "syscall", "sysenter", "sysexit", "sysret", "int"))
+	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER, X86_OP_SYSEXIT, X86_OP_SYSRET,
+		    X86_OP_INT))
 		return EXCEPTION_HOST_CALL;
-	if (IS_ONE_OF(insn, "int1", "icebp"))
+	if (!offered(x86_insn_table[insn->entry].feature))
+		return EXCEPTION_FEATURE;
+	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
 }
@@ -86,14 +120,14 @@ static enum insn_exception excluded_in_real(const struct x86_insn *insn)
 {
 	unsigned class = x86_insn_table[insn->entry].class;
 
-	if (IS_ONE_OF(insn, "popf", "popfd", "popfw", "popfq"))
+	if (IS_ONE_OF(insn, X86_OP_POPF, X86_OP_IRET))
 		return EXCEPTION_REAL_FLAGS;
-	if (IS_ONE_OF(insn, "arpl", "lar", "lsl", "verr", "verw", "lldt", "ltr"))
+	if (IS_ONE_OF(insn, X86_OP_ARPL, X86_OP_LAR, X86_OP_LSL, X86_OP_VERR, X86_OP_VERW,
+		    X86_OP_LLDT, X86_OP_LTR))
 		return EXCEPTION_REAL_NONE;
 	if (writes_code(insn))
 		return EXCEPTION_CODE_WRITE;
-	if (class == X86_CLASS_IO ||
-		IS_ONE_OF(insn, "insb", "insw", "insd", "outsb", "outsw", "outsd"))
+	if (class == X86_CLASS_IO)
 		return EXCEPTION_IO;
 	return EXCEPTION_NONE;
 }
@@ -103,7 +137,7 @@ static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
 {
 	enum insn_exception e = compare_excluded(GUEST_REAL16, insn);
 
-	if (e == EXCEPTION_HOST_CALL && IS_ONE_OF(insn, "int"))
+	if (e == EXCEPTION_HOST_CALL && IS_ONE_OF(insn, X86_OP_INT))
 		return EXCEPTION_NONE;
 	for (unsigned i = 0; i < insn->nops; i++)
 		if (insn->opnd[i].kind == X86_OPND_DR)
@@ -139,7 +173,7 @@ enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn
 	if (far_branch(insn))
 		return EXCEPTION_FAR_BRANCH;
 	if (kind == GUEST_REAL16 && x86_insn_table[insn->entry].class == X86_CLASS_SYSTEM &&
-		!IS_ONE_OF(insn, "pushf", "int3", "into", "pushfd", "pushfw"))
+		!IS_ONE_OF(insn, X86_OP_PUSHF, X86_OP_INT3, X86_OP_INTO))
 		return EXCEPTION_SYSTEM;
 	return EXCEPTION_NONE;
 }
@@ -164,7 +198,7 @@ static bool double_shift_too_far(const struct insn_case *c)
 	unsigned count =
 		(unsigned)(n->kind == X86_OPND_GPR ? c->regs.gpr[n->reg] : (uint64_t)c->insn.imm);
 
-	return IS_ONE_OF(&c->insn, "shld", "shrd") && c->insn.opnd[0].size == 2 &&
+	return IS_ONE_OF(&c->insn, X86_OP_SHLD, X86_OP_SHRD) && c->insn.opnd[0].size == 2 &&
 	       (count & 31) > 16;
 }
 
@@ -193,15 +227,15 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	}
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
-	if (IS_ONE_OF(&c->insn, "pushf", "pushfd", "pushfw", "pushfq")) {
+	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
 		forgive_pushed_tf(c, oracle);
 		return EXCEPTION_PUSHF_TF;
 	}
-	if (IS_ONE_OF(&c->insn, "bsf", "bsr") && (oracle->regs.rflags & X86_ZF)) {
+	if (IS_ONE_OF(&c->insn, X86_OP_BSF, X86_OP_BSR) && (oracle->regs.rflags & X86_ZF)) {
 		forgive_destination(c, oracle, engine);
 		return EXCEPTION_BSF_ZERO;
 	}
-	if (IS_ONE_OF(&c->insn, "bswap") && c->insn.opnd[0].size == 2) {
+	if (IS_ONE_OF(&c->insn, X86_OP_BSWAP) && c->insn.opnd[0].size == 2) {
 		forgive_destination(c, oracle, engine);
 		return EXCEPTION_BSWAP16;
 	}

@@ -175,19 +175,20 @@ static uint64_t mem_offset(const struct insn_case *c, const struct x86_mem *m)
 	return off & address_mask(c->insn.addrsize);
 }
 
+static bool uses_mem2(const struct x86_insn *insn)
+{
+	return x86_insn_table[insn->entry].class == X86_CLASS_STRING || insn->op == X86_OP_INS ||
+	       insn->op == X86_OP_OUTS;
+}
+
 static bool uses_mem(const struct x86_insn *insn)
 {
-	if (x86_insn_table[insn->entry].class == X86_CLASS_STRING)
+	if (uses_mem2(insn) || insn->op == X86_OP_XLAT)
 		return true;
 	for (unsigned i = 0; i < insn->nops; i++)
 		if (insn->opnd[i].kind == X86_OPND_MEM)
 			return true;
 	return false;
-}
-
-static bool uses_mem2(const struct x86_insn *insn)
-{
-	return x86_insn_table[insn->entry].class == X86_CLASS_STRING;
 }
 
 /* Chooses base (or index) so that the operand lies at its target. */
@@ -286,10 +287,11 @@ static uint64_t stack_linear(const struct insn_case *c, unsigned reg)
 static int64_t bit_string_offset(const struct insn_case *c)
 {
 	const struct x86_operand *bit = &c->insn.opnd[1];
-	const char *name = x86_insn_table[c->insn.entry].name;
+	unsigned op = c->insn.op;
 	int64_t n;
 
-	if (name[0] != 'b' || name[1] != 't' || bit->kind != X86_OPND_GPR)
+	if (bit->kind != X86_OPND_GPR ||
+		(op != X86_OP_BT && op != X86_OP_BTS && op != X86_OP_BTR && op != X86_OP_BTC))
 		return 0;
 	n = (int64_t)c->regs.gpr[bit->reg];
 	n = bit->size == 2 ? (int16_t)n : bit->size == 4 ? (int32_t)n : n;
@@ -302,7 +304,7 @@ static uint64_t operand_linear(const struct insn_case *c, const struct x86_mem *
 
 	if (m == &c->insn.mem)
 		off += (uint64_t)bit_string_offset(c);
-	if (!strncmp(x86_insn_table[c->insn.entry].name, "xlat", 4))
+	if (c->insn.op == X86_OP_XLAT)
 		off += c->regs.gpr[X86_RAX] & 0xff;
 	return segment_base(c, m->seg) + (off & address_mask(c->insn.addrsize));
 }

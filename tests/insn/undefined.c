@@ -6,18 +6,7 @@
  * count of 0 no flag changes; OF is defined for a count of 1; CF of SHL and SHR
  * is undefined from a count of the operand's size on.
  */
-#include <string.h>
-
 #include "compare.h"
-#include "util/util.h"
-
-static bool named(const char *name, const char *const *list, unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		if (!strcmp(name, list[i]))
-			return true;
-	return false;
-}
 
 static unsigned operand_value(const struct insn_case *c, const struct x86_operand *o)
 {
@@ -31,11 +20,23 @@ static unsigned operand_value(const struct insn_case *c, const struct x86_operan
 	}
 }
 
+static bool is_rotate(unsigned op)
+{
+	return op == X86_OP_ROL || op == X86_OP_ROR || op == X86_OP_RCL || op == X86_OP_RCR;
+}
+
+static bool is_logical_shift(unsigned op)
+{
+	return op == X86_OP_SHL || op == X86_OP_SAL || op == X86_OP_SHR;
+}
+
+static bool is_shift(unsigned op)
+{
+	return is_logical_shift(op) || op == X86_OP_SAR || op == X86_OP_SHLD || op == X86_OP_SHRD;
+}
+
 static uint32_t undefined_by_count(const struct insn_case *c, uint32_t undefined)
 {
-	static const char *const logical[] = {"shl", "sal", "shr"};
-	static const char *const shift[] = {"shl", "sal", "shr", "sar", "shld", "shrd"};
-	const char *name = x86_insn_table[c->insn.entry].name;
 	const struct x86_operand *last = &c->insn.opnd[c->insn.nops - 1];
 	unsigned size = c->insn.opnd[0].size;
 	unsigned count = operand_value(c, last) & (size == 8 ? 63 : 31);
@@ -43,22 +44,20 @@ static uint32_t undefined_by_count(const struct insn_case *c, uint32_t undefined
 	if (count == 0)
 		return 0;
 	undefined |= X86_OF;
-	if (named(name, shift, ARRAY_SIZE(shift)))
+	if (is_shift(c->insn.op))
 		undefined |= X86_AF;
 	if (count == 1)
 		undefined &= ~X86_OF;
-	if (named(name, logical, ARRAY_SIZE(logical)) && count >= size * 8)
+	if (is_logical_shift(c->insn.op) && count >= size * 8)
 		undefined |= X86_CF;
 	return undefined;
 }
 
 uint32_t undefined_flags(const struct insn_case *c)
 {
-	static const char *const counted[] = {
-		"shl", "sal", "shr", "sar", "rol", "ror", "rcl", "rcr", "shld", "shrd"};
-	const struct x86_insn_desc *desc = &x86_insn_table[c->insn.entry];
+	uint32_t undefined = x86_insn_table[c->insn.entry].flags_undefined;
 
-	if (named(desc->name, counted, ARRAY_SIZE(counted)))
-		return undefined_by_count(c, desc->flags_undefined);
-	return desc->flags_undefined;
+	if (is_shift(c->insn.op) || is_rotate(c->insn.op))
+		return undefined_by_count(c, undefined);
+	return undefined;
 }
