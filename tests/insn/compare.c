@@ -52,6 +52,8 @@ static bool writes_code(const struct x86_insn *insn)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
 
+	if (d->class == X86_CLASS_STRING) /* to ES, whatever the prefix */
+		return false;
 	for (unsigned i = 0; i < insn->nops; i++)
 		if (insn->opnd[i].kind == X86_OPND_MEM && insn->mem.seg == X86_CS &&
 			(d->access[i] & 2))
@@ -100,6 +102,12 @@ static bool offered(unsigned feature)
 	return false;
 }
 
+/* FCMOVcc and FCOMI need CMOV too, and that is the feature their rows name. */
+static bool is_x87(const struct x86_insn *insn)
+{
+	return insn->map == X86_MAP_1 && (insn->opcode & 0xf8) == 0xd8;
+}
+
 static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 {
 	if (IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDRAND,
@@ -109,7 +117,8 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER, X86_OP_SYSEXIT, X86_OP_SYSRET,
 		    X86_OP_INT))
 		return EXCEPTION_HOST_CALL;
-	if (!offered(x86_insn_table[insn->entry].feature))
+	if (!offered(x86_insn_table[insn->entry].feature) ||
+		(is_x87(insn) && !offered(X86_FEATURE_FPU)))
 		return EXCEPTION_FEATURE;
 	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
@@ -202,18 +211,39 @@ static bool double_shift_too_far(const struct insn_case *c)
 	       (count & 31) > 16;
 }
 
-/* TF of the FLAGS image that PUSHF left in the stack's window. */
+/* Where the stack's window shows what was pushed last, plus off; NULL if it does not. */
+static uint8_t *pushed_byte(const struct insn_case *c, struct insn_result *r, unsigned off)
+{
+	uint32_t at = (uint32_t)r->regs.gpr[X86_RSP];
+
+	if (c->mode == X86_MODE_16)
+		at &= 0xffff;
+	at += (c->mode == X86_MODE_64 ? 0 : area_of(X86_SS)) + off - c->window[2].addr;
+	return c->window[2].addr && at < WINDOW_SIZE ? &r->window[2][at] : NULL;
+}
+
 static void forgive_pushed_tf(const struct insn_case *c, struct insn_result *r)
 {
-	uint32_t at;
+	uint8_t *image = pushed_byte(c, r, 1);
 
-	if (!c->window[2].addr)
-		return;
-	at = (uint32_t)(c->mode == X86_MODE_16 ? r->regs.gpr[X86_RSP] & 0xffff
-					       : r->regs.gpr[X86_RSP]);
-	at += (c->mode == X86_MODE_64 ? 0 : area_of(X86_SS)) + 1 - c->window[2].addr;
-	if (at < WINDOW_SIZE)
-		r->window[2][at] &= (uint8_t) ~(X86_TF >> 8);
+	if (image)
+		*image &= (uint8_t) ~(X86_TF >> 8);
+}
+
+/* All above the selector; any other window that shows the same bytes follows. */
+static void forgive_pushed_selector(
+	const struct insn_case *c, struct insn_result *oracle, struct insn_result *engine)
+{
+	uint8_t *a, *b;
+
+	for (unsigned off = 2; off < c->insn.opsize; off++) {
+		a = pushed_byte(c, oracle, off);
+		b = pushed_byte(c, engine, off);
+		if (a && b)
+			*b = *a;
+	}
+	if (c->window[3].addr) /* BP's, which may overlap */
+		memcpy(engine->window[3], oracle->window[3], WINDOW_SIZE);
 }
 
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
@@ -230,6 +260,11 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
 		forgive_pushed_tf(c, oracle);
 		return EXCEPTION_PUSHF_TF;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_PUSH) && c->insn.opnd[0].kind == X86_OPND_SEG &&
+		c->insn.opsize > 2) {
+		forgive_pushed_selector(c, oracle, engine);
+		return EXCEPTION_PUSH_SEG;
 	}
 	if (IS_ONE_OF(&c->insn, X86_OP_BSF, X86_OP_BSR) && (oracle->regs.rflags & X86_ZF)) {
 		forgive_destination(c, oracle, engine);

@@ -28,6 +28,7 @@
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
 	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
+	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

@@ -179,6 +179,19 @@ static int run_kind(struct test *t)
 
 /* ---- the closing lines ---- */
 
+static void print_not_met(const struct totals *n)
+{
+	const char *sep = "  not met:";
+
+	for (unsigned i = 0; i < x86_insn_table_count; i++)
+		if (!n->row[i] && !n->row_excluded[i]) {
+			printf("%s %s", sep, x86_insn_table[i].name);
+			sep = "";
+		}
+	if (!*sep)
+		printf("\n");
+}
+
 static void print_rows(const struct totals *n)
 {
 	unsigned covered = 0, excluded = 0;
@@ -190,6 +203,7 @@ static void print_rows(const struct totals *n)
 	printf("rows of the opcode table: %u compared of %u, %u left out for a reason below, "
 	       "%u not met\n",
 		covered, x86_insn_table_count, excluded, x86_insn_table_count - covered - excluded);
+	print_not_met(n);
 }
 
 static void print_exceptions(const struct totals *n)

@@ -20,11 +20,6 @@ static unsigned operand_value(const struct insn_case *c, const struct x86_operan
 	}
 }
 
-static bool is_rotate(unsigned op)
-{
-	return op == X86_OP_ROL || op == X86_OP_ROR || op == X86_OP_RCL || op == X86_OP_RCR;
-}
-
 static bool is_logical_shift(unsigned op)
 {
 	return op == X86_OP_SHL || op == X86_OP_SAL || op == X86_OP_SHR;
@@ -57,7 +52,7 @@ uint32_t undefined_flags(const struct insn_case *c)
 {
 	uint32_t undefined = x86_insn_table[c->insn.entry].flags_undefined;
 
-	if (is_shift(c->insn.op) || is_rotate(c->insn.op))
-		return undefined_by_count(c, undefined);
+	if (undefined & X86_FLAGS_BY_COUNT)
+		return undefined_by_count(c, undefined & ~X86_FLAGS_BY_COUNT);
 	return undefined;
 }
