@@ -64,9 +64,27 @@ static unsigned put_prefixes(struct rng *r, enum x86_mode mode, uint8_t *b)
 	return n;
 }
 
+/* SDM vol. 2A 2.3.5; vvvv is often 1111b, which most operand forms ask for. */
+static unsigned put_vex(struct rng *r, uint8_t *b)
+{
+	unsigned n = 0;
+
+	if (rng_one_in(r, 3)) {
+		b[n++] = 0xc5;
+	} else {
+		b[n++] = 0xc4;
+		b[n++] = (uint8_t)(rng_below(r, 8) << 5 | (1 + rng_below(r, 3)));
+	}
+	b[n++] = (uint8_t)rng_next(r) | (rng_one_in(r, 2) ? 0x78 : 0);
+	return n;
+}
+
 static unsigned put_map(struct rng *r, uint8_t *b)
 {
 	unsigned n = 0, what = rng_below(r, 16);
+
+	if (rng_one_in(r, 24))
+		return put_vex(r, b);
 
 	if (what >= 10)
 		b[n++] = 0x0f;
