@@ -120,6 +120,8 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 	if (!offered(x86_insn_table[insn->entry].feature) ||
 		(is_x87(insn) && !offered(X86_FEATURE_FPU)))
 		return EXCEPTION_FEATURE;
+	if (insn->rep && IS_ONE_OF(insn, X86_OP_LOOPE, X86_OP_LOOPNE))
+		return EXCEPTION_REP_LOOP;
 	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
@@ -211,43 +213,45 @@ static bool double_shift_too_far(const struct insn_case *c)
 	       (count & 31) > 16;
 }
 
-/* Where the stack's window shows what was pushed last, plus off; NULL if it does not. */
-static uint8_t *pushed_byte(const struct insn_case *c, struct insn_result *r, unsigned off)
+/* Copies the bits of mask of one byte of memory in all windows that show it. */
+static void forgive_byte(const struct insn_case *c, uint32_t addr, uint8_t mask,
+	const struct insn_result *oracle, struct insn_result *engine)
 {
-	uint32_t at = (uint32_t)r->regs.gpr[X86_RSP];
+	for (unsigned w = 0; w < WINDOW_COUNT; w++) {
+		uint32_t at = addr - c->window[w].addr;
 
-	if (c->mode == X86_MODE_16)
-		at &= 0xffff;
-	at += (c->mode == X86_MODE_64 ? 0 : area_of(X86_SS)) + off - c->window[2].addr;
-	return c->window[2].addr && at < WINDOW_SIZE ? &r->window[2][at] : NULL;
-}
-
-static void forgive_pushed_tf(const struct insn_case *c, struct insn_result *r)
-{
-	uint8_t *image = pushed_byte(c, r, 1);
-
-	if (image)
-		*image &= (uint8_t) ~(X86_TF >> 8);
-}
-
-/* All above the selector; any other window that shows the same bytes follows. */
-static void forgive_pushed_selector(
-	const struct insn_case *c, struct insn_result *oracle, struct insn_result *engine)
-{
-	uint8_t *a, *b;
-
-	for (unsigned off = 2; off < c->insn.opsize; off++) {
-		a = pushed_byte(c, oracle, off);
-		b = pushed_byte(c, engine, off);
-		if (a && b)
-			*b = *a;
+		if (c->window[w].addr && at < WINDOW_SIZE)
+			engine->window[w][at] = (engine->window[w][at] & (uint8_t)~mask) |
+						(oracle->window[w][at] & mask);
 	}
-	if (c->window[3].addr) /* BP's, which may overlap */
-		memcpy(engine->window[3], oracle->window[3], WINDOW_SIZE);
+}
+
+/* Linear address of what was pushed last. */
+static uint32_t stack_top(const struct insn_case *c, const struct insn_result *r)
+{
+	uint64_t sp = r->regs.gpr[X86_RSP];
+
+	if (c->mode == X86_MODE_64)
+		return (uint32_t)sp;
+	return area_of(X86_SS) + (uint32_t)(c->mode == X86_MODE_16 ? sp & 0xffff : sp);
+}
+
+static void forgive_pushed_tf(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	forgive_byte(c, stack_top(c, oracle) + 1, X86_TF >> 8, oracle, engine);
+}
+
+/* All above the selector. */
+static void forgive_pushed_selector(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	for (unsigned off = 2; off < c->insn.opsize; off++)
+		forgive_byte(c, stack_top(c, oracle) + off, 0xff, oracle, engine);
 }
 
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
-	struct insn_result *oracle, struct insn_result *engine)
+	const struct insn_result *oracle, struct insn_result *engine)
 {
 	if (kind == GUEST_REAL)
 		return EXCEPTION_NONE;
@@ -258,7 +262,7 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
 	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
-		forgive_pushed_tf(c, oracle);
+		forgive_pushed_tf(c, oracle, engine);
 		return EXCEPTION_PUSHF_TF;
 	}
 	if (IS_ONE_OF(&c->insn, X86_OP_PUSH) && c->insn.opnd[0].kind == X86_OPND_SEG &&
@@ -318,7 +322,7 @@ static bool same_system(const struct insn_system *a, const struct insn_system *b
 }
 
 struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
-	struct insn_result *oracle, struct insn_result *engine)
+	const struct insn_result *oracle, struct insn_result *engine)
 {
 	struct comparison v = {.forgiven = forgive(kind, c, oracle, engine)};
 

@@ -19,9 +19,9 @@ struct comparison {
 	enum insn_exception forgiven;
 };
 
-/* oracle: the real CPU or kvm. May change both results where something is forgiven. */
+/* oracle: the real CPU or kvm. What is forgiven is copied from it to the engine's result. */
 struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
-	struct insn_result *oracle, struct insn_result *engine);
+	const struct insn_result *oracle, struct insn_result *engine);
 
 /* Flags that the SDM leaves undefined after this case retired. */
 uint32_t undefined_flags(const struct insn_case *c);

@@ -24,6 +24,8 @@
 	NOT_JUDGED(CODE_WRITE,                                                                     \
 		"writes through CS: allowed in real mode, #GP in the native code segment")         \
 	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap")                      \
+	NOT_JUDGED(                                                                                \
+		REP_LOOP, "F2, F3 before LOOPcc is reserved (SDM vol. 2A 2.1.1): AMD's tests ZF")  \
 	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \

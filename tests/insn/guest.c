@@ -171,6 +171,9 @@ static void put_idt(struct guest *g)
 
 static void put_tss(struct guest *g)
 {
+	const uint16_t io_map = 0x68; /* behind the limit: no port is allowed */
+
+	poke(g, TSS_BASE + 0x66, &io_map, 2);
 	if (g->kind == GUEST_LONG64)
 		poke64(g, TSS_BASE + 4, STACK0_TOP); /* RSP0 */
 	else

@@ -105,22 +105,22 @@ static void report_difference(struct test *t, const struct insn_case *c,
 	print_case(stdout, c, oracle, engine, masked);
 }
 
-static void judge_case(struct test *t, const struct insn_case *c, const struct insn_result *native)
+static void judge_case(struct test *t, const struct insn_case *c, const struct insn_result *oracle)
 {
-	struct insn_result oracle = *native, engine;
+	struct insn_result engine;
 	struct comparison v;
 
-	if (oracle.end == INSN_UNSUPPORTED) {
+	if (oracle->end == INSN_UNSUPPORTED) {
 		t->total.exception[EXCEPTION_KVM_LACKS]++;
 		return;
 	}
 	guest_run(t->guest, c, &engine);
-	v = compare_results(t->kind, c, &oracle, &engine);
-	count_case(t, c, &oracle, v);
+	v = compare_results(t->kind, c, oracle, &engine);
+	count_case(t, c, oracle, v);
 	if (!v.same)
-		report_difference(t, c, &oracle, &engine, v.masked);
+		report_difference(t, c, oracle, &engine, v.masked);
 	else if (t->opt.one)
-		print_case(stdout, c, &oracle, &engine, v.masked);
+		print_case(stdout, c, oracle, &engine, v.masked);
 }
 
 static int run_oracle(struct test *t, unsigned count)
