@@ -43,6 +43,12 @@ static bool writes_segment(const struct x86_insn *insn)
 	return false;
 }
 
+static bool loads_stack_segment(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_MOV, X86_OP_POP) && insn->opnd[0].kind == X86_OPND_SEG &&
+	       insn->opnd[0].reg == X86_SS;
+}
+
 static bool far_branch(const struct x86_insn *insn)
 {
 	return IS_ONE_OF(insn, X86_OP_JMPF, X86_OP_CALLF, X86_OP_RETF, X86_OP_IRET);
@@ -179,6 +185,10 @@ enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn
 		e = excluded_in_real(insn);
 	if (e)
 		return e;
+	if (kind != GUEST_REAL16)
+		return IS_ONE_OF(insn, X86_OP_IRET) ? EXCEPTION_FAR_BRANCH
+		       : loads_stack_segment(insn)  ? EXCEPTION_SHADOW
+						    : EXCEPTION_NONE;
 	if (writes_segment(insn))
 		return EXCEPTION_SEGMENT_LOAD;
 	if (far_branch(insn))
@@ -250,6 +260,20 @@ static void forgive_pushed_selector(
 		forgive_byte(c, stack_top(c, oracle) + off, 0xff, oracle, engine);
 }
 
+/* True if a null selector with an RPL is all the difference there is in a segment register. */
+static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_result *engine)
+{
+	bool any = false;
+
+	for (unsigned seg = 0; seg < 6; seg++)
+		if (oracle->regs.sel[seg] == 0 && engine->regs.sel[seg] &&
+			engine->regs.sel[seg] < 4) {
+			engine->regs.sel[seg] = 0;
+			any = true;
+		}
+	return any;
+}
+
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -261,6 +285,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	}
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
+	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
+		return EXCEPTION_NULL_RPL;
 	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
 		forgive_pushed_tf(c, oracle, engine);
 		return EXCEPTION_PUSHF_TF;

@@ -26,11 +26,14 @@
 	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap")                      \
 	NOT_JUDGED(                                                                                \
 		REP_LOOP, "F2, F3 before LOOPcc is reserved (SDM vol. 2A 2.1.1): AMD's tests ZF")  \
+	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
 	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
 	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
+	FORGIVEN(NULL_RPL,                                                                         \
+		"the host's IRET on the way to the handler clears a null selector's RPL")          \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

@@ -132,6 +132,8 @@ static uint64_t interesting(struct rng *r)
 	static const uint64_t corner[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
 		0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX};
 
+	if (rng_one_in(r, 24)) /* selectors: null, the LDT's, the GDT's */
+		return rng_below(r, 2) * 4 + rng_below(r, 16) * 8 + (rng_one_in(r, 2) ? 3 : 0);
 	switch (rng_below(r, 5)) {
 	case 0:
 		return corner[rng_below(r, ARRAY_SIZE(corner))];

@@ -46,6 +46,7 @@
 #define SEL_CODE3_64 0x33u
 #define SEL_TSS      0x40u
 #define SEL_LDT      0x50u
+#define SEL_CPU      0x7bu
 #define GDT_LIMIT    0x7fu
 
 struct guest {
@@ -134,6 +135,16 @@ static struct x86_seg system_seg(uint16_t sel, uint32_t base, uint32_t limit, un
 		.sel = sel, .base = base, .limit = limit, .attr = type | X86_ATTR_P};
 }
 
+/* Linux keeps the CPU's number in the limit of a segment that user code may ask for. */
+static struct x86_seg host_cpu_number(void)
+{
+	uint32_t access = 0, limit = 0;
+
+	__asm__("lar %1, %0" : "+r"(access) : "r"((uint32_t)SEL_CPU) : "cc");
+	__asm__("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)SEL_CPU) : "cc");
+	return (struct x86_seg){.sel = SEL_CPU, .limit = limit, .attr = access >> 8 & 0xf0ff};
+}
+
 static void put_gdt(struct guest *g)
 {
 	const struct x86_seg seg[] = {
@@ -145,6 +156,7 @@ static void put_gdt(struct guest *g)
 		make_seg(SEL_CODE3_64, 0, UINT32_MAX, ATTR_CODE | X86_ATTR_G | X86_ATTR_L),
 		system_seg(SEL_TSS, TSS_BASE, 0x67, 0xb),
 		system_seg(SEL_LDT, LDT_BASE, 0xff, 0x2),
+		host_cpu_number(),
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(seg); i++)
