@@ -1,0 +1,474 @@
+/*
+ * compare.c - judges two results of a case; the exceptions are exceptions.h's.
+ */
+#include "compare.h"
+
+#include <string.h>
+
+#include "util/util.h"
+#include "x86/cpuid.h"
+#include "x86/feature.h"
+
+const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
+#define X(id, why) {#id, why},
+	INSN_EXCEPTIONS(X, X)
+#undef X
+};
+
+#define COMPARED_FLAGS (X86_FLAGS_ARITH | X86_DF | X86_IF | X86_IOPL | X86_NT | X86_AC | X86_ID)
+
+static bool is_one_of(const struct x86_insn *insn, const uint16_t *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (insn->op == list[i])
+			return true;
+	return false;
+}
+
+#define IS_ONE_OF(insn, ...)                                                                       \
+	is_one_of(insn, (const uint16_t[]){__VA_ARGS__},                                           \
+		sizeof((const uint16_t[]){__VA_ARGS__}) / sizeof(uint16_t))
+
+/* ---- what can be judged ---- */
+
+static bool writes_segment(const struct x86_insn *insn)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
+
+	if (IS_ONE_OF(insn, X86_OP_LDS, X86_OP_LES, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS))
+		return true;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_SEG && (d->access[i] & 2))
+			return true;
+	return false;
+}
+
+static bool loads_stack_segment(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_MOV, X86_OP_POP) && insn->opnd[0].kind == X86_OPND_SEG &&
+	       insn->opnd[0].reg == X86_SS;
+}
+
+static bool far_branch(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_JMPF, X86_OP_CALLF, X86_OP_RETF, X86_OP_IRET);
+}
+
+static bool writes_code(const struct x86_insn *insn)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
+
+	if (d->class == X86_CLASS_STRING) /* to ES, whatever the prefix */
+		return false;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_MEM && insn->mem.seg == X86_CS &&
+			(d->access[i] & 2))
+			return true;
+	return false;
+}
+
+/* Does the CPU model have it? CPUID bits of SDM vol. 2A, tables 3-8, 3-10, 3-11. */
+static bool offered(unsigned feature)
+{
+	enum { EAX, EBX, ECX, EDX };
+	static const struct {
+		uint32_t leaf;
+		uint8_t feature, reg, bit;
+	} known[] = {
+		{1, X86_FEATURE_FPU, EDX, 0},
+		{1, X86_FEATURE_TSC, EDX, 4},
+		{1, X86_FEATURE_MSR, EDX, 5},
+		{1, X86_FEATURE_CX8, EDX, 8},
+		{1, X86_FEATURE_CMOV, EDX, 15},
+		{1, X86_FEATURE_CLFLUSH, EDX, 19},
+		{1, X86_FEATURE_MMX, EDX, 23},
+		{1, X86_FEATURE_SSE, EDX, 25},
+		{1, X86_FEATURE_SSE2, EDX, 26},
+		{1, X86_FEATURE_SSE3, ECX, 0},
+		{1, X86_FEATURE_CX16, ECX, 13},
+		{1, X86_FEATURE_SSE42, ECX, 20},
+		{1, X86_FEATURE_MOVBE, ECX, 22},
+		{1, X86_FEATURE_POPCNT, ECX, 23},
+		{7, X86_FEATURE_BMI1, EBX, 3},
+		{7, X86_FEATURE_BMI2, EBX, 8},
+		{7, X86_FEATURE_ADX, EBX, 19},
+		{0x80000001, X86_FEATURE_LZCNT, ECX, 5},
+		{0x80000001, X86_FEATURE_LM, EDX, 29},
+	};
+	uint32_t out[4];
+
+	if (feature == X86_FEATURE_BASE || feature == X86_FEATURE_486)
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
+		if (known[i].feature != feature)
+			continue;
+		x86_cpuid(known[i].leaf, 0, out);
+		return out[known[i].reg] >> known[i].bit & 1;
+	}
+	return false;
+}
+
+/* FCMOVcc and FCOMI need CMOV too, and that is the feature their rows name. */
+static bool is_x87(const struct x86_insn *insn)
+{
+	return insn->map == X86_MAP_1 && (insn->opcode & 0xf8) == 0xd8;
+}
+
+static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
+{
+	if (IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDRAND,
+		    X86_OP_RDSEED, X86_OP_XGETBV, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
+		    X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
+		return EXCEPTION_HOST_VALUE;
+	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER, X86_OP_SYSEXIT, X86_OP_SYSRET,
+		    X86_OP_INT))
+		return EXCEPTION_HOST_CALL;
+	if (!offered(x86_insn_table[insn->entry].feature) ||
+		(is_x87(insn) && !offered(X86_FEATURE_FPU)))
+		return EXCEPTION_FEATURE;
+	if (insn->rep && IS_ONE_OF(insn, X86_OP_LOOPE, X86_OP_LOOPNE))
+		return EXCEPTION_REP_LOOP;
+	if (IS_ONE_OF(insn, X86_OP_INT1))
+		return EXCEPTION_ICEBP;
+	return EXCEPTION_NONE;
+}
+
+static enum insn_exception excluded_in_real(const struct x86_insn *insn)
+{
+	unsigned class = x86_insn_table[insn->entry].class;
+
+	if (IS_ONE_OF(insn, X86_OP_POPF, X86_OP_IRET))
+		return EXCEPTION_REAL_FLAGS;
+	if (IS_ONE_OF(insn, X86_OP_ARPL, X86_OP_LAR, X86_OP_LSL, X86_OP_VERR, X86_OP_VERW,
+		    X86_OP_LLDT, X86_OP_LTR))
+		return EXCEPTION_REAL_NONE;
+	if (writes_code(insn))
+		return EXCEPTION_CODE_WRITE;
+	if (class == X86_CLASS_IO)
+		return EXCEPTION_IO;
+	return EXCEPTION_NONE;
+}
+
+/* kvm judges what the real CPU cannot, and nothing else: it is slow. */
+static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
+{
+	enum insn_exception e = compare_excluded(GUEST_REAL16, insn);
+
+	if (e == EXCEPTION_HOST_CALL && IS_ONE_OF(insn, X86_OP_INT))
+		return EXCEPTION_NONE;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_DR)
+			return EXCEPTION_DEBUG_REGISTER;
+	switch (e) {
+	case EXCEPTION_NONE:
+		return EXCEPTION_NATIVE;
+	case EXCEPTION_SYSTEM:
+	case EXCEPTION_SEGMENT_LOAD:
+	case EXCEPTION_FAR_BRANCH:
+	case EXCEPTION_REAL_FLAGS:
+	case EXCEPTION_REAL_NONE:
+	case EXCEPTION_CODE_WRITE:
+		return EXCEPTION_NONE;
+	default:
+		return e;
+	}
+}
+
+enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn *insn)
+{
+	enum insn_exception e;
+
+	if (kind == GUEST_REAL)
+		return excluded_from_kvm(insn);
+	e = excluded_everywhere(insn);
+	if (!e && kind == GUEST_REAL16)
+		e = excluded_in_real(insn);
+	if (e)
+		return e;
+	if (kind != GUEST_REAL16)
+		return IS_ONE_OF(insn, X86_OP_IRET) ? EXCEPTION_FAR_BRANCH
+		       : loads_stack_segment(insn)  ? EXCEPTION_SHADOW
+						    : EXCEPTION_NONE;
+	if (writes_segment(insn))
+		return EXCEPTION_SEGMENT_LOAD;
+	if (far_branch(insn))
+		return EXCEPTION_FAR_BRANCH;
+	if (kind == GUEST_REAL16 && x86_insn_table[insn->entry].class == X86_CLASS_SYSTEM &&
+		!IS_ONE_OF(insn, X86_OP_PUSHF, X86_OP_INT3, X86_OP_INTO))
+		return EXCEPTION_SYSTEM;
+	return EXCEPTION_NONE;
+}
+
+/* ---- what is forgiven ---- */
+
+/* Result undefined: the engine's counts as the oracle's. */
+static void forgive_destination(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	const struct x86_operand *d = &c->insn.opnd[0];
+
+	if (d->kind == X86_OPND_GPR)
+		engine->regs.gpr[d->reg] = oracle->regs.gpr[d->reg];
+	else if (d->kind == X86_OPND_MEM)
+		memcpy(engine->window[0], oracle->window[0], WINDOW_SIZE);
+}
+
+static bool double_shift_too_far(const struct insn_case *c)
+{
+	const struct x86_operand *n = &c->insn.opnd[2];
+	unsigned count =
+		(unsigned)(n->kind == X86_OPND_GPR ? c->regs.gpr[n->reg] : (uint64_t)c->insn.imm);
+
+	return IS_ONE_OF(&c->insn, X86_OP_SHLD, X86_OP_SHRD) && c->insn.opnd[0].size == 2 &&
+	       (count & 31) > 16;
+}
+
+/* Copies the bits of mask of one byte of memory in all windows that show it. */
+static void forgive_byte(const struct insn_case *c, uint32_t addr, uint8_t mask,
+	const struct insn_result *oracle, struct insn_result *engine)
+{
+	for (unsigned w = 0; w < WINDOW_COUNT; w++) {
+		uint32_t at = addr - c->window[w].addr;
+
+		if (c->window[w].addr && at < WINDOW_SIZE)
+			engine->window[w][at] = (engine->window[w][at] & (uint8_t)~mask) |
+						(oracle->window[w][at] & mask);
+	}
+}
+
+/* Linear address of what was pushed last. */
+static uint32_t stack_top(const struct insn_case *c, const struct insn_result *r)
+{
+	uint64_t sp = r->regs.gpr[X86_RSP];
+
+	if (c->mode == X86_MODE_64)
+		return (uint32_t)sp;
+	return area_of(X86_SS) + (uint32_t)(c->mode == X86_MODE_16 ? sp & 0xffff : sp);
+}
+
+static void forgive_pushed_tf(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	forgive_byte(c, stack_top(c, oracle) + 1, X86_TF >> 8, oracle, engine);
+}
+
+/* All above the selector. */
+static void forgive_pushed_selector(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	for (unsigned off = 2; off < c->insn.opsize; off++)
+		forgive_byte(c, stack_top(c, oracle) + off, 0xff, oracle, engine);
+}
+
+/* True if a null selector with an RPL is all the difference there is in a segment register. */
+static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_result *engine)
+{
+	bool any = false;
+
+	for (unsigned seg = 0; seg < 6; seg++)
+		if (oracle->regs.sel[seg] == 0 && engine->regs.sel[seg] &&
+			engine->regs.sel[seg] < 4) {
+			engine->regs.sel[seg] = 0;
+			any = true;
+		}
+	return any;
+}
+
+static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
+	const struct insn_result *oracle, struct insn_result *engine)
+{
+	if (kind == GUEST_REAL)
+		return EXCEPTION_NONE;
+	if (kind == GUEST_REAL16 && engine->end == INSN_SHUTDOWN && oracle->end == X86_SSV) {
+		*engine = *oracle;
+		return EXCEPTION_REAL_STACK;
+	}
+	if (oracle->end != INSN_RETIRED)
+		return EXCEPTION_NONE;
+	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
+		return EXCEPTION_NULL_RPL;
+	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
+		forgive_pushed_tf(c, oracle, engine);
+		return EXCEPTION_PUSHF_TF;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_PUSH) && c->insn.opnd[0].kind == X86_OPND_SEG &&
+		c->insn.opsize > 2) {
+		forgive_pushed_selector(c, oracle, engine);
+		return EXCEPTION_PUSH_SEG;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_BSF, X86_OP_BSR) && (oracle->regs.rflags & X86_ZF)) {
+		forgive_destination(c, oracle, engine);
+		return EXCEPTION_BSF_ZERO;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_BSWAP) && c->insn.opnd[0].size == 2) {
+		forgive_destination(c, oracle, engine);
+		return EXCEPTION_BSWAP16;
+	}
+	if (double_shift_too_far(c)) {
+		forgive_destination(c, oracle, engine);
+		engine->regs.rflags = oracle->regs.rflags;
+		return EXCEPTION_SHD_COUNT;
+	}
+	return EXCEPTION_NONE;
+}
+
+/* ---- the comparison ---- */
+
+static uint64_t register_mask(enum guest_kind kind)
+{
+	return kind == GUEST_LONG64 ? UINT64_MAX : UINT32_MAX;
+}
+
+static bool same_registers(
+	enum guest_kind kind, const struct insn_regs *a, const struct insn_regs *b)
+{
+	uint64_t mask = register_mask(kind);
+
+	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+		if ((a->gpr[i] ^ b->gpr[i]) & mask)
+			return false;
+	return !((a->rip ^ b->rip) & mask) && !memcmp(a->sel, b->sel, sizeof(a->sel));
+}
+
+static bool same_windows(
+	const struct insn_case *c, const struct insn_result *a, const struct insn_result *b)
+{
+	for (unsigned i = 0; i < WINDOW_COUNT; i++)
+		if (c->window[i].addr && memcmp(a->window[i], b->window[i], WINDOW_SIZE))
+			return false;
+	return true;
+}
+
+static bool same_system(const struct insn_system *a, const struct insn_system *b)
+{
+	return !memcmp(a->base, b->base, sizeof(a->base)) && a->gdtr.base == b->gdtr.base &&
+	       a->gdtr.limit == b->gdtr.limit && a->idtr.base == b->idtr.base &&
+	       a->idtr.limit == b->idtr.limit && a->cr0 == b->cr0 && a->cr3 == b->cr3 &&
+	       a->cr4 == b->cr4 && a->halted == b->halted;
+}
+
+struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
+	const struct insn_result *oracle, struct insn_result *engine)
+{
+	struct comparison v = {.forgiven = forgive(kind, c, oracle, engine)};
+
+	if (oracle->end == INSN_RETIRED || oracle->end == X86_DE)
+		v.masked = undefined_flags(c);
+	v.same = oracle->end == engine->end &&
+		 (kind == GUEST_REAL16 || kind == GUEST_REAL ||
+			 (oracle->error == engine->error && oracle->cr2 == engine->cr2)) &&
+		 same_registers(kind, &oracle->regs, &engine->regs) &&
+		 !((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
+		 same_windows(c, oracle, engine) &&
+		 (kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
+	return v;
+}
+
+/* ---- for people ---- */
+
+static const char *end_name(unsigned end, char *buf, size_t size)
+{
+	static const char *const name[] = {"retired", "child died", "shutdown", "unsupported"};
+
+	if (end >= INSN_RETIRED)
+		return name[end - INSN_RETIRED];
+	snprintf(buf, size, "exception %u", end);
+	return buf;
+}
+
+static void print_flags(FILE *out, uint64_t f)
+{
+	static const struct {
+		uint32_t bit;
+		const char *name;
+	} bit[] = {{X86_CF, "CF"}, {X86_PF, "PF"}, {X86_AF, "AF"}, {X86_ZF, "ZF"}, {X86_SF, "SF"},
+		{X86_DF, "DF"}, {X86_OF, "OF"}, {X86_IF, "IF"}, {X86_NT, "NT"}, {X86_AC, "AC"}};
+
+	fprintf(out, "%08llx", (unsigned long long)f);
+	for (unsigned i = 0; i < ARRAY_SIZE(bit); i++)
+		if (f & bit[i].bit)
+			fprintf(out, " %s", bit[i].name);
+	fprintf(out, "\n");
+}
+
+static void print_value(FILE *out, const char *name, uint64_t before, uint64_t a, uint64_t b)
+{
+	if (before == a && a == b)
+		fprintf(out, "  %-4s %16llx\n", name, (unsigned long long)before);
+	else
+		fprintf(out, "%s %-4s %16llx -> %16llx | %16llx\n", a == b ? " " : "*", name,
+			(unsigned long long)before, (unsigned long long)a, (unsigned long long)b);
+}
+
+/* At most so many changed bytes; the ones that differ count twice. */
+#define MEMORY_LINES 48
+
+static void print_windows(FILE *out, const struct insn_case *c, const struct insn_result *a,
+	const struct insn_result *b)
+{
+	unsigned lines = 0;
+
+	for (unsigned w = 0; w < WINDOW_COUNT; w++)
+		for (unsigned i = 0; c->window[w].addr && i < WINDOW_SIZE; i++) {
+			uint8_t was = c->window[w].bytes[i], x = a->window[w][i],
+				y = b->window[w][i];
+
+			if ((x == y && x == was) || lines >= MEMORY_LINES)
+				continue;
+			lines += x == y ? 1 : 2;
+			fprintf(out, "%s [%05x] %02x -> %02x | %02x\n", x == y ? " " : "*",
+				c->window[w].addr + i, was, x, y);
+		}
+}
+
+static void print_system(FILE *out, const struct insn_system *a, const struct insn_system *b)
+{
+	if (same_system(a, b) || !a->base[X86_CS]) /* the real CPU tells nothing of it */
+		return;
+	fprintf(out, "* bases");
+	for (unsigned i = 0; i < 6; i++)
+		fprintf(out, " %llx|%llx", (unsigned long long)a->base[i],
+			(unsigned long long)b->base[i]);
+	fprintf(out, "\n* gdtr %llx,%x|%llx,%x idtr %llx,%x|%llx,%x\n",
+		(unsigned long long)a->gdtr.base, a->gdtr.limit, (unsigned long long)b->gdtr.base,
+		b->gdtr.limit, (unsigned long long)a->idtr.base, a->idtr.limit,
+		(unsigned long long)b->idtr.base, b->idtr.limit);
+	fprintf(out, "* cr0 %llx|%llx cr3 %llx|%llx cr4 %llx|%llx halted %d|%d\n",
+		(unsigned long long)a->cr0, (unsigned long long)b->cr0, (unsigned long long)a->cr3,
+		(unsigned long long)b->cr3, (unsigned long long)a->cr4, (unsigned long long)b->cr4,
+		a->halted, b->halted);
+}
+
+void print_case(FILE *out, const struct insn_case *c, const struct insn_result *a,
+	const struct insn_result *b, uint32_t masked)
+{
+	static const char *const name[X86_GPR_COUNT] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
+		"rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"};
+	static const char *const seg[6] = {"es", "cs", "ss", "ds", "fs", "gs"};
+	uint64_t mask = c->mode == X86_MODE_64 ? UINT64_MAX : UINT32_MAX;
+	char text[128], e1[32], e2[32];
+
+	for (unsigned i = 0; i < c->insn.len; i++)
+		fprintf(out, "%02x ", c->bytes[i]);
+	fprintf(out, "  %s\n", x86_disasm(&c->insn, c->regs.rip, text, sizeof(text)));
+	fprintf(out, "  oracle: %s error %x cr2 %llx; engine: %s error %x cr2 %llx\n",
+		end_name(a->end, e1, sizeof(e1)), a->error, (unsigned long long)a->cr2,
+		end_name(b->end, e2, sizeof(e2)), b->error, (unsigned long long)b->cr2);
+	for (unsigned i = 0; i < (c->mode == X86_MODE_64 ? 16 : 8); i++)
+		print_value(
+			out, name[i], c->regs.gpr[i], a->regs.gpr[i] & mask, b->regs.gpr[i] & mask);
+	print_value(out, "rip", c->regs.rip, a->regs.rip & mask, b->regs.rip & mask);
+	print_system(out, &a->system, &b->system);
+	for (unsigned i = 0; i < 6; i++)
+		if (a->regs.sel[i] != b->regs.sel[i])
+			print_value(out, seg[i], c->regs.sel[i], a->regs.sel[i], b->regs.sel[i]);
+	fprintf(out, "  flags before ");
+	print_flags(out, c->regs.rflags);
+	fprintf(out, "  oracle       ");
+	print_flags(out, a->regs.rflags);
+	fprintf(out, "  engine       ");
+	print_flags(out, b->regs.rflags);
+	fprintf(out, "  undefined    ");
+	print_flags(out, masked);
+	print_windows(out, c, a, b);
+}

@@ -1,0 +1,56 @@
+/*
+ * exceptions.h - every way in which a case is not compared in full, with its reason.
+ *
+ * Undefined flags are not here: they come from the opcode table and the rules
+ * of undefined.c. NOT_JUDGED: the oracle cannot run such a case, another test
+ * does where one is named. FORGIVEN: compared but for what the reason says. The
+ * test prints how often each was used.
+ */
+#ifndef TINAMOU_TESTS_INSN_EXCEPTIONS_H
+#define TINAMOU_TESTS_INSN_EXCEPTIONS_H
+
+#define INSN_EXCEPTIONS(NOT_JUDGED, FORGIVEN)                                                      \
+	NOT_JUDGED(FEATURE, "the engine does not offer the feature yet")                           \
+	NOT_JUDGED(HOST_VALUE, "the result is the host's own: CPUID, RDTSC, RDRAND and the like")  \
+	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT n")           \
+	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm")                \
+	NOT_JUDGED(IO, "port access, and real mode is CPL 0: compared with kvm")                   \
+	NOT_JUDGED(SEGMENT_LOAD,                                                                   \
+		"loads a segment register, differently in real mode: compared with kvm")           \
+	NOT_JUDGED(FAR_BRANCH, "loads CS, differently in real mode: compared with kvm")            \
+	NOT_JUDGED(REAL_FLAGS, "POPF and IRET change IF and IOPL in real mode: compared with kvm") \
+	NOT_JUDGED(REAL_NONE,                                                                      \
+		"not recognized in real mode (SDM vol. 3A 20.1.3), native code is protected")      \
+	NOT_JUDGED(CODE_WRITE,                                                                     \
+		"writes through CS: allowed in real mode, #GP in the native code segment")         \
+	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap")                      \
+	NOT_JUDGED(                                                                                \
+		REP_LOOP, "F2, F3 before LOOPcc is reserved (SDM vol. 2A 2.1.1): AMD's tests ZF")  \
+	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
+	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
+	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
+	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
+	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
+	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
+	FORGIVEN(NULL_RPL,                                                                         \
+		"the host's IRET on the way to the handler clears a null selector's RPL")          \
+	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
+	FORGIVEN(SHD_COUNT,                                                                        \
+		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \
+	FORGIVEN(BSWAP16, "BSWAP of a 16-bit register: the result is undefined (SDM vol. 2A)")     \
+	FORGIVEN(REAL_STACK, "real mode has no stack left to deliver the exception on: shutdown")
+
+enum insn_exception {
+	EXCEPTION_NONE,
+#define X(id, why) EXCEPTION_##id,
+	INSN_EXCEPTIONS(X, X)
+#undef X
+		EXCEPTION_COUNT
+};
+
+struct insn_exception_row {
+	const char *name, *why;
+};
+extern const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT];
+
+#endif

@@ -1,0 +1,370 @@
+/*
+ * generate.c - random instructions with states that make them do something.
+ *
+ * An encoding is random bytes, shaped (prefixes, opcode map, small
+ * displacements), that our own decoder takes. Registers get values from the
+ * corners of arithmetic; then the registers that form an address are solved so
+ * that most memory operands land in the area of their segment.
+ * Source of the shapes: SDM vol. 2A chapter 2.
+ */
+#include "generate.h"
+
+#include <string.h>
+
+#include "util/util.h"
+
+uint64_t rng_next(struct rng *r)
+{
+	r->s ^= r->s >> 12;
+	r->s ^= r->s << 25;
+	r->s ^= r->s >> 27;
+	return r->s * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+uint32_t rng_below(struct rng *r, uint32_t n)
+{
+	return (uint32_t)((rng_next(r) >> 32) * n >> 32);
+}
+
+bool rng_one_in(struct rng *r, uint32_t n)
+{
+	return rng_below(r, n) == 0;
+}
+
+/* splitmix64, so that neighbouring case numbers start far apart. */
+static struct rng case_rng(const struct generator *g, uint64_t number)
+{
+	uint64_t z = g->seed * UINT64_C(0x9e3779b97f4a7c15) + number + ((uint64_t)g->mode << 56);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	z ^= z >> 31;
+	return (struct rng){z ? z : 1};
+}
+
+/* ---- encodings ---- */
+
+static unsigned put_prefixes(struct rng *r, enum x86_mode mode, uint8_t *b)
+{
+	static const uint8_t segment[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+	unsigned n = 0;
+
+	if (rng_one_in(r, 4))
+		b[n++] = 0x66;
+	if (rng_one_in(r, 5))
+		b[n++] = 0x67;
+	if (rng_one_in(r, 5))
+		b[n++] = segment[rng_below(r, ARRAY_SIZE(segment))];
+	if (rng_one_in(r, 6))
+		b[n++] = rng_one_in(r, 2) ? 0xf2 : 0xf3;
+	if (rng_one_in(r, 12))
+		b[n++] = 0xf0;
+	if (mode == X86_MODE_64 && rng_one_in(r, 2))
+		b[n++] = 0x40 | (uint8_t)rng_below(r, 16);
+	return n;
+}
+
+/* SDM vol. 2A 2.3.5; vvvv is often 1111b, which most operand forms ask for. */
+static unsigned put_vex(struct rng *r, uint8_t *b)
+{
+	unsigned n = 0;
+
+	if (rng_one_in(r, 3)) {
+		b[n++] = 0xc5;
+	} else {
+		b[n++] = 0xc4;
+		b[n++] = (uint8_t)(rng_below(r, 8) << 5 | (1 + rng_below(r, 3)));
+	}
+	b[n++] = (uint8_t)rng_next(r) | (rng_one_in(r, 2) ? 0x78 : 0);
+	return n;
+}
+
+static unsigned put_map(struct rng *r, uint8_t *b)
+{
+	unsigned n = 0, what = rng_below(r, 16);
+
+	if (rng_one_in(r, 24))
+		return put_vex(r, b);
+
+	if (what >= 10)
+		b[n++] = 0x0f;
+	if (what == 14)
+		b[n++] = 0x38;
+	if (what == 15)
+		b[n++] = 0x3a;
+	return n;
+}
+
+/* Displacements and immediates: often small or sign-extended, so that they stay near. */
+static void put_tail(struct rng *r, uint8_t *b, unsigned at)
+{
+	for (unsigned i = at; i < X86_INSN_MAX + 1; i++)
+		b[i] = (uint8_t)rng_next(r);
+	switch (rng_below(r, 4)) {
+	case 0:
+		memset(b + at + 2, 0, 2);
+		break;
+	case 1:
+		memset(b + at + 1, b[at] & 0x80 ? 0xff : 0, 3);
+		break;
+	case 2: /* behind a SIB byte */
+		memset(b + at + 3, 0, 2);
+		break;
+	}
+}
+
+static bool try_encoding(const struct generator *g, struct rng *r, struct insn_case *c)
+{
+	unsigned n = put_prefixes(r, g->mode, c->bytes);
+
+	n += put_map(r, c->bytes + n);
+	c->bytes[n++] = (uint8_t)rng_next(r); /* opcode */
+	c->bytes[n++] = (uint8_t)rng_next(r); /* ModRM, where there is one */
+	put_tail(r, c->bytes, n);
+	return x86_decode(c->bytes, X86_INSN_MAX, g->mode, &c->insn) == X86_DECODE_OK &&
+	       g->wanted(g->ctx, &c->insn);
+}
+
+/* ---- registers ---- */
+
+static uint64_t interesting(struct rng *r)
+{
+	static const uint64_t corner[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff,
+		0x7fffffff, 0x80000000, 0xffffffff, INT64_MAX, (uint64_t)INT64_MIN, UINT64_MAX};
+
+	if (rng_one_in(r, 24)) /* selectors: null, the LDT's, the GDT's */
+		return rng_below(r, 2) * 4 + rng_below(r, 16) * 8 + (rng_one_in(r, 2) ? 3 : 0);
+	switch (rng_below(r, 5)) {
+	case 0:
+		return corner[rng_below(r, ARRAY_SIZE(corner))];
+	case 1:
+		return rng_below(r, 0x48); /* shift counts, small numbers */
+	case 2:                            /* the corner of each size at once */
+		return corner[rng_below(r, ARRAY_SIZE(corner))] * UINT64_C(0x0000000100010001);
+	default:
+		return rng_next(r);
+	}
+}
+
+static unsigned segment_base(const struct insn_case *c, unsigned seg)
+{
+	if (c->mode != X86_MODE_64)
+		return area_of(seg);
+	return seg == X86_FS ? FS_BASE_64 : seg == X86_GS ? GS_BASE_64 : 0;
+}
+
+static uint64_t address_mask(unsigned addrsize)
+{
+	return size_mask(addrsize);
+}
+
+/* Where an operand should land: an offset in its segment. */
+static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned seg)
+{
+	uint32_t off = 0x400 + rng_below(r, AREA_SIZE - 0x800);
+
+	if (rng_one_in(r, 40)) /* at the limit */
+		off = AREA_SIZE - 1 - rng_below(r, 16);
+	else if (rng_one_in(r, 40))
+		off = rng_below(r, 16);
+	if (!rng_one_in(r, 4))
+		off &= ~7u;
+	if (c->mode == X86_MODE_64)
+		return AREA_BASE + AREA_SIZE * (1 + rng_below(r, AREA_COUNT - 1)) + off -
+		       segment_base(c, seg);
+	return off;
+}
+
+static void put_low(uint64_t *reg, uint64_t value, unsigned size)
+{
+	uint64_t mask = address_mask(size);
+
+	*reg = (*reg & ~mask) | (value & mask);
+}
+
+static uint64_t mem_offset(const struct insn_case *c, const struct x86_mem *m)
+{
+	uint64_t off = (uint64_t)m->disp;
+
+	if (m->base == X86_REG_IP)
+		off += CODE_BASE + c->regs.rip + c->insn.len;
+	else if (m->base != X86_NOREG)
+		off += c->regs.gpr[m->base];
+	if (m->index != X86_NOREG)
+		off += c->regs.gpr[m->index & 15] * m->scale;
+	return off & address_mask(c->insn.addrsize);
+}
+
+static bool uses_mem2(const struct x86_insn *insn)
+{
+	return x86_insn_table[insn->entry].class == X86_CLASS_STRING || insn->op == X86_OP_INS ||
+	       insn->op == X86_OP_OUTS;
+}
+
+static bool uses_mem(const struct x86_insn *insn)
+{
+	if (uses_mem2(insn) || insn->op == X86_OP_XLAT)
+		return true;
+	for (unsigned i = 0; i < insn->nops; i++)
+		if (insn->opnd[i].kind == X86_OPND_MEM)
+			return true;
+	return false;
+}
+
+/* Chooses base (or index) so that the operand lies at its target. */
+static void solve_address(struct rng *r, struct insn_case *c, const struct x86_mem *m)
+{
+	uint64_t want = target_offset(r, c, m->seg);
+	unsigned size = c->insn.addrsize;
+
+	if (rng_one_in(r, 16))
+		return;
+	if (m->base < X86_GPR_COUNT && m->base != m->index) {
+		put_low(&c->regs.gpr[m->base], c->regs.gpr[m->base] + want - mem_offset(c, m),
+			size);
+	} else if (m->base == m->index && m->base < X86_GPR_COUNT) {
+		put_low(&c->regs.gpr[m->base], (want - (uint64_t)m->disp) / (m->scale + 1u), size);
+	} else if (m->base == X86_NOREG && m->index != X86_NOREG) {
+		put_low(&c->regs.gpr[m->index & 15], (want - (uint64_t)m->disp) / m->scale, size);
+	}
+}
+
+static void put_stack(struct rng *r, struct insn_case *c)
+{
+	uint64_t top = 0x1000 + rng_below(r, AREA_SIZE - 0x2000);
+
+	if (rng_one_in(r, 64))
+		top = rng_one_in(r, 2) ? rng_below(r, 24) : AREA_SIZE - rng_below(r, 24);
+	if (!rng_one_in(r, 8))
+		top &= ~7u;
+	if (c->mode == X86_MODE_64)
+		c->regs.gpr[X86_RSP] = area_of(X86_SS) + top;
+	else if (c->mode == X86_MODE_32)
+		c->regs.gpr[X86_RSP] = top;
+	else
+		put_low(&c->regs.gpr[X86_RSP], top, 2);
+	if (rng_one_in(r, 2)) /* a frame for ENTER and LEAVE */
+		put_low(&c->regs.gpr[X86_RBP], c->regs.gpr[X86_RSP] + 8u * rng_below(r, 8),
+			c->mode == X86_MODE_16 ? 2 : 8);
+}
+
+static void put_registers(struct rng *r, struct insn_case *c)
+{
+	static const uint32_t flags = X86_FLAGS_ARITH | X86_DF;
+
+	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+		c->regs.gpr[i] = interesting(r);
+	c->regs.rip = 0x100 + rng_below(r, AREA_SIZE - 0x200);
+	c->regs.rflags = (rng_next(r) & flags) | X86_FLAGS_FIXED | X86_IF;
+	if (!rng_one_in(r, 4))
+		c->regs.rflags &= ~(uint64_t)X86_DF;
+	put_stack(r, c);
+	if (uses_mem2(&c->insn))
+		solve_address(r, c, &c->insn.mem2);
+	if (uses_mem(&c->insn))
+		solve_address(r, c, &c->insn.mem);
+	if (c->mode != X86_MODE_64)
+		for (unsigned i = 0; i < X86_GPR_COUNT; i++)
+			c->regs.gpr[i] = i < 8 ? (uint32_t)c->regs.gpr[i] : 0;
+	for (unsigned seg = 0; seg < 6; seg++)
+		c->regs.sel[seg] = case_selector(c->mode, seg);
+}
+
+/* ---- memory ---- */
+
+/* ENTER pushes most: 31 frame pointers and two more words of up to 8 bytes. */
+#define WINDOW_BELOW (WINDOW_SIZE - 48)
+
+/* A window around a linear address, if that lies in an area; random bytes, a corner at it. */
+static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t addr)
+{
+	struct insn_window *w = &c->window[n];
+	uint32_t start, end;
+	uint64_t v;
+
+	if (addr < AREA_BASE || addr >= AREA_END)
+		return;
+	start = c->mode == X86_MODE_64 ? AREA_BASE : (uint32_t)addr & ~(AREA_SIZE - 1);
+	end = (c->mode == X86_MODE_64 ? AREA_END : start + AREA_SIZE) - WINDOW_SIZE;
+	w->addr = (uint32_t)MIN(MAX(addr - WINDOW_BELOW, start), end);
+	for (unsigned i = 0; i < WINDOW_SIZE; i += 8) {
+		v = rng_next(r);
+		memcpy(w->bytes + i, &v, 8);
+	}
+	v = interesting(r);
+	if (addr - w->addr <= WINDOW_SIZE - 8)
+		memcpy(w->bytes + (addr - w->addr), &v, 8);
+}
+
+static uint64_t stack_linear(const struct insn_case *c, unsigned reg)
+{
+	uint64_t off = c->regs.gpr[reg];
+
+	return segment_base(c, X86_SS) + (c->mode == X86_MODE_16 ? off & 0xffff : off);
+}
+
+/* Bit strings: the operand is displaced by the bit offset (SDM vol. 2A 3.1.1.9, figure 3-2). */
+static int64_t bit_string_offset(const struct insn_case *c)
+{
+	const struct x86_operand *bit = &c->insn.opnd[1];
+	unsigned op = c->insn.op;
+	int64_t n;
+
+	if (bit->kind != X86_OPND_GPR ||
+		(op != X86_OP_BT && op != X86_OP_BTS && op != X86_OP_BTR && op != X86_OP_BTC))
+		return 0;
+	n = (int64_t)c->regs.gpr[bit->reg];
+	n = bit->size == 2 ? (int16_t)n : bit->size == 4 ? (int32_t)n : n;
+	return (n >> (bit->size == 2 ? 4 : bit->size == 4 ? 5 : 6)) * bit->size;
+}
+
+static uint64_t operand_linear(const struct insn_case *c, const struct x86_mem *m)
+{
+	uint64_t off = mem_offset(c, m);
+
+	if (m == &c->insn.mem)
+		off += (uint64_t)bit_string_offset(c);
+	if (c->insn.op == X86_OP_XLAT)
+		off += c->regs.gpr[X86_RAX] & 0xff;
+	return segment_base(c, m->seg) + (off & address_mask(c->insn.addrsize));
+}
+
+static void put_windows(struct rng *r, struct insn_case *c)
+{
+	if (uses_mem(&c->insn))
+		put_window(r, c, 0, operand_linear(c, &c->insn.mem));
+	if (uses_mem2(&c->insn))
+		put_window(r, c, 1, operand_linear(c, &c->insn.mem2));
+	put_window(r, c, 2, stack_linear(c, X86_RSP));
+	if (c->mode == X86_MODE_16 && (c->regs.gpr[X86_RSP] & 0xffff) < WINDOW_BELOW)
+		put_window(r, c, 3, area_of(X86_SS) + AREA_SIZE - 1); /* SP wraps */
+	else
+		put_window(r, c, 3, stack_linear(c, X86_RBP));
+}
+
+/* Where windows overlap, both hold what is there in the end: the later one's bytes. */
+static void settle_overlaps(struct insn_case *c)
+{
+	for (unsigned later = 1; later < WINDOW_COUNT; later++)
+		for (unsigned i = 0; c->window[later].addr && i < WINDOW_SIZE; i++)
+			for (unsigned w = 0; w < later; w++) {
+				uint32_t at = c->window[later].addr + i - c->window[w].addr;
+
+				if (c->window[w].addr && at < WINDOW_SIZE)
+					c->window[w].bytes[at] = c->window[later].bytes[i];
+			}
+}
+
+void generate_case(const struct generator *g, uint64_t number, struct insn_case *c)
+{
+	struct rng r = case_rng(g, number);
+
+	memset(c, 0, sizeof(*c));
+	c->number = number;
+	c->mode = (uint8_t)g->mode;
+	while (!try_encoding(g, &r, c))
+		;
+	put_registers(&r, c);
+	put_windows(&r, c);
+	settle_overlaps(c);
+}

@@ -1,0 +1,407 @@
+/*
+ * test_insn.c - the interpreter against an oracle, one instruction a case.
+ *
+ *   test_insn [--oracle native|kvm] [--seed N] [--cases N] [--case K] [--kind K] [--show N]
+ *
+ * Generates cases for each kind of guest, executes them on the oracle (the
+ * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers,
+ * flags, exceptions and memory. Ends with the totals: cases, faults, rows of the opcode table, what
+ * was masked or forgiven. A difference prints what is needed to run it again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "compare.h"
+#include "engine/interpret/interpret.h"
+#include "engine/kvm/kvm.h"
+#include "generate.h"
+#include "guest.h"
+#include "native.h"
+#include "util/util.h"
+
+#define SKIP     77
+#define MAX_ROWS 4096
+
+struct options {
+	uint64_t seed, cases, only;
+	bool one; /* only case `only` */
+	int kind; /* -1: all */
+	bool kvm; /* the oracle */
+	unsigned show;
+};
+
+struct totals {
+	uint64_t cases, faults, different, masked_cases, masked_bits;
+	uint64_t exception[EXCEPTION_COUNT];
+	uint32_t row[MAX_ROWS], row_excluded[MAX_ROWS], row_different[MAX_ROWS];
+	unsigned kinds;
+};
+
+struct test {
+	struct options opt;
+	struct totals total;
+	struct native *native; /* one of these two */
+	struct guest *kvm;
+	struct insn_case *cases; /* of the batch, and what the oracle made of them */
+	struct insn_result *results;
+	struct guest *guest;
+	enum guest_kind kind;
+	unsigned shown;
+};
+
+static const struct {
+	const char *name;
+	enum x86_mode mode;
+} kinds[GUEST_KINDS] = {
+	[GUEST_REAL16] = {"real16", X86_MODE_16},
+	[GUEST_PROT16] = {"prot16", X86_MODE_16},
+	[GUEST_PROT32] = {"prot32", X86_MODE_32},
+	[GUEST_LONG64] = {"long64", X86_MODE_64},
+	[GUEST_REAL] = {"real", X86_MODE_16},
+};
+
+static const char *oracle_name(const struct test *t)
+{
+	return t->opt.kvm ? "kvm" : "native";
+}
+
+/* Counts what is left out as it goes by; the counts are of candidates, not of cases. */
+static bool wanted(void *ctx, const struct x86_insn *insn)
+{
+	struct test *t = ctx;
+	enum insn_exception e = compare_excluded(t->kind, insn);
+
+	t->total.exception[e]++;
+	if (e)
+		t->total.row_excluded[insn->entry] = e;
+	return !e;
+}
+
+static void count_case(struct test *t, const struct insn_case *c, const struct insn_result *oracle,
+	struct comparison v)
+{
+	struct totals *n = &t->total;
+
+	n->cases++;
+	n->row[c->insn.entry]++;
+	n->faults += oracle->end < INSN_RETIRED;
+	n->masked_cases += v.masked != 0;
+	n->masked_bits += (unsigned)__builtin_popcount(v.masked);
+	n->exception[v.forgiven] += v.forgiven != EXCEPTION_NONE;
+}
+
+static void report_difference(struct test *t, const struct insn_case *c,
+	const struct insn_result *oracle, const struct insn_result *engine, uint32_t masked)
+{
+	t->total.different++;
+	if (t->total.row_different[c->insn.entry]++ || t->shown++ >= t->opt.show)
+		return; /* one of each row is enough to begin with */
+	printf("\nDIFFERENT: test_insn --oracle %s --kind %s --seed %llu --case %llu\n",
+		oracle_name(t), kinds[t->kind].name, (unsigned long long)t->opt.seed,
+		(unsigned long long)c->number);
+	print_case(stdout, c, oracle, engine, masked);
+}
+
+static void judge_case(struct test *t, const struct insn_case *c, const struct insn_result *oracle)
+{
+	struct insn_result engine;
+	struct comparison v;
+
+	if (oracle->end == INSN_UNSUPPORTED) {
+		t->total.exception[EXCEPTION_KVM_LACKS]++;
+		return;
+	}
+	guest_run(t->guest, c, &engine);
+	v = compare_results(t->kind, c, oracle, &engine);
+	count_case(t, c, oracle, v);
+	if (!v.same)
+		report_difference(t, c, oracle, &engine, v.masked);
+	else if (t->opt.one)
+		print_case(stdout, c, oracle, &engine, v.masked);
+}
+
+static int run_oracle(struct test *t, unsigned count)
+{
+	if (t->native)
+		return native_run(t->native, count);
+	for (unsigned i = 0; i < count; i++)
+		guest_run(t->kvm, &t->cases[i], &t->results[i]);
+	return 0;
+}
+
+static int run_batch(struct test *t, const struct generator *gen, uint64_t first, unsigned count)
+{
+	int err;
+
+	for (unsigned i = 0; i < count; i++)
+		generate_case(gen, first + i, &t->cases[i]);
+	err = run_oracle(t, count);
+	for (unsigned i = 0; i < count && !err; i++)
+		judge_case(t, &t->cases[i], &t->results[i]);
+	return err;
+}
+
+/* Nothing but the windows may have changed; a replay with --case finds who did it. */
+static void check_strays(struct test *t, uint64_t first, unsigned count)
+{
+	uint32_t engine = guest_stray_write(t->guest);
+	uint32_t native = t->native ? native_stray_write(t->native) : 0;
+
+	if (!engine && !native)
+		return;
+	t->total.different++;
+	printf("DIFFERENT: written outside all windows: %05x by the engine, %05x by the oracle, in "
+	       "or "
+	       "before cases %llu to %llu of %s\n",
+		engine, native, (unsigned long long)first, (unsigned long long)(first + count - 1),
+		kinds[t->kind].name);
+	guest_clean(t->guest);
+}
+
+static int run_kind(struct test *t)
+{
+	struct generator gen = {t->opt.seed, kinds[t->kind].mode, wanted, t};
+	uint64_t first = t->opt.one ? t->opt.only : 0;
+	uint64_t end = t->opt.one ? first + 1 : t->opt.cases;
+	int err = 0;
+
+	for (; first < end && !err; first += NATIVE_BATCH) {
+		unsigned count = (unsigned)MIN(end - first, NATIVE_BATCH);
+
+		err = run_batch(t, &gen, first, count);
+		check_strays(t, first, count);
+	}
+	return err;
+}
+
+/* ---- the closing lines ---- */
+
+static void print_not_met(const struct totals *n)
+{
+	const char *sep = "  not met:";
+
+	for (unsigned i = 1; i < x86_insn_table_count; i++)
+		if (!n->row[i] && !n->row_excluded[i]) {
+			printf("%s %s", sep, x86_insn_table[i].name);
+			sep = "";
+		}
+	if (!*sep)
+		printf("\n");
+}
+
+static void print_rows(const struct totals *n)
+{
+	unsigned covered = 0, excluded = 0, rows = x86_insn_table_count - 1; /* 0 is invalid */
+
+	for (unsigned i = 0; i < x86_insn_table_count; i++) {
+		covered += n->row[i] != 0;
+		excluded += !n->row[i] && n->row_excluded[i];
+	}
+	printf("rows of the opcode table: %u compared of %u, %u left out for a reason below, "
+	       "%u not met\n",
+		covered, rows, excluded, rows - covered - excluded);
+	print_not_met(n);
+}
+
+static void print_exceptions(const struct totals *n)
+{
+	for (unsigned e = 1; e < EXCEPTION_COUNT; e++)
+		if (n->exception[e])
+			printf("  %-12s %9llu  %s\n", insn_exception_table[e].name,
+				(unsigned long long)n->exception[e], insn_exception_table[e].why);
+}
+
+static void print_different(const struct totals *n)
+{
+	for (unsigned i = 0; i < x86_insn_table_count; i++)
+		if (n->row_different[i])
+			printf("  %-12s row %4u: %u of %u cases differ\n", x86_insn_table[i].name,
+				i, n->row_different[i], n->row[i]);
+}
+
+static void print_totals(const struct test *t, double seconds)
+{
+	const struct totals *n = &t->total;
+
+	printf("%llu cases compared with %s in %.1f s, %llu of them exceptions; "
+	       "%llu differ\n",
+		(unsigned long long)n->cases, t->kvm ? "kvm" : "the real CPU", seconds,
+		(unsigned long long)n->faults, (unsigned long long)n->different);
+	print_rows(n);
+	printf("undefined flags masked: %llu bits in %llu cases; exceptions:\n",
+		(unsigned long long)n->masked_bits, (unsigned long long)n->masked_cases);
+	print_exceptions(n);
+	print_different(n);
+	if (t->native)
+		printf("native children replaced: %u\n", native_deaths(t->native));
+}
+
+/* ---- start ---- */
+
+static int kind_by_name(const char *name)
+{
+	for (int k = 0; k < GUEST_KINDS; k++)
+		if (!strcmp(kinds[k].name, name))
+			return k;
+	return GUEST_KINDS;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i += 2) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (!value)
+			return false;
+		if (!strcmp(argv[i], "--seed"))
+			o->seed = strtoull(value, NULL, 0);
+		else if (!strcmp(argv[i], "--cases"))
+			o->cases = strtoull(value, NULL, 0);
+		else if (!strcmp(argv[i], "--show"))
+			o->show = (unsigned)strtoul(value, NULL, 0);
+		else if (!strcmp(argv[i], "--kind"))
+			o->kind = kind_by_name(value);
+		else if (!strcmp(argv[i], "--oracle"))
+			o->kvm = !strcmp(value, "kvm");
+		else if (!strcmp(argv[i], "--case"))
+			o->only = strtoull(value, NULL, 0), o->one = true;
+		else
+			return false;
+	}
+	return o->kind < GUEST_KINDS;
+}
+
+/* NULL, or why this kind cannot be compared. */
+static const char *kind_missing(struct test *t)
+{
+	if (!t->opt.kvm && !native_has_mode(t->native, kinds[t->kind].mode))
+		return "not compared, the host has no modify_ldt";
+	if (t->opt.kvm && !guest_enter(t->kvm, t->kind))
+		return "not compared, this kvm does not step in this mode";
+	if (!guest_enter(t->guest, t->kind))
+		return "not covered yet, the engine does not have this mode";
+	return NULL;
+}
+
+static int run_all(struct test *t)
+{
+	int err = 0;
+
+	for (unsigned k = 0; k < GUEST_KINDS && !err; k++) {
+		const char *missing;
+
+		if ((t->opt.kind >= 0 && t->opt.kind != (int)k) || t->opt.kvm != (k == GUEST_REAL))
+			continue;
+		t->kind = k;
+		missing = kind_missing(t);
+		if (missing) {
+			printf("%s: %s\n", kinds[k].name, missing);
+			continue;
+		}
+		t->total.kinds++;
+		err = run_kind(t);
+	}
+	return err;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
+}
+
+static int run_test(struct test *t)
+{
+	double start = now();
+	int err = run_all(t);
+
+	if (err) {
+		printf("the native child cannot be replaced: %s\n", strerror(-err));
+		return 1;
+	}
+	if (!t->total.kinds) {
+		printf("skipped: no mode that both the oracle and the engine have\n");
+		return SKIP;
+	}
+	print_totals(t, now() - start);
+	return t->total.different != 0;
+}
+
+static bool open_native(struct test *t, char *err, size_t errlen)
+{
+	t->native = native_open(err, errlen);
+	if (!t->native)
+		return false;
+	t->cases = native_cases(t->native);
+	t->results = native_results(t->native);
+	return true;
+}
+
+static bool open_kvm(struct test *t, char *err, size_t errlen)
+{
+	struct engine_verdict verdict = {0};
+
+	engine_kvm_ops.probe(&verdict);
+	if (verdict.level == ENGINE_UNUSABLE) {
+		snprintf(err, errlen, "%s", verdict.why);
+		return false;
+	}
+	t->kvm = guest_open(&engine_kvm_ops, err, errlen);
+	if (!t->kvm)
+		return false;
+	t->cases = xcalloc(NATIVE_BATCH, sizeof(*t->cases));
+	t->results = xcalloc(NATIVE_BATCH, sizeof(*t->results));
+	return true;
+}
+
+static void close_oracle(struct test *t)
+{
+	if (t->native)
+		native_close(t->native);
+	if (!t->kvm)
+		return;
+	guest_close(t->kvm);
+	free(t->cases);
+	free(t->results);
+}
+
+static int test_main(struct test *t)
+{
+	char err[256];
+	int status = 1;
+
+	if (!(t->opt.kvm ? open_kvm(t, err, sizeof(err)) : open_native(t, err, sizeof(err)))) {
+		printf("skipped: %s\n", err);
+		return SKIP;
+	}
+	t->guest = guest_open(&engine_interpret_ops, err, sizeof(err));
+	if (t->guest) {
+		status = run_test(t);
+		guest_close(t->guest);
+	} else {
+		printf("%s\n", err);
+	}
+	close_oracle(t);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct test *t = xcalloc(1, sizeof(*t));
+	int status = 2;
+
+	t->opt = (struct options){.seed = 1, .cases = 100000, .kind = -1, .show = 20};
+	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
+		status = test_main(t);
+	else
+		fprintf(stderr,
+			"usage: test_insn [--oracle native|kvm] [--seed N] [--cases N] "
+			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
+	free(t);
+	return status;
+}
