@@ -29,8 +29,8 @@
 #define SCREEN_ROWS 25u
 #define TEXT_GREY   0x0700u
 
-#define CRTC_INDEX   0x3d4u
-#define CRTC_DATA    0x3d5u
+#define CRTC_INDEX       0x3d4u
+#define CRTC_DATA        0x3d5u
 #define CRTC_CURSOR_HIGH 0x0eu
 #define CRTC_CURSOR_LOW  0x0fu
 
@@ -47,8 +47,8 @@ static void make_stubs(uint8_t *rom)
 {
 	memset(rom, 0xf4, ROM_SIZE); /* hlt */
 	for (unsigned n = 0; n < 256; n++) {
-		const uint8_t stub[STUB_SIZE] = {0x2e, 0xc6, 0x06, CALL_PORT & 0xff, CALL_PORT >> 8,
-			(uint8_t)n, 0xcf, 0x90};
+		const uint8_t stub[STUB_SIZE] = {
+			0x2e, 0xc6, 0x06, CALL_PORT & 0xff, CALL_PORT >> 8, (uint8_t)n, 0xcf, 0x90};
 
 		memcpy(rom + STUBS + n * STUB_SIZE, stub, STUB_SIZE);
 	}
@@ -153,8 +153,8 @@ static bool find_caller(struct vm *vm, const struct x86_state *s, uint8_t vector
 	return true;
 }
 
-static void end_run(struct vm *vm, uint8_t vector, const struct x86_state *s,
-	const struct caller *c)
+static void end_run(
+	struct vm *vm, uint8_t vector, const struct x86_state *s, const struct caller *c)
 {
 	const char *name = vector < ARRAY_SIZE(exception_name) ? exception_name[vector] : NULL;
 

@@ -1,0 +1,352 @@
+/*
+ * board.c - the `pc` board: an AT-compatible PC without PCI.
+ *
+ *   memory  00000000  RAM up to 000A0000, on from 00100000 to 3 GiB
+ *           000B8000  VGA text window
+ *           000F0000  bare BIOS
+ *           100000000 RAM above 3 GiB continues here
+ *   ports   20 A0 4D0 PIC pair   40 PIT     60 64 keyboard controller
+ *           61 92 CF9 system control        70 CMOS clock
+ *           3B4-3DA VGA          3F8 COM1 (IRQ 4)
+ *           80 POST code         E9 debug console     F4 test exit
+ *
+ * Everything is made and wired here, in visible order. Lock: vm->lock.
+ */
+#include "board/board.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "board/barebios.h"
+#include "dev/debugcon.h"
+#include "dev/pic.h"
+#include "dev/pit.h"
+#include "dev/postcode.h"
+#include "dev/ps2.h"
+#include "dev/rtc.h"
+#include "dev/sysctl.h"
+#include "dev/testport.h"
+#include "dev/uart.h"
+#include "dev/vga_text.h"
+#include "util/util.h"
+
+#define BASE_RAM_END UINT64_C(0xa0000) /* above: video memory and ROM */
+#define EXTENDED_RAM MiB
+#define LOW_RAM_END  (3 * GiB) /* above: the hole for devices */
+#define HIGH_RAM     (4 * GiB)
+#define BOOT_DRIVE   0x80   /* DL at the start of a boot sector: the first hard disk */
+#define BOOT_STACK   0x7c00 /* SP: grows down below a boot sector */
+#define VECTORS_SIZE 1024
+
+enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12 };
+
+struct board {
+	struct device dev; /* last of the machine's devices: frees the board */
+	struct vm *vm;
+	struct board_config config;
+	struct bus_region ram[3]; /* base, extended, above 4 GiB */
+	struct pic *pic;
+	struct pit *pit;
+	struct ps2 *ps2;
+	struct rtc *rtc;
+	struct sysctl *sysctl;
+	struct uart *com1;
+	struct vga *vga;
+	struct debugcon *debugcon;
+	struct testport *testport;
+	struct postcode *postcode;
+};
+
+/* ---- wires ---- */
+
+static void intr_changed(void *ctx, bool level)
+{
+	struct board *b = ctx;
+
+	vcpu_set_intr(b->vm->vcpu[0], level);
+}
+
+static int intr_ack(void *ctx, struct vcpu *v)
+{
+	struct board *b = ctx;
+
+	return pic_ack(b->pic);
+}
+
+static void a20_changed(void *ctx, bool open)
+{
+	struct board *b = ctx;
+
+	world_stop(b->vm);
+	b->vm->a20_mask = open ? ~UINT64_C(0) : ~BIT(20);
+	world_go(b->vm);
+}
+
+static void kbc_a20_changed(void *ctx, bool open)
+{
+	struct board *b = ctx;
+
+	if (b->sysctl)
+		sysctl_kbc_a20(b->sysctl, open);
+}
+
+static void reset_asked(void *ctx)
+{
+	struct board *b = ctx;
+
+	vm_request_reset(b->vm);
+}
+
+static void test_exit(void *ctx, uint32_t value)
+{
+	struct board *b = ctx;
+
+	vm_end(b->vm, VM_END_TESTPORT, (int)value, "the guest wrote %#x to the test exit port",
+		value);
+}
+
+/* ---- memory ---- */
+
+/* One piece of RAM at the same place in host memory, as far as there is RAM at all. */
+static int map_ram_piece(
+	struct board *b, unsigned n, const char *name, gpa_t base, uint64_t from, uint64_t to)
+{
+	struct vm *vm = b->vm;
+
+	to = MIN(to, vm->ram.size);
+	if (from >= to)
+		return 0;
+	b->ram[n] = (struct bus_region){.name = name,
+		.base = base,
+		.size = to - from,
+		.kind = BUS_RAM,
+		.prio = BUS_PRIO_RAM,
+		.host = vm->ram.host + from};
+	return bus_map(&vm->mem_bus, &b->ram[n]);
+}
+
+static int map_ram(struct board *b)
+{
+	int err = map_ram_piece(b, 0, "base RAM", 0, 0, BASE_RAM_END);
+
+	if (!err)
+		err = map_ram_piece(b, 1, "extended RAM", EXTENDED_RAM, EXTENDED_RAM, LOW_RAM_END);
+	if (!err)
+		err = map_ram_piece(b, 2, "high RAM", HIGH_RAM, LOW_RAM_END, UINT64_MAX);
+	return err;
+}
+
+/* CMOS bytes where PC firmware keeps the memory sizes (IBM AT technical reference). */
+static void set_cmos_memory(struct board *b)
+{
+	uint64_t kib = b->vm->ram.size / KiB;
+	uint64_t base = MIN(kib, 640);
+	uint64_t above_1m = kib > 1024 ? MIN(kib - 1024, 0xffff) : 0;
+	uint64_t above_16m = kib > 16 * 1024 ? MIN((kib - 16 * 1024) / 64, 0xffff) : 0;
+
+	rtc_set_cmos(b->rtc, 0x15, (uint8_t)base);
+	rtc_set_cmos(b->rtc, 0x16, (uint8_t)(base >> 8));
+	rtc_set_cmos(b->rtc, 0x17, (uint8_t)above_1m);
+	rtc_set_cmos(b->rtc, 0x18, (uint8_t)(above_1m >> 8));
+	rtc_set_cmos(b->rtc, 0x30, (uint8_t)above_1m);
+	rtc_set_cmos(b->rtc, 0x31, (uint8_t)(above_1m >> 8));
+	rtc_set_cmos(b->rtc, 0x34, (uint8_t)above_16m);
+	rtc_set_cmos(b->rtc, 0x35, (uint8_t)(above_16m >> 8));
+}
+
+/* ---- start ---- */
+
+static void enter_real_mode(struct x86_state *s, gpa_t entry)
+{
+	uint16_t sel = entry > 0xffff ? (uint16_t)(entry >> 4) : 0;
+
+	for (unsigned i = X86_ES; i <= X86_GS; i++)
+		x86_seg_real(&s->seg[i], sel, i == X86_CS);
+	s->rip = entry - sel * 16u;
+	s->gpr[X86_RDX] = BOOT_DRIVE;
+	s->gpr[X86_RSP] = BOOT_STACK;
+}
+
+static int boot(void *ctx, struct vm *vm)
+{
+	struct board *b = ctx;
+	struct x86_state s;
+	int err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
+
+	barebios_vectors(vm);
+	for (unsigned i = 0; i < b->config.images && !err; i++) {
+		const struct board_image *im = &b->config.image[i];
+
+		err = mem_write(&vm->mem, im->addr, im->data, im->len);
+	}
+	if (!err)
+		err = vcpu_get(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
+	if (err)
+		return err;
+	enter_real_mode(&s, b->config.entry);
+	return vcpu_put(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
+}
+
+/* Told at once, before the machine starts: does it all fit? */
+static int check_images(struct board *b, char *err, size_t errlen)
+{
+	for (unsigned i = 0; i < b->config.images; i++) {
+		const struct board_image *im = &b->config.image[i];
+
+		if (mem_ptr(&b->vm->mem, im->addr, im->len))
+			continue;
+		snprintf(err, errlen,
+			"%s: %zu bytes at %#llx do not fit into the guest's memory of %llu KiB; "
+			"give more with --memory",
+			im->name, im->len, (unsigned long long)im->addr,
+			(unsigned long long)(b->vm->ram.size / KiB));
+		return -E2BIG;
+	}
+	return 0;
+}
+
+/* ---- the wiring ---- */
+
+static void make_devices(struct board *b)
+{
+	struct clock *clock = &b->vm->clock;
+	struct sysctl_wires wires = {.a20 = a20_changed, .reset = reset_asked, .ctx = b};
+	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
+
+	b->pic = pic_new(intr_changed, b);
+	b->pit = pit_new(clock, pic_irq(b->pic, IRQ_PIT));
+	wires.pit = b->pit;
+	b->sysctl = sysctl_new(clock, &wires);
+	ps2.keyboard = pic_irq(b->pic, IRQ_KEYBOARD);
+	ps2.mouse = pic_irq(b->pic, IRQ_MOUSE);
+	b->ps2 = ps2_new(clock, &ps2);
+	b->rtc = rtc_new(clock, pic_irq(b->pic, IRQ_RTC), b->config.epoch);
+	b->com1 = uart_new("com1", clock, pic_irq(b->pic, IRQ_COM1), b->config.serial);
+	b->vga = vga_new(clock);
+	b->postcode = postcode_new();
+	b->debugcon = debugcon_new(b->config.debug);
+	b->testport = testport_new(test_exit, b);
+	set_cmos_memory(b);
+}
+
+static void add_devices(struct board *b)
+{
+	struct device *const list[] = {
+		pic_device(b->pic),
+		pit_device(b->pit),
+		sysctl_device(b->sysctl),
+		ps2_device(b->ps2),
+		rtc_device(b->rtc),
+		uart_device(b->com1),
+		vga_device(b->vga),
+		postcode_device(b->postcode),
+		debugcon_device(b->debugcon),
+		testport_device(b->testport),
+		&b->dev,
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
+		vm_add_device(b->vm, list[i]);
+}
+
+struct place {
+	struct bus_region *region;
+	gpa_t base;
+};
+
+static int map_places(struct bus *bus, const struct place *place, unsigned n)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < n && !err; i++) {
+		place[i].region->base = place[i].base;
+		err = bus_map(bus, place[i].region);
+	}
+	return err;
+}
+
+static int map_ports(struct board *b)
+{
+	const struct place place[] = {
+		{pic_region(b->pic, PIC_MASTER), 0x20},
+		{pit_region(b->pit), 0x40},
+		{ps2_region(b->ps2, PS2_DATA), 0x60},
+		{sysctl_region(b->sysctl, SYSCTL_PORT_B), 0x61},
+		{ps2_region(b->ps2, PS2_COMMAND), 0x64},
+		{rtc_region(b->rtc), 0x70},
+		{postcode_region(b->postcode), 0x80},
+		{sysctl_region(b->sysctl, SYSCTL_PORT_A), 0x92},
+		{pic_region(b->pic, PIC_SLAVE), 0xa0},
+		{debugcon_region(b->debugcon), 0xe9},
+		{testport_region(b->testport), 0xf4},
+		{vga_region(b->vga, VGA_MONO), 0x3b4},
+		{vga_region(b->vga, VGA_PORTS), 0x3c0},
+		{vga_region(b->vga, VGA_COLOUR), 0x3d4},
+		{uart_region(b->com1), 0x3f8},
+		{pic_region(b->pic, PIC_ELCR), 0x4d0},
+		{sysctl_region(b->sysctl, SYSCTL_RESET), 0xcf9},
+	};
+
+	return map_places(&b->vm->port_bus, place, ARRAY_SIZE(place));
+}
+
+static int map_memory(struct board *b)
+{
+	const struct place place[] = {{vga_region(b->vga, VGA_MEMORY), 0xb8000}};
+	int err = map_ram(b);
+
+	if (!err)
+		err = map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
+	if (!err && !barebios_new(b->vm))
+		err = -ENOMEM;
+	return err;
+}
+
+static void board_destroy(struct device *dev)
+{
+	free(container_of(dev, struct board, dev));
+}
+
+int board_new(struct vm *vm, const struct board_config *config, struct board **out, char *err,
+	size_t errlen)
+{
+	struct board *b = xcalloc(1, sizeof(*b));
+	int rc;
+
+	b->vm = vm;
+	b->config = *config;
+	b->dev = (struct device){.name = "board", .destroy = board_destroy};
+	make_devices(b);
+	add_devices(b);
+	rc = map_ports(b);
+	if (!rc)
+		rc = map_memory(b);
+	if (rc) {
+		snprintf(err, errlen, "the board cannot be built: %s", strerror(-rc));
+		return rc;
+	}
+	vm->intr_ack = intr_ack;
+	vm->intr_ack_ctx = b;
+	vm->boot = boot;
+	vm->boot_ctx = b;
+	*out = b;
+	return check_images(b, err, errlen);
+}
+
+void board_screen(struct board *b, struct text_frame *frame)
+{
+	vga_text_frame(b->vga, frame);
+}
+
+bool board_screen_touched(const struct board *b)
+{
+	return vga_touched(b->vga);
+}
+
+void board_type(struct board *b, const char *bytes, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		ps2_type(b->ps2, (uint8_t)bytes[i]);
+}
