@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "x86/feature.h"
+
 #define X86_INSN_MAX 15 /* bytes; longer is #GP (SDM vol. 2A 2.3.11) */
 
 /* X86_OP_ADD, X86_OP_MOV, ...: one a mnemonic, generated from insn.def. */
@@ -34,7 +36,7 @@ enum x86_operand_kind {
 	X86_OPND_MMX,
 	X86_OPND_XMM,  /* 16 bytes or the low part; size 32 means YMM */
 	X86_OPND_MEM,  /* insn->mem; for string instructions SI/DI forms: see mem and mem2 */
-	X86_OPND_IMM,  /* insn->imm, sign-extended to 64 bit */
+	X86_OPND_IMM,  /* insn->imm, sign-extended to 64 bit; counts, ports and vectors: zero-extended */
 	X86_OPND_IMM2, /* insn->imm2: second immediate (ENTER) or selector of a far pointer */
 	X86_OPND_REL,  /* insn->imm: branch displacement, sign-extended */
 	X86_OPND_FAR,  /* insn->imm: offset, insn->imm2: selector */
@@ -98,14 +100,22 @@ enum x86_insn_class {
 	X86_CLASS_IO
 };
 
+#define X86_FLAGS_BY_COUNT 0x8000u /* in flags_undefined: see there */
+
 struct x86_insn_desc {
-	const char *name;     /* lower-case mnemonic as the SDM writes it */
+	const char *name;     /* mnemonic as the SDM writes it, in capitals */
 	uint16_t op;
 	uint8_t class;        /* enum x86_insn_class */
 	uint8_t feature;      /* enum x86_feature that must be offered, 0: 8086..386 base */
 	uint16_t flags_read;  /* X86_CF ... */
 	uint16_t flags_written; /* defined result */
-	uint16_t flags_undefined; /* SDM "undefined", nothing more */
+	/*
+	 * SDM "undefined", nothing more. X86_FLAGS_BY_COUNT of shifts and rotates: with a masked
+	 * count of 0 no flag changes at all; OF is undefined unless the count is 1; CF of SHL and
+	 * SHR is undefined if the count is at least the operand size; result and all flags of
+	 * SHLD and SHRD are undefined if the count exceeds the operand size.
+	 */
+	uint16_t flags_undefined;
 	bool lockable;
 	uint8_t access[4];    /* per operand: 1 read, 2 written, 3 both */
 };
