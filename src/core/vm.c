@@ -473,12 +473,12 @@ void vm_run(struct vm *vm)
 	while (vm->end == VM_END_NONE) {
 		uint64_t wait;
 
-		if (vm->reset_asked)
+		if (vm->reset_asked && !vm->pause_count) /* who paused wants it to stand still */
 			serve_reset(vm);
 		if (!turns && !vm->pause_count)
 			clock_run_timers(&vm->clock);
 		wait = turns ? turn_wait(vm) : host_wait(vm);
-		if (vm->end != VM_END_NONE || vm->reset_asked)
+		if (vm->end != VM_END_NONE || (vm->reset_asked && !vm->pause_count))
 			wait = 0;
 		vm_unlock(vm);
 		loop_poll(vm->loop, wait, lock_for_loop, unlock_for_loop, vm);

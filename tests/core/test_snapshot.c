@@ -32,12 +32,13 @@ static void *saved(size_t *len)
 {
 	struct snap *s = snap_new_save();
 	struct thing t = sample;
-	void *copy;
+	const void *data;
+	void *copy = malloc(4096);
 
 	thing_snap(&t, s);
 	assert_null(snap_error(s));
-	copy = malloc(4096);
-	memcpy(copy, snap_data(s, len), *len);
+	data = snap_data(s, len);
+	memcpy(copy, data, *len);
 	snap_free(s);
 	return copy;
 }
