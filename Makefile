@@ -63,6 +63,10 @@ tidy: all ## clang-tidy
 	@tools/need long
 	@tools/sources | grep '^src/.*\.c$$' | xargs clang-tidy -quiet -p $(B)
 
+readme: all ## picture and figures of README.md from real runs
+	@tools/need bench
+	@tools/readme
+
 clean: ## remove what was built; downloaded packages stay
 	@find $(B) -mindepth 1 -maxdepth 1 ! -name packages -exec rm -rf {} + 2>/dev/null || true
 
@@ -70,4 +74,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 .PHONY: all demo check check-long bench install dist deb sanitize tsan clang fuzz format tidy \
-	clean help
+	readme clean help
