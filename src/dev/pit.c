@@ -275,21 +275,28 @@ static void set_wire(struct pit *p, bool level)
 	p->wire = level;
 }
 
-static void arm(struct pit *p, uint64_t tick)
+/* For the next edge or load of counter 0, whatever comes first. */
+static void arm_timer(struct pit *p, uint64_t tick)
 {
 	const struct counter *c = &p->counter[0];
-	uint64_t when;
+	uint64_t when = p->edge_at;
 
-	p->edge_at = next_irq(p, tick);
-	when = p->edge_at;
 	if (c->load_due && (when == NEVER || reached(when, c->load_at)))
 		when = c->load_at;
-	if (c->load_due && p->edge_at != NEVER && !reached(c->load_at, p->edge_at))
-		p->edge_at = NEVER; /* the load comes first and changes everything */
 	if (when == NEVER)
 		timer_cancel(&p->timer);
 	else
-		timer_arm(&p->timer, tick_ns(when));
+		timer_arm(&p->timer, reached(tick, when) ? tick_ns(tick) : tick_ns(when));
+}
+
+static void arm(struct pit *p, uint64_t tick)
+{
+	const struct counter *c = &p->counter[0];
+
+	p->edge_at = next_irq(p, tick);
+	if (c->load_due && p->edge_at != NEVER && !reached(c->load_at, p->edge_at))
+		p->edge_at = NEVER; /* the load comes first and changes everything */
+	arm_timer(p, tick);
 }
 
 /* Missed edges of OUT0 make one interrupt. */
@@ -540,30 +547,35 @@ static void counter_check(struct counter *c, struct snap *s, uint64_t tick)
 		snap_fail(s, "held_at", "out of range");
 }
 
+/* An edge that is due is saved as due: saving must not touch a PIC that was saved before. */
 static void pit_snap(struct device *dev, struct snap *s)
 {
 	struct pit *p = container_of(dev, struct pit, dev);
 	uint64_t tick = now_ticks(p);
+	bool edge = p->edge_at != NEVER;
 
-	if (!snap_loading(s))
-		catch_up(p, tick);
 	snap_section(s, dev->name, 1);
 	for (unsigned i = 0; i < 3; i++)
 		counter_snap(&p->counter[i], s, tick);
 	snap_bool(s, "wire", &p->wire);
 	snap_time(s, "last_edge", &p->last_edge, tick);
+	snap_bool(s, "edge", &edge);
+	if (edge)
+		snap_time(s, "edge_at", &p->edge_at, tick);
 	if (!snap_loading(s))
 		return;
 	for (unsigned i = 0; i < 3; i++)
 		counter_check(&p->counter[i], s, tick);
-	if (!plausible(p->last_edge, tick, 0))
+	if (!plausible(p->last_edge, tick, 0) || (edge && !plausible(p->edge_at, tick, 131074)))
 		snap_fail(s, "last_edge", "out of range");
 	if (snap_error(s)) {
 		pit_reset(dev);
 		return;
 	}
+	if (!edge)
+		p->edge_at = NEVER;
 	irq_set(p->irq, p->wire);
-	arm(p, tick);
+	arm_timer(p, tick);
 }
 
 static void pit_destroy(struct device *dev)
