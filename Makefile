@@ -54,7 +54,7 @@ clang: ## build and test with clang
 
 fuzz: ## build the fuzz targets: build/fuzz
 	@tools/need build long
-	@CC=clang tools/build $(B)/fuzz -Dfuzz=true -Db_lundef=false
+	@CC=clang tools/build $(B)/fuzz -Dfuzz=true -Dtests=true -Db_lundef=false
 
 format: ## format the C sources
 	@tools/sources | xargs clang-format -i
