@@ -346,12 +346,12 @@ static bool open_kvm(struct test *t, char *err, size_t errlen)
 {
 	struct engine_verdict verdict = {0};
 
-	engine_kvm_ops.probe(&verdict);
+	kvm_engine.probe(&verdict);
 	if (verdict.level == ENGINE_UNUSABLE) {
 		snprintf(err, errlen, "%s", verdict.why);
 		return false;
 	}
-	t->kvm = guest_open(&engine_kvm_ops, err, errlen);
+	t->kvm = guest_open(&kvm_engine, err, errlen);
 	if (!t->kvm)
 		return false;
 	t->cases = xcalloc(NATIVE_BATCH, sizeof(*t->cases));
@@ -379,7 +379,7 @@ static int test_main(struct test *t)
 		printf("skipped: %s\n", err);
 		return SKIP;
 	}
-	t->guest = guest_open(&engine_interpret_ops, err, sizeof(err));
+	t->guest = guest_open(&interpret_engine, err, sizeof(err));
 	if (t->guest) {
 		status = run_test(t);
 		guest_close(t->guest);
