@@ -145,10 +145,8 @@ static void vex_prefix(struct cursor *c, struct x86_insn *insn, uint8_t first)
 	if (c->status == X86_DECODE_OK && (insn->map < X86_MAP_0F || insn->map > X86_MAP_0F3A))
 		c->status = X86_DECODE_UD;
 	insn->rex = 0x40 | rex;
-	if (insn->mode != X86_MODE_64) {
+	if (insn->mode != X86_MODE_64)
 		insn->rex &= 0x40 | REX_W;
-		insn->vvvv &= 7;
-	}
 }
 
 static void opcode(struct cursor *c, struct x86_insn *insn)
@@ -326,6 +324,12 @@ static uint8_t modrm_reg(const struct x86_insn *insn)
 static uint8_t modrm_rm(const struct x86_insn *insn)
 {
 	return (insn->modrm & 7) | (insn->rex & REX_B ? 8 : 0);
+}
+
+/* Outside 64-bit mode bit 3 is ignored where vvvv names a register. */
+static uint8_t vvvv_reg(const struct x86_insn *insn)
+{
+	return insn->mode == X86_MODE_64 ? insn->vvvv : insn->vvvv & 7;
 }
 
 static void gpr(const struct x86_insn *insn, struct x86_operand *o, uint8_t reg)
@@ -566,7 +570,7 @@ static void modrm_operand(
 		gpr(insn, o, modrm_reg(insn));
 		break;
 	case X86_FROM_VVVV:
-		gpr(insn, o, insn->vvvv);
+		gpr(insn, o, vvvv_reg(insn));
 		break;
 	case X86_FROM_SEG:
 		segment_register(c, insn, o);
@@ -592,6 +596,10 @@ static void modrm_operand(
 	case X86_FROM_XMM_REG:
 		o->kind = X86_OPND_XMM;
 		o->reg = modrm_reg(insn);
+		break;
+	case X86_FROM_XMM_VVVV:
+		o->kind = X86_OPND_XMM;
+		o->reg = vvvv_reg(insn);
 		break;
 	case X86_FROM_XMM_RM:
 		o->kind = insn->modrm >= 0xc0 ? X86_OPND_XMM : X86_OPND_MEM;

@@ -81,7 +81,7 @@ struct x86_insn {
 	uint8_t modrm;   /* valid if has_modrm */
 	uint8_t rex;     /* 0 or 0x40..0x4f; VEX's R, X, B, W are folded in */
 	uint8_t rep;     /* enum x86_rep: the last F2/F3 prefix, even where it is mandatory */
-	uint8_t vvvv;    /* VEX second source, 0..15 */
+	uint8_t vvvv;    /* VEX second source, 0..15; outside 64-bit mode bit 3 is ignored */
 	uint8_t cc;      /* condition code 0..15 of Jcc, SETcc, CMOVcc (op is J, SET, CMOV) */
 	bool has_modrm, lock, opsize_prefix, addrsize_prefix, vex, vex_l, seg_prefix;
 	uint8_t nops;
