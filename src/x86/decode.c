@@ -542,6 +542,7 @@ static void fixed_operand(
 		break;
 	case X86_FROM_DST:
 		o->kind = X86_OPND_MEM;
+		o->reg = X86_MEM2;
 		string_mem(&insn->mem2, X86_RDI, X86_ES);
 		break;
 	case X86_FROM_ST0:

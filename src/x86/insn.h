@@ -50,6 +50,8 @@ struct x86_operand {
 	uint8_t size; /* bytes; 0 where size means nothing (LEA's memory, far pointers use 4, 6, 10) */
 };
 
+/* reg of a memory operand that is insn->mem2; of all others it is 0: insn->mem. */
+#define X86_MEM2   1
 #define X86_NOREG  0xff
 #define X86_REG_IP 0xfe /* base of RIP-relative addresses */
 

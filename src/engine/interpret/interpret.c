@@ -1,0 +1,338 @@
+/*
+ * interpret.c - engine interpret: the run loop, and the engine's contract.
+ *
+ * Between two instructions, in this order: a kick, the event that waits to be
+ * delivered, NMI, an external interrupt (SDM vol. 3A table 6-2). Instructions
+ * are dispatched by a table of bodies; one without a body is #UD.
+ */
+#include "engine/interpret/interpret.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/interpret/cpu.h"
+
+static insn_body *const body[X86_OP_COUNT] = {
+#define X86_MNEMONIC(name) [X86_OP_##name] = op_##name,
+#include "x86/mnemonic.def"
+};
+
+struct interpret_engine {
+	struct engine engine;
+};
+
+static struct cpu *cpu_of(struct vcpu *v)
+{
+	return v->priv;
+}
+
+/* ---- one instruction ---- */
+
+static bool offered(const struct x86_insn *i)
+{
+	switch (x86_insn_table[i->entry].feature) {
+	case X86_FEATURE_BASE:
+	case X86_FEATURE_486:
+	case X86_FEATURE_CPUID:
+	case X86_FEATURE_TSC:
+	case X86_FEATURE_MSR:
+	case X86_FEATURE_CX8:
+	case X86_FEATURE_CMOV:
+		return true;
+	default:
+		/* F3 0F BC and BD are BSF and BSR where these are not offered. */
+		return i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT;
+	}
+}
+
+static void end_shadow(struct cpu *c)
+{
+	if (!c->keep_shadow) {
+		c->s.events.shadow_sti = false;
+		c->s.events.shadow_mov_ss = false;
+	}
+}
+
+#define DR6_BS 0x4000u
+
+/* TF at the start of the instruction traps behind it, except behind MOV SS. */
+static void single_step_trap(struct cpu *c)
+{
+	if (c->keep_shadow && c->s.events.shadow_mov_ss)
+		return;
+	c->s.dr[6] |= DR6_BS;
+	c->fault = (struct fault){.vector = X86_DB};
+	deliver_fault(c);
+}
+
+static void execute(struct cpu *c)
+{
+	const struct x86_insn *i = fetch(c);
+	bool trap = flag(c, X86_TF);
+
+	if (!body[i->op] || !offered(i))
+		raise_fault(c, X86_UD);
+	c->next_rip = c->s.rip + i->len;
+	c->keep_shadow = false;
+	body[i->op](c, i);
+	c->s.rip = c->next_rip;
+	if (i->op != X86_OP_IRET)
+		c->s.rflags &= ~(uint64_t)X86_RF;
+	end_shadow(c);
+	if (trap)
+		single_step_trap(c);
+}
+
+/* ---- events ---- */
+
+static void deliver_event(struct cpu *c)
+{
+	struct x86_events *e = &c->s.events;
+	bool soft = e->type == X86_EVENT_SOFT_INTR || e->type == X86_EVENT_SOFT_EXCEPTION;
+	struct x86_events now = *e;
+
+	e->type = X86_EVENT_NONE;
+	c->delivering = true;
+	c->delivered_vector = now.type == X86_EVENT_EXCEPTION ? now.vector : 0xff;
+	deliver(c, now.vector, soft, now.has_error, now.error,
+		c->s.rip + (soft ? now.insn_len : 0));
+	c->delivering = false;
+}
+
+static void deliver_interrupt(struct cpu *c, uint8_t vector)
+{
+	c->delivering = true;
+	c->delivered_vector = 0xff; /* external interrupts are benign */
+	deliver(c, vector, false, false, 0, c->s.rip);
+	c->delivering = false;
+}
+
+static bool in_shadow(const struct cpu *c)
+{
+	return c->s.events.shadow_sti || c->s.events.shadow_mov_ss;
+}
+
+/* true: something was delivered, and the next instruction is the handler's. */
+static bool take_events(struct cpu *c)
+{
+	struct x86_events *e = &c->s.events;
+
+	if (e->type != X86_EVENT_NONE) {
+		deliver_event(c);
+		return true;
+	}
+	if (!e->nmi_masked && !in_shadow(c) && (e->nmi_pending || vcpu_nmi_take(c->v))) {
+		e->nmi_pending = false;
+		e->nmi_masked = true;
+		deliver_interrupt(c, X86_NMI);
+		return true;
+	}
+	if (flag(c, X86_IF) && !in_shadow(c) && vcpu_intr_pending(c->v)) {
+		deliver_interrupt(c, vcpu_intr_ack(c->v));
+		return true;
+	}
+	return false;
+}
+
+/* ---- the loop ---- */
+
+static void finish(struct cpu *c, struct run_result *r, int why)
+{
+	if (why == JUMP_FATAL) {
+		r->exit = RUN_FATAL;
+	} else {
+		r->exit = RUN_SHUTDOWN;
+		vcpu_count(c->v, EXIT_SHUTDOWN, 0);
+	}
+	c->delivering = false;
+	c->chain[0] = '\0';
+}
+
+/* false: run is over. Counts an instruction that faults, since its handler is entered. */
+static bool one(struct cpu *c, struct run_result *r)
+{
+	take_events(c);
+	r->executed++;
+	execute(c);
+	if (!c->halt)
+		return true;
+	c->halt = false;
+	r->exit = RUN_HALTED;
+	vcpu_count(c->v, EXIT_HLT, 0);
+	return false;
+}
+
+static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
+{
+	int why = setjmp(c->leave);
+
+	if (why == JUMP_FAULT) {
+		c->keep_shadow = false;
+		end_shadow(c);
+		deliver_fault(c);
+	} else if (why) {
+		finish(c, r, why);
+		return;
+	}
+	while (r->executed < budget) {
+		if (kicks && vcpu_kicked(c->v)) {
+			r->exit = RUN_KICKED;
+			return;
+		}
+		if (!one(c, r))
+			return;
+	}
+	r->exit = RUN_BUDGET;
+}
+
+static void interpret_run(struct vcpu *v, uint64_t budget, struct run_result *r)
+{
+	struct cpu *c = cpu_of(v);
+
+	c->result = r;
+	c->range.size = 0; /* the map may have changed while we were outside */
+	loop(c, budget, r, true);
+	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
+}
+
+static void interpret_step(struct vcpu *v, struct run_result *r)
+{
+	struct cpu *c = cpu_of(v);
+
+	c->result = r;
+	c->range.size = 0;
+	loop(c, 1, r, false);
+}
+
+static void interpret_kick(struct vcpu *v)
+{
+	/* the loop looks at vcpu_kicked before every instruction */
+}
+
+/* ---- state ---- */
+
+static void copy_groups(struct x86_state *to, const struct x86_state *from, unsigned mask)
+{
+	if (mask & X86_GROUP_GPR) {
+		memcpy(to->gpr, from->gpr, sizeof(to->gpr));
+		to->rip = from->rip;
+		to->rflags = from->rflags;
+	}
+	if (mask & X86_GROUP_SEG) {
+		memcpy(to->seg, from->seg, sizeof(to->seg));
+		to->gdtr = from->gdtr;
+		to->idtr = from->idtr;
+	}
+	if (mask & X86_GROUP_CR) {
+		to->cr0 = from->cr0;
+		to->cr2 = from->cr2;
+		to->cr3 = from->cr3;
+		to->cr4 = from->cr4;
+		to->cr8 = from->cr8;
+		to->efer = from->efer;
+		to->xcr0 = from->xcr0;
+		memcpy(to->pdpte, from->pdpte, sizeof(to->pdpte));
+	}
+	if (mask & X86_GROUP_DR)
+		memcpy(to->dr, from->dr, sizeof(to->dr));
+	if (mask & X86_GROUP_FPU)
+		memcpy(to->xsave, from->xsave, sizeof(to->xsave));
+	if (mask & X86_GROUP_MSR)
+		memcpy(to->msr, from->msr, sizeof(to->msr));
+	if (mask & X86_GROUP_EVENTS)
+		to->events = from->events;
+}
+
+/* Inside, the TSC is kept as an offset to the machine's. */
+static int interpret_get(struct vcpu *v, struct x86_state *s, unsigned mask)
+{
+	struct cpu *c = cpu_of(v);
+
+	copy_groups(s, &c->s, mask);
+	if (mask & X86_GROUP_TSC)
+		s->tsc = vcpu_tsc(v) + c->s.tsc;
+	return 0;
+}
+
+static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
+{
+	struct cpu *c = cpu_of(v);
+
+	copy_groups(&c->s, s, mask);
+	if (mask & X86_GROUP_TSC)
+		c->s.tsc = s->tsc - vcpu_tsc(v);
+	forget_code(c);
+	return 0;
+}
+
+/* ---- the engine ---- */
+
+static void interpret_probe(struct engine_verdict *v)
+{
+	*v = (struct engine_verdict){.level = ENGINE_READY};
+	snprintf(v->why, sizeof(v->why),
+		"the software CPU: real mode and protected mode without paging so far");
+}
+
+static int interpret_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
+{
+	struct interpret_engine *e = xcalloc(1, sizeof(*e));
+
+	e->engine = (struct engine){&interpret_engine, vm};
+	*out = &e->engine;
+	return 0;
+}
+
+static void interpret_close(struct engine *e)
+{
+	free(container_of(e, struct interpret_engine, engine));
+}
+
+static int interpret_vcpu_open(struct vcpu *v)
+{
+	struct cpu *c = xcalloc(1, sizeof(*c));
+
+	c->v = v;
+	c->generation = 1;
+	v->priv = c;
+	return 0;
+}
+
+static void interpret_vcpu_close(struct vcpu *v)
+{
+	free(v->priv);
+	v->priv = NULL;
+}
+
+/* The world stands still: nobody is inside. */
+static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
+{
+	for (unsigned i = 0; i < e->vm->vcpus; i++)
+		if (e->vm->vcpu[i]->priv)
+			forget_code(cpu_of(e->vm->vcpu[i]));
+}
+
+static int interpret_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
+{
+	interpret_ram_changed(e, 0, 0); /* decoded instructions are found by address */
+	return 0;
+}
+
+const struct engine_ops interpret_engine = {
+	.name = "interpret",
+	.what = "our own software CPU, one instruction at a time",
+	.caps = ENGINE_CAP_COUNTS | ENGINE_CAP_A20 | ENGINE_CAP_EXACT_CPU,
+	.probe = interpret_probe,
+	.open = interpret_open,
+	.close = interpret_close,
+	.set_map = interpret_set_map,
+	.vcpu_open = interpret_vcpu_open,
+	.vcpu_close = interpret_vcpu_close,
+	.run = interpret_run,
+	.step = interpret_step,
+	.kick = interpret_kick,
+	.get = interpret_get,
+	.put = interpret_put,
+	.ram_changed = interpret_ram_changed,
+};
