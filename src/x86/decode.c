@@ -669,6 +669,7 @@ enum x86_decode_status x86_decode(
 	insn->mode = mode;
 	prefixes(&c, insn);
 	insn->seg_prefix = c.seg != X86_NOREG;
+	insn->mem.seg = insn->seg_prefix ? c.seg : X86_DS; /* XLAT's, and where nothing else says */
 	opcode(&c, insn);
 	if (c.status == X86_DECODE_OK) {
 		row = find_row(&c, insn);

@@ -7,6 +7,7 @@
  */
 #include "engine/interpret/interpret.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,6 +260,8 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 {
 	struct cpu *c = cpu_of(v);
 
+	if (mask & X86_GROUP_CR && s->cr0 & X86_CR0_PG) /* paging and long mode come later */
+		return -ENOTSUP;
 	copy_groups(&c->s, s, mask);
 	if (mask & X86_GROUP_TSC)
 		c->s.tsc = s->tsc - vcpu_tsc(v);

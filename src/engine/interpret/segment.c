@@ -129,6 +129,12 @@ struct x86_seg check_segment(struct cpu *c, unsigned seg, uint16_t sel)
 	return check_data(c, sel);
 }
 
+/* Call gates, task gates and available TSSs: what else a far jump or call may name. */
+static bool is_gate(const struct x86_seg *s)
+{
+	return !(s->attr & X86_ATTR_S) && 0x1232u >> (s->attr & 15) & 1;
+}
+
 struct x86_seg check_code(struct cpu *c, uint16_t sel, unsigned new_cpl, bool is_return)
 {
 	struct x86_seg s;
@@ -137,7 +143,7 @@ struct x86_seg check_code(struct cpu *c, uint16_t sel, unsigned new_cpl, bool is
 	if (is_null(sel))
 		raise_error(c, X86_GP, 0);
 	s = fetch_descriptor(c, sel, X86_GP);
-	if (!is_return && !(s.attr & X86_ATTR_S) && (s.attr & 0xf) != 2)
+	if (!is_return && is_gate(&s) && dpl(&s) >= new_cpl && dpl(&s) >= (sel & SEL_RPL))
 		raise_fatal(c, "the guest uses a call gate or a task switch, which engine "
 			       "interpret does not do yet");
 	if (!(s.attr & X86_ATTR_S) || !(s.attr & TYPE_CODE))

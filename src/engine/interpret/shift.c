@@ -131,8 +131,10 @@ void op_SHLD(struct cpu *c, const struct x86_insn *i)
 		set(c, i, 0, a);
 		return;
 	}
-	if (n > w) /* only with 16 bits, and undefined: go on with the source's own bits */
-		wide = (unsigned __int128)b << w | a, n -= w;
+	if (n > w) { /* only with 16 bits, and undefined: CPUs fill with the source again */
+		wide = (unsigned __int128)b << w | b;
+		n -= w;
+	}
 	finish_double(c, i, a, (uint64_t)(wide << n >> w), wide >> (2 * w - n) & 1);
 }
 
@@ -146,8 +148,10 @@ void op_SHRD(struct cpu *c, const struct x86_insn *i)
 		set(c, i, 0, a);
 		return;
 	}
-	if (n > w)
-		wide = (unsigned __int128)a << w | b, n -= w;
+	if (n > w) {
+		wide = (unsigned __int128)b << w | b;
+		n -= w;
+	}
 	finish_double(c, i, a, (uint64_t)(wide >> n), wide >> (n - 1) & 1);
 }
 

@@ -139,9 +139,9 @@ void op_INS(struct cpu *c, const struct x86_insn *i)
 	uint16_t port = (uint16_t)c->s.gpr[X86_RDX];
 	unsigned size = i->opnd[0].size;
 
+	check_port(c, port, size); /* even if the count is zero */
 	if (!begin(c, i))
 		return;
-	check_port(c, port, size);
 	/* A port must not be read if the store would fault. */
 	linear(c, X86_ES, address(c, i, &i->mem2), size, WRITE);
 	set(c, i, 0, vcpu_pio_in(c->v, port, size));
@@ -154,9 +154,9 @@ void op_OUTS(struct cpu *c, const struct x86_insn *i)
 	uint16_t port = (uint16_t)c->s.gpr[X86_RDX];
 	unsigned size = i->opnd[1].size;
 
+	check_port(c, port, size); /* even if the count is zero */
 	if (!begin(c, i))
 		return;
-	check_port(c, port, size);
 	vcpu_pio_out(c->v, port, size, (uint32_t)get(c, i, 1));
 	advance(c, i, X86_RSI, size);
 	end(c, i, true);
