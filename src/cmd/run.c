@@ -58,6 +58,7 @@ struct front {
 	char *text; /* MSG_TEXT so far */
 	size_t text_len;
 	int failed; /* status of MSG_ERROR */
+	char message[MACHINE_MESSAGE_MAX];
 };
 
 static volatile sig_atomic_t signal_seen;
@@ -336,8 +337,8 @@ static void add_text(struct front *f, const char *data, size_t len)
 /* false: the machine is gone. */
 static bool machine_says(struct front *f)
 {
-	static char buf[MACHINE_MESSAGE_MAX];
-	ssize_t n = recv(f->ctl, buf, sizeof(buf), 0);
+	char *buf = f->message;
+	ssize_t n = recv(f->ctl, buf, sizeof(f->message), 0);
 
 	if (n <= 0)
 		return n < 0 && errno == EINTR;
@@ -765,24 +766,37 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
-int cmd_run(int argc, char **argv)
+static int run_command(struct front *f, int argc, char **argv)
 {
-	static struct front f = {.serial = -1, .pty = -1};
 	char err[512];
 
-	config_init(&f.config);
-	if (config_environment(&f.config, err, sizeof(err)) ||
-		config_parse(&f.config, argc, argv, err, sizeof(err)))
+	if (config_environment(&f->config, err, sizeof(err)) ||
+		config_parse(&f->config, argc, argv, err, sizeof(err)))
 		return usage_error(err);
-	if (f.config.help)
+	if (f->config.help)
 		return run_help();
-	if (f.config.print_config)
-		return print_config(&f.config);
-	if (!f.config.image && !f.config.flats)
+	if (f->config.print_config)
+		return print_config(&f->config);
+	if (!f->config.image && !f->config.flats)
 		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f.config.image && f.config.flats)
+	if (f->config.image && f->config.flats)
 		return usage_error("a boot sector and --flat images do not go together; "
 				   "load all of them with --flat FILE@ADDR");
-	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(&f);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(f);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct front *f = xcalloc(1, sizeof(*f));
+	int status;
+
+	f->serial = f->pty = -1;
+	config_init(&f->config);
+	status = run_command(f, argc, argv);
+	config_free(&f->config);
+	screen_view_free(f->view);
+	free(f->text);
+	free(f);
+	return status;
 }

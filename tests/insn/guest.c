@@ -143,6 +143,7 @@ static struct x86_seg host_cpu_number(void)
 
 	__asm__("lar %1, %0" : "+r"(access) : "r"((uint32_t)SEL_CPU) : "cc");
 	__asm__("lsl %1, %0" : "+r"(limit) : "r"((uint32_t)SEL_CPU) : "cc");
+	limit &= ~0xfffu; /* as on CPU 0, where the native child stays */
 	return (struct x86_seg){.sel = SEL_CPU, .limit = limit, .attr = access >> 8 & 0xf0ff};
 }
 

@@ -150,7 +150,7 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 	uint32_t engine = guest_stray_write(t->guest);
 	uint32_t native = t->native ? native_stray_write(t->native) : 0;
 
-	if (!engine && !native)
+	if (engine == native) /* nobody, or both alike: a write at the edge of a window */
 		return;
 	t->total.different++;
 	printf("DIFFERENT: written outside all windows: %05x by the engine, %05x by the oracle, in "
