@@ -10,9 +10,9 @@
 #include "core/vm.h"
 #include "util/util.h"
 
-#define MEMORY_DEFAULT (512 * MiB)
-#define MEMORY_MIN     (4 * KiB)
-#define MEMORY_MAX     (UINT64_C(1) << 40)
+#define MEMORY_DEFAULT   (512 * MiB)
+#define MEMORY_MIN       (4 * KiB)
+#define MEMORY_MAX       (UINT64_C(1) << 40)
 #define MAX_OPTION_WORDS 64
 
 struct context {
@@ -141,8 +141,7 @@ static void replace(char **s, const char *value)
 
 /* ---- one function an option ---- */
 
-static int choose(struct context *x, const char *option, const char *value,
-	const char *const *list)
+static int choose(struct context *x, const char *option, const char *value, const char *const *list)
 {
 	char all[256] = "";
 
@@ -299,12 +298,13 @@ static int opt_dump(struct context *x, const char *value)
 	char *copy = xstrdup(value), *rest = copy;
 	char *addr = next_part(&rest), *len = next_part(&rest);
 	bool ok = x->c->dumps < CONFIG_MAX_DUMPS && len && !rest && address(addr, &d->addr) &&
-		config_size(len, &d->len) && d->len && d->len <= MiB;
+		  config_size(len, &d->len) && d->len && d->len <= MiB;
 
 	free(copy);
 	if (!ok)
 		return fail(x,
-			"--dump %s: write ADDR,LEN with a hex address and 1 to 1M bytes, %d at most",
+			"--dump %s: write ADDR,LEN with a hex address and 1 to 1M bytes, %d at "
+			"most",
 			value, CONFIG_MAX_DUMPS);
 	x->c->dumps++;
 	return 0;
@@ -374,8 +374,8 @@ struct option {
 	char letter;
 	const char *arg; /* NULL: a flag */
 	int (*set)(struct context *x, const char *value);
-	bool repeats;    /* values add up instead of replacing each other */
-	bool transient;  /* not part of a configuration */
+	bool repeats;     /* values add up instead of replacing each other */
+	bool transient;   /* not part of a configuration */
 	const char *what; /* NULL: not shown */
 };
 
@@ -610,8 +610,7 @@ int config_from_json(struct config *c, const json_t *object, char *err, size_t e
 		if (!json_is_array(value))
 			rc = apply_json(&x, o, value);
 		else
-			json_array_foreach(value, n, item)
-				rc = rc ? rc : apply_json(&x, o, item);
+			json_array_foreach(value, n, item) rc = rc ? rc : apply_json(&x, o, item);
 		if (rc)
 			return rc;
 	}

@@ -134,8 +134,8 @@ static void serial_write(void *backend, const uint8_t *data, size_t len)
 	if (m->config.serial == SERIAL_NONE)
 		return;
 	if (m->serial_len + len > SERIAL_BUFFER_MAX) /* the reader sleeps: wait, do not lose */
-		len = 0, vm_end(m->vm, VM_END_HOST_ERROR, 0,
-				 "--serial: nobody reads its output any more");
+		len = 0,
+		vm_end(m->vm, VM_END_HOST_ERROR, 0, "--serial: nobody reads its output any more");
 	if (m->serial_len + len > m->serial_room) {
 		m->serial_room = (m->serial_len + len) * 2 + 4096;
 		m->serial_out = xrealloc(m->serial_out, m->serial_room);

@@ -39,9 +39,9 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int ctl;      /* to the machine */
-	int serial;   /* our end of the serial line, -1: none */
-	int pty;      /* master of --serial pty, -1: none */
+	int ctl;    /* to the machine */
+	int serial; /* our end of the serial line, -1: none */
+	int pty;    /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -223,8 +223,7 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine",
-		f->engine->name);
+	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine", f->engine->name);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -612,7 +611,8 @@ static void show_end(struct front *f)
 	if (f->view)
 		screen_view_leave(f->view);
 	terminal_restore();
-	if (!f->terminal && f->config.display && json_is_true(json_object_get(f->result, "screen")) &&
+	if (!f->terminal && f->config.display &&
+		json_is_true(json_object_get(f->result, "screen")) &&
 		read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
 		write_all(STDOUT_FILENO, text, strlen(text));
@@ -713,8 +713,8 @@ static int choose_engine(struct front *f)
 
 static void take_terminal(struct front *f)
 {
-	f->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
-		f->config.console != CONSOLE_NONE;
+	f->terminal =
+		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
 	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
 	if (!f->terminal)
 		return;

@@ -12,7 +12,7 @@
 #include "cmd/config.h"
 #include "core/display.h"
 
-#define MACHINE_MAX_FDS 16
+#define MACHINE_MAX_FDS     16
 #define MACHINE_MESSAGE_MAX 60000
 
 /* First byte of every message between front and machine, one datagram each. */
@@ -22,7 +22,7 @@ enum message {
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
-	MSG_QUIT = 'q',   /* byte: signal number, 0 for Ctrl-A x */
+	MSG_QUIT = 'q', /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's', /* to the front: the shared frame changed */
 	MSG_TEXT = 'T',   /* text for standard output, after the screen */

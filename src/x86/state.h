@@ -15,34 +15,58 @@
 
 /* General registers in encoding order (SDM vol. 2A table 3-1). */
 enum x86_gpr {
-	X86_RAX, X86_RCX, X86_RDX, X86_RBX, X86_RSP, X86_RBP, X86_RSI, X86_RDI,
-	X86_R8, X86_R9, X86_R10, X86_R11, X86_R12, X86_R13, X86_R14, X86_R15,
+	X86_RAX,
+	X86_RCX,
+	X86_RDX,
+	X86_RBX,
+	X86_RSP,
+	X86_RBP,
+	X86_RSI,
+	X86_RDI,
+	X86_R8,
+	X86_R9,
+	X86_R10,
+	X86_R11,
+	X86_R12,
+	X86_R13,
+	X86_R14,
+	X86_R15,
 	X86_GPR_COUNT
 };
 
 /* Segment registers in encoding order (SDM vol. 2A table B-8), then the system ones. */
-enum x86_segment { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86_TR, X86_SEG_COUNT };
+enum x86_segment {
+	X86_ES,
+	X86_CS,
+	X86_SS,
+	X86_DS,
+	X86_FS,
+	X86_GS,
+	X86_LDTR,
+	X86_TR,
+	X86_SEG_COUNT
+};
 
 /* RFLAGS (SDM vol. 1 3.4.3). */
-#define X86_CF   0x0001u
-#define X86_PF   0x0004u
-#define X86_AF   0x0010u
-#define X86_ZF   0x0040u
-#define X86_SF   0x0080u
-#define X86_TF   0x0100u
-#define X86_IF   0x0200u
-#define X86_DF   0x0400u
-#define X86_OF   0x0800u
-#define X86_IOPL 0x3000u
-#define X86_NT   0x4000u
-#define X86_RF   0x10000u
-#define X86_VM   0x20000u
-#define X86_AC   0x40000u
-#define X86_VIF  0x80000u
-#define X86_VIP  0x100000u
-#define X86_ID   0x200000u
-#define X86_FLAGS_FIXED  0x2u /* bit 1 reads as one */
-#define X86_FLAGS_ARITH  (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
+#define X86_CF          0x0001u
+#define X86_PF          0x0004u
+#define X86_AF          0x0010u
+#define X86_ZF          0x0040u
+#define X86_SF          0x0080u
+#define X86_TF          0x0100u
+#define X86_IF          0x0200u
+#define X86_DF          0x0400u
+#define X86_OF          0x0800u
+#define X86_IOPL        0x3000u
+#define X86_NT          0x4000u
+#define X86_RF          0x10000u
+#define X86_VM          0x20000u
+#define X86_AC          0x40000u
+#define X86_VIF         0x80000u
+#define X86_VIP         0x100000u
+#define X86_ID          0x200000u
+#define X86_FLAGS_FIXED 0x2u /* bit 1 reads as one */
+#define X86_FLAGS_ARITH (X86_CF | X86_PF | X86_AF | X86_ZF | X86_SF | X86_OF)
 
 /* CR0 (SDM vol. 3A 2.5). */
 #define X86_CR0_PE 0x1u
@@ -77,16 +101,31 @@ enum x86_segment { X86_ES, X86_CS, X86_SS, X86_DS, X86_FS, X86_GS, X86_LDTR, X86
 #define X86_CR4_SMAP       0x200000u
 
 /* IA32_EFER. */
-#define X86_EFER_SCE   0x1u
-#define X86_EFER_LME   0x100u
-#define X86_EFER_LMA   0x400u
-#define X86_EFER_NXE   0x800u
+#define X86_EFER_SCE 0x1u
+#define X86_EFER_LME 0x100u
+#define X86_EFER_LMA 0x400u
+#define X86_EFER_NXE 0x800u
 
 /* Exception vectors (SDM vol. 3A table 6-1). */
 enum x86_vector {
-	X86_DE = 0, X86_DB = 1, X86_NMI = 2, X86_BP = 3, X86_OFV = 4, X86_BR = 5, X86_UD = 6,
-	X86_NM = 7, X86_DF_VEC = 8, X86_TS = 10, X86_NP = 11, X86_SSV = 12, X86_GP = 13,
-	X86_PFV = 14, X86_MF = 16, X86_ACV = 17, X86_MC = 18, X86_XM = 19
+	X86_DE = 0,
+	X86_DB = 1,
+	X86_NMI = 2,
+	X86_BP = 3,
+	X86_OFV = 4,
+	X86_BR = 5,
+	X86_UD = 6,
+	X86_NM = 7,
+	X86_DF_VEC = 8,
+	X86_TS = 10,
+	X86_NP = 11,
+	X86_SSV = 12,
+	X86_GP = 13,
+	X86_PFV = 14,
+	X86_MF = 16,
+	X86_ACV = 17,
+	X86_MC = 18,
+	X86_XM = 19
 };
 
 /*
@@ -120,37 +159,54 @@ struct x86_table {
 enum x86_run { X86_RUNNING, X86_HALTED, X86_WAIT_SIPI, X86_SHUTDOWN };
 
 /* An event that the next entry delivers before the next instruction. */
-enum x86_event_type { X86_EVENT_NONE, X86_EVENT_INTR, X86_EVENT_NMI, X86_EVENT_EXCEPTION,
-	X86_EVENT_SOFT_INTR, X86_EVENT_SOFT_EXCEPTION };
+enum x86_event_type {
+	X86_EVENT_NONE,
+	X86_EVENT_INTR,
+	X86_EVENT_NMI,
+	X86_EVENT_EXCEPTION,
+	X86_EVENT_SOFT_INTR,
+	X86_EVENT_SOFT_EXCEPTION
+};
 
 struct x86_events {
-	uint8_t type;           /* enum x86_event_type: being delivered; NONE if none */
+	uint8_t type; /* enum x86_event_type: being delivered; NONE if none */
 	uint8_t vector;
 	bool has_error;
-	uint8_t insn_len;       /* for soft events: bytes to skip */
+	uint8_t insn_len; /* for soft events: bytes to skip */
 	uint32_t error;
-	bool exc_pending;       /* an exception waits to be delivered (not yet injected) */
+	bool exc_pending; /* an exception waits to be delivered (not yet injected) */
 	uint8_t exc_vector;
 	bool exc_has_error;
-	bool exc_has_payload;   /* payload: CR2 of a #PF, DR6 bits of a #DB */
+	bool exc_has_payload; /* payload: CR2 of a #PF, DR6 bits of a #DB */
 	uint32_t exc_error;
 	uint64_t exc_payload;
-	bool shadow_sti;        /* interrupts are held for one instruction after STI */
-	bool shadow_mov_ss;     /* ... after MOV SS or POP SS, debug traps too */
-	bool nmi_masked;        /* until IRET */
+	bool shadow_sti;    /* interrupts are held for one instruction after STI */
+	bool shadow_mov_ss; /* ... after MOV SS or POP SS, debug traps too */
+	bool nmi_masked;    /* until IRET */
 	bool nmi_pending;
 	bool init_pending;
 	bool sipi_pending;
 	uint8_t sipi_vector;
-	bool db_pending;        /* single-step trap due before the next instruction */
-	uint8_t run;            /* enum x86_run */
+	bool db_pending; /* single-step trap due before the next instruction */
+	uint8_t run;     /* enum x86_run */
 };
 
 /* The MSRs every engine keeps; index into x86_state.msr, numbers in x86_msr_list. */
 enum x86_msr_index {
-	X86_MSR_SYSENTER_CS, X86_MSR_SYSENTER_ESP, X86_MSR_SYSENTER_EIP, X86_MSR_STAR, X86_MSR_LSTAR,
-	X86_MSR_CSTAR, X86_MSR_SFMASK, X86_MSR_KERNEL_GS_BASE, X86_MSR_TSC_AUX, X86_MSR_PAT,
-	X86_MSR_MISC_ENABLE, X86_MSR_APIC_BASE, X86_MSR_TSC_DEADLINE, X86_MSR_TSC_ADJUST,
+	X86_MSR_SYSENTER_CS,
+	X86_MSR_SYSENTER_ESP,
+	X86_MSR_SYSENTER_EIP,
+	X86_MSR_STAR,
+	X86_MSR_LSTAR,
+	X86_MSR_CSTAR,
+	X86_MSR_SFMASK,
+	X86_MSR_KERNEL_GS_BASE,
+	X86_MSR_TSC_AUX,
+	X86_MSR_PAT,
+	X86_MSR_MISC_ENABLE,
+	X86_MSR_APIC_BASE,
+	X86_MSR_TSC_DEADLINE,
+	X86_MSR_TSC_ADJUST,
 	X86_MSR_COUNT
 };
 struct x86_msr_info {
@@ -162,20 +218,20 @@ extern const struct x86_msr_info x86_msr_list[X86_MSR_COUNT];
 
 /* XSAVE area, standard format: legacy 512, header 64, AVX upper halves 256. */
 #define X86_XSAVE_SIZE 832
-#define X86_XCR0_X87 1u
-#define X86_XCR0_SSE 2u
-#define X86_XCR0_AVX 4u
+#define X86_XCR0_X87   1u
+#define X86_XCR0_SSE   2u
+#define X86_XCR0_AVX   4u
 
 enum x86_group {
-	X86_GROUP_GPR    = 1 << 0, /* gpr, rip, rflags */
-	X86_GROUP_SEG    = 1 << 1, /* seg, gdtr, idtr */
-	X86_GROUP_CR     = 1 << 2, /* cr0..cr8, efer, xcr0, pdpte */
-	X86_GROUP_DR     = 1 << 3,
-	X86_GROUP_FPU    = 1 << 4, /* xsave: FIP, FDP, FOP and their selectors read as zero */
-	X86_GROUP_MSR    = 1 << 5,
-	X86_GROUP_TSC    = 1 << 6,
+	X86_GROUP_GPR = 1 << 0, /* gpr, rip, rflags */
+	X86_GROUP_SEG = 1 << 1, /* seg, gdtr, idtr */
+	X86_GROUP_CR = 1 << 2,  /* cr0..cr8, efer, xcr0, pdpte */
+	X86_GROUP_DR = 1 << 3,
+	X86_GROUP_FPU = 1 << 4, /* xsave: FIP, FDP, FOP and their selectors read as zero */
+	X86_GROUP_MSR = 1 << 5,
+	X86_GROUP_TSC = 1 << 6,
 	X86_GROUP_EVENTS = 1 << 7,
-	X86_GROUP_ALL    = (1 << 8) - 1
+	X86_GROUP_ALL = (1 << 8) - 1
 };
 
 struct x86_state {
@@ -205,8 +261,8 @@ void x86_seg_real(struct x86_seg *seg, uint16_t sel, bool code);
  * writes one "name: a != b" line each to out (a FILE *), which may be NULL.
  */
 struct _IO_FILE;
-unsigned x86_state_diff(const struct x86_state *a, const struct x86_state *b, unsigned mask,
-	struct _IO_FILE *out);
+unsigned x86_state_diff(
+	const struct x86_state *a, const struct x86_state *b, unsigned mask, struct _IO_FILE *out);
 
 /* Multi-line register dump for people, in the order of the SDM. */
 void x86_state_print(const struct x86_state *s, struct _IO_FILE *out);

@@ -289,9 +289,15 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 {
 	if (kind == GUEST_REAL)
 		return EXCEPTION_NONE;
-	if (kind == GUEST_REAL16 && engine->end == INSN_SHUTDOWN && oracle->end == X86_SSV) {
+	if (kind == GUEST_REAL16 && engine->end == INSN_SHUTDOWN &&
+		(oracle->end == X86_SSV || (c->regs.gpr[X86_RSP] & 0xffff) < 6)) {
 		*engine = *oracle;
 		return EXCEPTION_REAL_STACK;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
+		engine->end == X86_SSV) {
+		*engine = *oracle;
+		return EXCEPTION_HALF_DONE;
 	}
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;

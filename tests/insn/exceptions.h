@@ -27,9 +27,10 @@
 	NOT_JUDGED(                                                                                \
 		REP_LOOP, "F2, F3 before LOOPcc is reserved (SDM vol. 2A 2.1.1): AMD's tests ZF")  \
 	NOT_JUDGED(PREFETCH_REG, "0F 0D with a register: #UD on AMD, NOP on Intel")                \
-	NOT_JUDGED(LONG_CODE, "far CALL to the host's 64-bit code segment: the host is in long mode") \
-	NOT_JUDGED(RETF_IMM,                                                                       \
-		"RETF that releases 4 KiB or more: beyond the stack the order of #SS and #GP varies") \
+	NOT_JUDGED(                                                                                \
+		LONG_CODE, "far CALL to the host's 64-bit code segment: the host is in long mode") \
+	NOT_JUDGED(RETF_IMM, "RETF that releases 4 KiB or more: beyond the stack the order of "    \
+			     "#SS and #GP varies")                                                 \
 	NOT_JUDGED(ENTER_REAL,                                                                     \
 		"ENTER with levels in real mode: if it faults, the frame covers what it pushed")   \
 	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
@@ -40,6 +41,8 @@
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(NULL_RPL,                                                                         \
 		"the host's IRET on the way to the handler clears a null selector's RPL")          \
+	FORGIVEN(HALF_DONE,                                                                        \
+		"PUSHA, POPA that fault: this CPU keeps what was done; ours does all or nothing")  \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

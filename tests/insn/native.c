@@ -25,6 +25,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -379,6 +380,16 @@ static void child_main(struct shared *sh, int in, int out)
 	_exit(0);
 }
 
+/* Linux keeps the CPU's number in a segment limit, where LSL sees it: let it be 0. */
+static void stay_on_first_cpu(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
 static int spawn(struct native *n)
 {
 	int to[2], from[2];
@@ -392,6 +403,7 @@ static int spawn(struct native *n)
 	}
 	n->child = fork();
 	if (n->child == 0) {
+		stay_on_first_cpu();
 		close(to[1]);
 		close(from[0]);
 		child_main(n->shared, to[0], from[1]);

@@ -1,5 +1,6 @@
 /*
- * zydis_differences.h - where the decoder and Zydis 4.0 are allowed to differ, each with its reason.
+ * zydis_differences.h - where the decoder and Zydis 4.0 are allowed to differ, each with its
+ * reason.
  *
  * Looked up by the kind of difference and the mnemonic: Zydis's where Zydis decodes the bytes, else
  * ours. A case that no row covers fails the test.
@@ -24,13 +25,15 @@ struct listed_difference {
 };
 
 static const struct listed_difference listed[] = {
-	{ONLY_ZYDIS, "syscall", "legacy-mode SYSCALL is AMD's alone; Intel: #UD outside 64-bit mode"},
+	{ONLY_ZYDIS, "syscall",
+		"legacy-mode SYSCALL is AMD's alone; Intel: #UD outside 64-bit mode"},
 	{ONLY_ZYDIS, "sysret", "legacy-mode SYSRET is AMD's alone; Intel: #UD outside 64-bit mode"},
 	{ONLY_ZYDIS, "ptwrite", "Processor Trace is offered to no guest"},
 	{ONLY_ZYDIS, "rdpkru", "protection keys are offered to no guest"},
 	{ONLY_ZYDIS, "wrpkru", "protection keys are offered to no guest"},
 	{ONLY_ZYDIS, "enclv", "SGX is offered to no guest"},
-	{NAME, "fstpnce", "D9 /3 reg is FSTP ST(i); the alias has the same effect but for stack underflow"},
+	{NAME, "fstpnce",
+		"D9 /3 reg is FSTP ST(i); the alias has the same effect but for stack underflow"},
 	{NAME, "pause", "F3 41 90: REX.B makes it XCHG R8, rAX; settled on the real CPU"},
 	{OPERANDS, "movsxd", "66 63 is MOVSXD r16, r/m16 in the SDM; Zydis reads 4 bytes"},
 	{OPERANDS, "fucomp", "one operand in the SDM, as FUCOM has to Zydis too"},
@@ -39,7 +42,8 @@ static const struct listed_difference listed[] = {
 	{OPERANDS, "blendvpd", "our third operand is the implicit XMM0, Zydis hides it"},
 	{OPERANDS, "pblendvb", "our third operand is the implicit XMM0, Zydis hides it"},
 	{OPERANDS, "sha256rnds2", "our third operand is the implicit XMM0, Zydis hides it"},
-	{OPERANDS, "SIB", "mod 0 with SIB.base 101b has no base, whatever REX.B says (SDM table 2-5)"},
+	{OPERANDS, "SIB",
+		"mod 0 with SIB.base 101b has no base, whatever REX.B says (SDM table 2-5)"},
 	{OPERANDS, "nop", "a hint: our one operand is ModRM.rm, Zydis shows ModRM.reg of some too"},
 	{OPERANDS, "prefetch", "a hint NOP to us, its memory operand has the operand size"},
 	{OPERANDS, "prefetchw", "a hint NOP to us, its memory operand has the operand size"},

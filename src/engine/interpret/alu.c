@@ -45,14 +45,30 @@ bool condition(const struct cpu *c, unsigned cc)
 	bool result = false, less = flag(c, X86_SF) != flag(c, X86_OF);
 
 	switch (cc >> 1) {
-	case 0: result = flag(c, X86_OF); break;
-	case 1: result = flag(c, X86_CF); break;
-	case 2: result = flag(c, X86_ZF); break;
-	case 3: result = flag(c, X86_CF | X86_ZF); break;
-	case 4: result = flag(c, X86_SF); break;
-	case 5: result = flag(c, X86_PF); break;
-	case 6: result = less; break;
-	case 7: result = less || flag(c, X86_ZF); break;
+	case 0:
+		result = flag(c, X86_OF);
+		break;
+	case 1:
+		result = flag(c, X86_CF);
+		break;
+	case 2:
+		result = flag(c, X86_ZF);
+		break;
+	case 3:
+		result = flag(c, X86_CF | X86_ZF);
+		break;
+	case 4:
+		result = flag(c, X86_SF);
+		break;
+	case 5:
+		result = flag(c, X86_PF);
+		break;
+	case 6:
+		result = less;
+		break;
+	case 7:
+		result = less || flag(c, X86_ZF);
+		break;
 	}
 	return result != (cc & 1);
 }
@@ -258,8 +274,10 @@ void op_BSWAP(struct cpu *c, const struct x86_insn *i)
 	uint64_t v = get(c, i, 0);
 
 	/* With 16 bits the result is undefined; CPUs give zero. */
-	set(c, i, 0, i->opnd[0].size == 8	? __builtin_bswap64(v)
-		: i->opnd[0].size == 4 ? __builtin_bswap32((uint32_t)v) : 0);
+	set(c, i, 0,
+		i->opnd[0].size == 8   ? __builtin_bswap64(v)
+		: i->opnd[0].size == 4 ? __builtin_bswap32((uint32_t)v)
+				       : 0);
 }
 
 void op_XLAT(struct cpu *c, const struct x86_insn *i)
@@ -351,7 +369,7 @@ static unsigned __int128 get_wide(const struct cpu *c, unsigned size)
 	if (size == 1)
 		return get_gpr(c, X86_RAX, 2);
 	return (unsigned __int128)get_gpr(c, X86_RDX, size) << bits(size) |
-		get_gpr(c, X86_RAX, size);
+	       get_gpr(c, X86_RAX, size);
 }
 
 static void flags_multiply(struct cpu *c, bool wide)

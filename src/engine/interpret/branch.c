@@ -153,8 +153,8 @@ static void drop_inner_segments(struct cpu *c, unsigned new_cpl)
 	}
 }
 
-static void return_outward(struct cpu *c, const struct x86_insn *i, uint64_t sp,
-	struct x86_seg cs, uint64_t off, uint64_t release)
+static void return_outward(struct cpu *c, const struct x86_insn *i, uint64_t sp, struct x86_seg cs,
+	uint64_t off, uint64_t release)
 {
 	unsigned new_cpl = cs.sel & 3;
 	uint64_t new_sp;
@@ -183,7 +183,8 @@ void op_RETF(struct cpu *c, const struct x86_insn *i)
 
 	/* CPUs read an outer stack pointer there before they look at the code segment. */
 	if (protected_mode(c) && (i->nops || new_cpl > cpl(c)))
-		load(c, X86_SS, (sp + release) & size_mask(c->s.seg[X86_SS].attr & X86_ATTR_DB ? 4 : 2),
+		load(c, X86_SS,
+			(sp + release) & size_mask(c->s.seg[X86_SS].attr & X86_ATTR_DB ? 4 : 2),
 			i->opsize * 2);
 	if (new_cpl < cpl(c))
 		raise_error(c, X86_GP, sel & ~3u);
@@ -280,8 +281,8 @@ void op_BOUND(struct cpu *c, const struct x86_insn *i)
 	uint64_t off = address(c, i, &i->mem);
 	int64_t index = extend(get(c, i, 0), size);
 	int64_t low = extend(load(c, i->mem.seg, off, size), size);
-	int64_t high = extend(
-		load(c, i->mem.seg, (off + size) & size_mask(i->addrsize), size), size);
+	int64_t high =
+		extend(load(c, i->mem.seg, (off + size) & size_mask(i->addrsize), size), size);
 
 	if (index < low || index > high)
 		raise_fault(c, X86_BR);

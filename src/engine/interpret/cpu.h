@@ -16,9 +16,9 @@
 #include "util/util.h"
 #include "x86/insn.h"
 
-#define CACHE_SIZE  4096u /* decoded instructions, by physical address */
-#define LINE_SHIFT  6     /* code is tracked by lines of 64 bytes */
-#define LINE_COUNT  65536u
+#define CACHE_SIZE 4096u /* decoded instructions, by physical address */
+#define LINE_SHIFT 6     /* code is tracked by lines of 64 bytes */
+#define LINE_COUNT 65536u
 
 struct cached_insn {
 	gpa_t addr;
@@ -63,7 +63,8 @@ _Noreturn void raise_fatal(struct cpu *c, const char *why);
 /* Delivers c->fault; leaves by JUMP_SHUTDOWN after a triple fault. */
 void deliver_fault(struct cpu *c);
 /* soft: INT n, INT3, INTO, whose DPL is checked; rip is what the frame holds. */
-void deliver(struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip);
+void deliver(
+	struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip);
 
 /* ---- memory (memory.c) ---- */
 enum access { READ, WRITE };

@@ -71,7 +71,8 @@ static struct gate read_gate(struct cpu *c, uint8_t vector, bool soft)
 	g.sel = (uint16_t)(raw >> 16);
 	g.off = (raw & 0xffff) | (g.size == 4 ? raw >> 32 & 0xffff0000 : 0);
 	if (g.type == 5)
-		raise_fatal(c, "the guest uses a task gate, which engine interpret does not do yet");
+		raise_fatal(
+			c, "the guest uses a task gate, which engine interpret does not do yet");
 	if ((g.type & 0x16) != 6 || (soft && g.dpl < cpl(c)))
 		raise_error(c, X86_GP, error);
 	if (!(raw >> 47 & 1))
@@ -114,8 +115,8 @@ static struct x86_seg inner_stack(struct cpu *c, unsigned new_cpl, uint64_t *sp)
 		c, (uint16_t)load_linear(c, tr->base + at + (wide ? 4 : 2), 2), new_cpl, X86_TS);
 }
 
-static void push_frame(struct cpu *c, const struct gate *g, uint64_t *sp, uint64_t rip,
-	const struct fault *f)
+static void push_frame(
+	struct cpu *c, const struct gate *g, uint64_t *sp, uint64_t rip, const struct fault *f)
 {
 	push_at(c, sp, g->size, c->s.rflags);
 	push_at(c, sp, g->size, c->s.seg[X86_CS].sel);
@@ -139,7 +140,8 @@ static void deliver_protected(struct cpu *c, const struct fault *f, bool soft, u
 {
 	struct gate g = read_gate(c, f->vector, soft);
 	unsigned new_cpl;
-	struct x86_seg cs = handler_code(c, g.sel, soft ? 0 : EXT, &new_cpl), old = c->s.seg[X86_SS];
+	struct x86_seg cs = handler_code(c, g.sel, soft ? 0 : EXT, &new_cpl),
+		       old = c->s.seg[X86_SS];
 	uint64_t sp = stack_pointer(c), old_sp = c->s.gpr[X86_RSP];
 
 	if (g.off > cs.limit)

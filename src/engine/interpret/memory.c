@@ -124,7 +124,7 @@ static void store_physical(struct cpu *c, gpa_t addr, unsigned size, uint64_t va
 static bool torn(const struct cpu *c, uint64_t lin, unsigned size)
 {
 	return (uint32_t)(lin + size - 1) < (uint32_t)lin ||
-		physical(c, lin + size - 1) != physical(c, lin) + size - 1;
+	       physical(c, lin + size - 1) != physical(c, lin) + size - 1;
 }
 
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size)

@@ -110,13 +110,14 @@ void op_RCR(struct cpu *c, const struct x86_insn *i)
 
 	set(c, i, 0, low);
 	if (count)
-		rotate_flags(c, r >> bits(size) & 1,
-			sign(low, size) != (low >> (bits(size) - 2) & 1));
+		rotate_flags(
+			c, r >> bits(size) & 1, sign(low, size) != (low >> (bits(size) - 2) & 1));
 }
 
 /* ---- double shifts ---- */
 
-static void finish_double(struct cpu *c, const struct x86_insn *i, uint64_t a, uint64_t r, bool carry)
+static void finish_double(
+	struct cpu *c, const struct x86_insn *i, uint64_t a, uint64_t r, bool carry)
 {
 	finish_shift(c, i, r, carry, sign(a ^ r, i->opnd[0].size));
 }
@@ -173,7 +174,10 @@ static struct bit_place find_bit(struct cpu *c, const struct x86_insn *i)
 		return p;
 	p.off = address(c, i, &i->mem);
 	if (i->opnd[1].kind == X86_OPND_GPR)
-		p.off += (uint64_t)(extend(index, size) >> (size == 2 ? 4 : size == 4 ? 5 : 6)) * size;
+		p.off += (uint64_t)(extend(index, size) >> (size == 2          ? 4
+								   : size == 4 ? 5
+									       : 6)) *
+			 size;
 	p.off &= size_mask(i->addrsize);
 	return p;
 }
@@ -223,8 +227,9 @@ static void scan(struct cpu *c, const struct x86_insn *i, bool reverse)
 
 	set_flag(c, X86_ZF, !v);
 	if (v)
-		set(c, i, 0, reverse ? 63u - (unsigned)__builtin_clzll(v)
-				     : (unsigned)__builtin_ctzll(v));
+		set(c, i, 0,
+			reverse ? 63u - (unsigned)__builtin_clzll(v)
+				: (unsigned)__builtin_ctzll(v));
 }
 
 void op_BSF(struct cpu *c, const struct x86_insn *i)

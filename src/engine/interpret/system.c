@@ -12,9 +12,9 @@ static void need_ring0(struct cpu *c)
 
 /* ---- control registers ---- */
 
-#define CR0_DEFINED                                                                        \
-	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP | X86_CR0_AM | \
-		X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
+#define CR0_DEFINED                                                                                \
+	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP |             \
+		X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 #define CR4_OFFERED (X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE)
 
 static void write_cr0(struct cpu *c, uint64_t value)
@@ -39,11 +39,16 @@ static void write_cr4(struct cpu *c, uint64_t value)
 static uint64_t *control_register(struct cpu *c, unsigned reg)
 {
 	switch (reg) {
-	case 0: return &c->s.cr0;
-	case 2: return &c->s.cr2;
-	case 3: return &c->s.cr3;
-	case 4: return &c->s.cr4;
-	default: raise_fault(c, X86_UD);
+	case 0:
+		return &c->s.cr0;
+	case 2:
+		return &c->s.cr2;
+	case 3:
+		return &c->s.cr3;
+	case 4:
+		return &c->s.cr4;
+	default:
+		raise_fault(c, X86_UD);
 	}
 }
 
@@ -297,7 +302,7 @@ void op_RDTSC(struct cpu *c, const struct x86_insn *i)
 	set_edx_eax(c, vcpu_tsc(c->v) + c->s.tsc);
 }
 
-#define MSR_TSC  0x10u
+#define MSR_TSC 0x10u
 
 static uint64_t *kept_msr(struct cpu *c, uint32_t number)
 {

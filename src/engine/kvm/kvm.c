@@ -17,10 +17,10 @@
 #include "engine/kvm/internal.h"
 #include "util/util.h"
 
-#define DEVICE           "/dev/kvm"
-#define CPUID_MAX        256
-#define TSS_ADDR         0xfffbd000u /* three pages that Intel's real mode needs, below 4 GiB */
-#define IDENTITY_MAP     0xfffbc000u
+#define DEVICE       "/dev/kvm"
+#define CPUID_MAX    256
+#define TSS_ADDR     0xfffbd000u /* three pages that Intel's real mode needs, below 4 GiB */
+#define IDENTITY_MAP 0xfffbc000u
 
 int kvm_ioctl(int fd, unsigned long request, void *arg)
 {
@@ -38,10 +38,12 @@ int kvm_open_device(char *why, size_t whylen, char *cure, size_t curelen)
 	if (fd < 0) {
 		snprintf(why, whylen, "%s: %s", DEVICE, strerror(-err));
 		if (err == -EACCES)
-			snprintf(cure, curelen, "add yourself to its group: sudo adduser $USER kvm");
+			snprintf(
+				cure, curelen, "add yourself to its group: sudo adduser $USER kvm");
 		else if (err == -ENOENT)
-			snprintf(cure, curelen, "load the module kvm-intel or kvm-amd, and see that "
-						"virtualization is on in the firmware");
+			snprintf(cure, curelen,
+				"load the module kvm-intel or kvm-amd, and see that "
+				"virtualization is on in the firmware");
 		else if (err == -EBUSY)
 			snprintf(cure, curelen, "another hypervisor holds the CPU: unload it");
 		return err;
@@ -49,8 +51,8 @@ int kvm_open_device(char *why, size_t whylen, char *cure, size_t curelen)
 	version = kvm_ioctl(fd, KVM_GET_API_VERSION, NULL);
 	if (version == KVM_API_VERSION)
 		return fd;
-	snprintf(why, whylen, "%s: version %d of the API, not %d", DEVICE, version,
-		KVM_API_VERSION);
+	snprintf(
+		why, whylen, "%s: version %d of the API, not %d", DEVICE, version, KVM_API_VERSION);
 	close(fd);
 	return -ENOTSUP;
 }
@@ -140,7 +142,7 @@ static int set_slot(struct kvm_engine *k, unsigned number, const struct engine_s
 
 	if (s) {
 		region.flags = (s->readonly ? KVM_MEM_READONLY : 0) |
-			(s->log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0);
+			       (s->log_dirty ? KVM_MEM_LOG_DIRTY_PAGES : 0);
 		region.guest_phys_addr = s->base;
 		region.memory_size = s->size;
 		region.userspace_addr = (uintptr_t)s->host;

@@ -39,10 +39,20 @@ struct probe {
 
 static int set_long_mode(struct probe *p)
 {
-	struct kvm_segment code_seg = {.limit = 0xffffffff, .selector = 8, .type = 11,
-		.present = 1, .s = 1, .l = 1, .g = 1};
-	struct kvm_segment data_seg = {.limit = 0xffffffff, .selector = 16, .type = 3,
-		.present = 1, .s = 1, .db = 1, .g = 1};
+	struct kvm_segment code_seg = {.limit = 0xffffffff,
+		.selector = 8,
+		.type = 11,
+		.present = 1,
+		.s = 1,
+		.l = 1,
+		.g = 1};
+	struct kvm_segment data_seg = {.limit = 0xffffffff,
+		.selector = 16,
+		.type = 3,
+		.present = 1,
+		.s = 1,
+		.db = 1,
+		.g = 1};
 	struct kvm_regs regs = {.rip = CODE, .rflags = X86_FLAGS_FIXED};
 	struct kvm_sregs s;
 	int rc = kvm_ioctl(p->cpu, KVM_GET_SREGS, &s);

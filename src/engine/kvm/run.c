@@ -89,14 +89,12 @@ static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 		return fatal(r);
 	}
 	if (run->emulation_failure.ndata >= 1 &&
-		run->emulation_failure.flags &
-			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
+		run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
 		for (unsigned i = 0; i < MIN(run->emulation_failure.insn_size, 15u); i++)
 			snprintf(bytes + strlen(bytes), 4, " %02x",
 				run->emulation_failure.insn_bytes[i]);
-	snprintf(r->why, sizeof(r->why),
-		"KVM cannot emulate the instruction at rip %#llx:%s", (unsigned long long)regs.rip,
-		bytes[0] ? bytes : " (KVM gives no bytes)");
+	snprintf(r->why, sizeof(r->why), "KVM cannot emulate the instruction at rip %#llx:%s",
+		(unsigned long long)regs.rip, bytes[0] ? bytes : " (KVM gives no bytes)");
 	return fatal(r);
 }
 
@@ -106,10 +104,10 @@ static bool exit_system_event(struct vcpu *v, struct run_result *r)
 
 	vcpu_count(v, EXIT_SYSTEM, 0);
 	snprintf(r->why, sizeof(r->why), "KVM system event %u (%s)", type,
-		type == KVM_SYSTEM_EVENT_SHUTDOWN	? "shutdown"
-			: type == KVM_SYSTEM_EVENT_RESET ? "reset"
-			: type == KVM_SYSTEM_EVENT_CRASH ? "crash"
-							 : "unknown");
+		type == KVM_SYSTEM_EVENT_SHUTDOWN ? "shutdown"
+		: type == KVM_SYSTEM_EVENT_RESET  ? "reset"
+		: type == KVM_SYSTEM_EVENT_CRASH  ? "crash"
+						  : "unknown");
 	return fatal(r);
 }
 
@@ -154,8 +152,7 @@ static bool handle_exit(struct vcpu *v, struct run_result *r)
 	case KVM_EXIT_INTERNAL_ERROR:
 		return exit_internal_error(v, r);
 	case KVM_EXIT_FAIL_ENTRY:
-		snprintf(r->why, sizeof(r->why),
-			"the CPU refused VM entry, hardware reason %#llx",
+		snprintf(r->why, sizeof(r->why), "the CPU refused VM entry, hardware reason %#llx",
 			(unsigned long long)run->fail_entry.hardware_entry_failure_reason);
 		return fatal(r);
 	default:
@@ -197,8 +194,7 @@ void kvm_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 
 void kvm_step(struct vcpu *v, struct run_result *r)
 {
-	struct kvm_guest_debug debug = {
-		.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
+	struct kvm_guest_debug debug = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
 	int rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_GUEST_DEBUG, &debug);
 
 	if (rc) {

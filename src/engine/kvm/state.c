@@ -46,11 +46,24 @@ static void gprs_in(const struct x86_state *s, struct kvm_regs *r)
 {
 	const uint64_t *g = s->gpr;
 
-	*r = (struct kvm_regs){.rax = g[X86_RAX], .rcx = g[X86_RCX], .rdx = g[X86_RDX],
-		.rbx = g[X86_RBX], .rsp = g[X86_RSP], .rbp = g[X86_RBP], .rsi = g[X86_RSI],
-		.rdi = g[X86_RDI], .r8 = g[X86_R8], .r9 = g[X86_R9], .r10 = g[X86_R10],
-		.r11 = g[X86_R11], .r12 = g[X86_R12], .r13 = g[X86_R13], .r14 = g[X86_R14],
-		.r15 = g[X86_R15], .rip = s->rip, .rflags = s->rflags | X86_FLAGS_FIXED};
+	*r = (struct kvm_regs){.rax = g[X86_RAX],
+		.rcx = g[X86_RCX],
+		.rdx = g[X86_RDX],
+		.rbx = g[X86_RBX],
+		.rsp = g[X86_RSP],
+		.rbp = g[X86_RBP],
+		.rsi = g[X86_RSI],
+		.rdi = g[X86_RDI],
+		.r8 = g[X86_R8],
+		.r9 = g[X86_R9],
+		.r10 = g[X86_R10],
+		.r11 = g[X86_R11],
+		.r12 = g[X86_R12],
+		.r13 = g[X86_R13],
+		.r14 = g[X86_R14],
+		.r15 = g[X86_R15],
+		.rip = s->rip,
+		.rflags = s->rflags | X86_FLAGS_FIXED};
 }
 
 /* ---- segments and control registers ---- */
@@ -60,9 +73,10 @@ static void seg_out(const struct kvm_segment *k, struct x86_seg *s)
 	s->sel = k->selector;
 	s->base = k->base;
 	s->limit = k->limit;
-	s->attr = k->type | (uint32_t)k->s << 4 | (uint32_t)k->dpl << 5 | (uint32_t)k->present << 7 |
-		(uint32_t)k->avl << 12 | (uint32_t)k->l << 13 | (uint32_t)k->db << 14 |
-		(uint32_t)k->g << 15 | (k->unusable ? X86_ATTR_UNUSABLE : 0);
+	s->attr = k->type | (uint32_t)k->s << 4 | (uint32_t)k->dpl << 5 |
+		  (uint32_t)k->present << 7 | (uint32_t)k->avl << 12 | (uint32_t)k->l << 13 |
+		  (uint32_t)k->db << 14 | (uint32_t)k->g << 15 |
+		  (k->unusable ? X86_ATTR_UNUSABLE : 0);
 }
 
 static void seg_in(const struct x86_seg *s, struct kvm_segment *k)
@@ -83,8 +97,8 @@ static void seg_in(const struct x86_seg *s, struct kvm_segment *k)
 
 static struct kvm_segment *kvm_seg(struct kvm_sregs *k, unsigned n)
 {
-	struct kvm_segment *const list[X86_SEG_COUNT] = {&k->es, &k->cs, &k->ss, &k->ds, &k->fs,
-		&k->gs, &k->ldt, &k->tr};
+	struct kvm_segment *const list[X86_SEG_COUNT] = {
+		&k->es, &k->cs, &k->ss, &k->ds, &k->fs, &k->gs, &k->ldt, &k->tr};
 
 	return list[n];
 }

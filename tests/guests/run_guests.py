@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""run_guests - every guest of guests/guests.list on every engine that has its modes.
+
+    run_guests.py TINAMOU IMAGES SOURCE [--write]
+
+Screen (standard output), serial bytes and exit status must be those of
+guests/expect; --write makes these files from the first engine's run. A skip
+must stand in tests/skips as 'guests:NAME/ENGINE  reason'.
+"""
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+# Modes of the engines as far as they are built; kvm has what the CPU has.
+MODES = {
+    "kvm": {"real", "protected", "paging", "long"},
+    "interpret": {"real", "protected"},
+}
+
+
+def guests(source):
+    for line in (source / "guests/guests.list").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            name, modes, start, memory, status = line.split()
+            yield name, set(modes.split(",")), start, memory, int(status)
+
+
+def verdicts(tinamou):
+    out = subprocess.run([tinamou, "engines"], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0]: line.split()[1] for line in out.splitlines() if line.strip()}
+
+
+def run(tinamou, images, engine, name, start, memory):
+    image = str(images / f"{name}.bin")
+    place = [image] if start == "sector" else ["--flat", f"{image}@{start.split('@')[1]}"]
+    with tempfile.NamedTemporaryFile() as serial:
+        result = subprocess.run(
+            [tinamou, "run", "-q", "--engine", engine, "--memory", memory, "--timeout", "20",
+             "--serial", f"file:{serial.name}", *place],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        return result.returncode, result.stdout, pathlib.Path(serial.name).read_bytes(), result.stderr
+
+
+def differences(expect, name, status, got, write):
+    for kind, data in (("screen", got[1]), ("serial", got[2])):
+        path = expect / f"{name}.{kind}"
+        if write:
+            path.write_bytes(data)
+        if path.read_bytes() != data:
+            yield f"{kind} differs from {path}"
+    if got[0] != status:
+        yield f"status {got[0]}, not {status}: {got[3].decode(errors='replace').strip()}"
+
+
+def allowed_skips(source):
+    lines = (source / "tests/skips").read_text().splitlines()
+    return {l.split()[0] for l in lines if l.strip() and not l.startswith("#")}
+
+
+def skip_reason(engine, verdict, modes, name):
+    if not modes <= MODES[engine]:
+        return "the engine does not have " + ", ".join(sorted(modes - MODES[engine]))
+    if verdict == "unusable":
+        return "the engine is unusable on this host"
+    if name == "pagefault" and engine == "kvm" and verdict == "software-backed":
+        return "this /dev/kvm, backed by software, cannot do 32-bit paging"
+    return None
+
+
+def main():
+    tinamou, images, source = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    write = "--write" in sys.argv
+    found, allowed = verdicts(tinamou), allowed_skips(source)
+    passed = failed = skipped = 0
+    for name, modes, start, memory, status in guests(source):
+        for engine in MODES:
+            reason = skip_reason(engine, found.get(engine, "unusable"), modes, name)
+            key = f"guests:{name}/{engine}"
+            if reason and key in allowed:
+                skipped += 1
+                print(f"skip {key}: {reason}")
+                continue
+            bad = [reason] if reason else list(differences(
+                source / "guests/expect", name, status,
+                run(tinamou, images, engine, name, start, memory), write))
+            failed, passed = failed + bool(bad), passed + (not bad)
+            print(f"{'FAIL' if bad else 'ok  '} {key} {'; '.join(bad)}")
+    used = [e for e in MODES if found.get(e) != "unusable"]
+    print(f"guests: {passed} passed, {failed} failed, {skipped} skipped; engines: {' '.join(used)}")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
