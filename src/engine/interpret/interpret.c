@@ -62,6 +62,7 @@ static void single_step_trap(struct cpu *c)
 {
 	if (c->keep_shadow && c->s.events.shadow_mov_ss)
 		return;
+	c->halt = false; /* the trap wakes from HLT at once */
 	c->s.dr[6] |= DR6_BS;
 	c->fault = (struct fault){.vector = X86_DB};
 	deliver_fault(c);
@@ -109,6 +110,25 @@ static void deliver_interrupt(struct cpu *c, uint8_t vector)
 	c->delivering = false;
 }
 
+/* What another engine left pending between two instructions. */
+static void deliver_pending(struct cpu *c)
+{
+	struct x86_events now = c->s.events;
+
+	c->s.events.exc_pending = false;
+	c->s.events.db_pending = false;
+	if (!now.exc_pending) {
+		single_step_trap(c);
+		return;
+	}
+	if (now.exc_has_payload && now.exc_vector == X86_PFV)
+		c->s.cr2 = now.exc_payload;
+	else if (now.exc_has_payload && now.exc_vector == X86_DB)
+		c->s.dr[6] |= now.exc_payload;
+	c->fault = (struct fault){now.exc_vector, now.exc_has_error, now.exc_error};
+	deliver_fault(c);
+}
+
 static bool in_shadow(const struct cpu *c)
 {
 	return c->s.events.shadow_sti || c->s.events.shadow_mov_ss;
@@ -121,6 +141,10 @@ static bool take_events(struct cpu *c)
 
 	if (e->type != X86_EVENT_NONE) {
 		deliver_event(c);
+		return true;
+	}
+	if (e->exc_pending || e->db_pending) {
+		deliver_pending(c);
 		return true;
 	}
 	if (!e->nmi_masked && !in_shadow(c) && (e->nmi_pending || vcpu_nmi_take(c->v))) {
@@ -204,6 +228,7 @@ static void interpret_step(struct vcpu *v, struct run_result *r)
 	c->result = r;
 	c->range.size = 0;
 	loop(c, 1, r, false);
+	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
 static void interpret_kick(struct vcpu *v)
