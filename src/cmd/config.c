@@ -10,13 +10,14 @@
 #include "core/vm.h"
 #include "util/util.h"
 
-#define MEMORY_DEFAULT (512 * MiB)
-#define MEMORY_MIN     (4 * KiB)
-#define MEMORY_MAX     (UINT64_C(1) << 40)
+#define MEMORY_DEFAULT   (512 * MiB)
+#define MEMORY_MIN       (4 * KiB)
+#define MEMORY_MAX       (UINT64_C(1) << 40)
 #define MAX_OPTION_WORDS 64
 
 struct context {
 	struct config *c;
+	const char *name; /* of the option at hand */
 	char *err;
 	size_t errlen;
 };
@@ -141,8 +142,7 @@ static void replace(char **s, const char *value)
 
 /* ---- one function an option ---- */
 
-static int choose(struct context *x, const char *option, const char *value,
-	const char *const *list)
+static int choose(struct context *x, const char *option, const char *value, const char *const *list)
 {
 	char all[256] = "";
 
@@ -299,12 +299,13 @@ static int opt_dump(struct context *x, const char *value)
 	char *copy = xstrdup(value), *rest = copy;
 	char *addr = next_part(&rest), *len = next_part(&rest);
 	bool ok = x->c->dumps < CONFIG_MAX_DUMPS && len && !rest && address(addr, &d->addr) &&
-		config_size(len, &d->len) && d->len && d->len <= MiB;
+		  config_size(len, &d->len) && d->len && d->len <= MiB;
 
 	free(copy);
 	if (!ok)
 		return fail(x,
-			"--dump %s: write ADDR,LEN with a hex address and 1 to 1M bytes, %d at most",
+			"--dump %s: write ADDR,LEN with a hex address and 1 to 1M bytes, %d at "
+			"most",
 			value, CONFIG_MAX_DUMPS);
 	x->c->dumps++;
 	return 0;
@@ -319,14 +320,9 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
-static int opt_cpu_model(struct context *x, const char *value)
-{
-	return fail(x, "--cpu-model: CPU models are not available in this version");
-}
-
 static int opt_later(struct context *x, const char *value)
 {
-	return fail(x, "this option belongs to a feature that is not available in this version");
+	return fail(x, "--%s is not available in this version", x->name);
 }
 
 static int load_file(struct context *x, const char *path);
@@ -374,8 +370,8 @@ struct option {
 	char letter;
 	const char *arg; /* NULL: a flag */
 	int (*set)(struct context *x, const char *value);
-	bool repeats;    /* values add up instead of replacing each other */
-	bool transient;  /* not part of a configuration */
+	bool repeats;     /* values add up instead of replacing each other */
+	bool transient;   /* not part of a configuration */
 	const char *what; /* NULL: not shown */
 };
 
@@ -384,7 +380,7 @@ static const struct option options[] = {
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
-	{"cpu-model", 0, "NAME", opt_cpu_model, false, false, NULL},
+	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
@@ -443,17 +439,20 @@ static const struct option *find_letter(char letter)
 	return NULL;
 }
 
+/* word may go on with =VALUE. */
 static int unknown(struct context *x, const char *word)
 {
 	const char *list[ARRAY_SIZE(options) + 1] = {NULL};
 	const char *near;
+	char name[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
 		list[i] = options[i].name;
-	near = config_nearest(word, list);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	near = config_nearest(name, list);
 	if (near)
-		return fail(x, "unknown option --%s; did you mean --%s?", word, near);
-	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", word);
+		return fail(x, "unknown option --%s; did you mean --%s?", name, near);
+	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", name);
 }
 
 /* Keeps what was accepted, in the form that config_from_json reads. */
@@ -477,8 +476,10 @@ static void remember(struct config *c, const struct option *o, const char *value
 
 static int apply(struct context *x, const struct option *o, const char *value)
 {
-	int rc = o->set(x, value);
+	int rc;
 
+	x->name = o->name;
+	rc = o->set(x, value);
 	if (!rc)
 		remember(x->c, o, value);
 	return rc;
@@ -536,7 +537,7 @@ static int parse_option(struct context *x, char **argv, int left, int *used)
 
 int config_parse(struct config *c, int argc, char **argv, char *err, size_t errlen)
 {
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 
 	for (int i = 0; i < argc; i++) {
 		int used = 0, rc;
@@ -555,7 +556,7 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 int config_environment(struct config *c, char *err, size_t errlen)
 {
 	const char *text = getenv("TINAMOU_OPTIONS"), *engine = getenv("TINAMOU_ENGINE");
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 	char *copy, *save = NULL, *word[MAX_OPTION_WORDS];
 	int n = 0, rc;
 
@@ -593,7 +594,7 @@ static int apply_json(struct context *x, const struct option *o, const json_t *v
 
 int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen)
 {
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 	const char *name;
 	json_t *value, *item;
 	size_t n;
@@ -610,8 +611,7 @@ int config_from_json(struct config *c, const json_t *object, char *err, size_t e
 		if (!json_is_array(value))
 			rc = apply_json(&x, o, value);
 		else
-			json_array_foreach(value, n, item)
-				rc = rc ? rc : apply_json(&x, o, item);
+			json_array_foreach(value, n, item) rc = rc ? rc : apply_json(&x, o, item);
 		if (rc)
 			return rc;
 	}
