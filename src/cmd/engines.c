@@ -68,8 +68,8 @@ static const struct engine_ops *usable(const char *name, char *err, size_t errle
 	return NULL;
 }
 
-const struct engine_ops *engine_choose(const char *list, char *why, size_t whylen, char *err,
-	size_t errlen)
+const struct engine_ops *engine_choose(
+	const char *list, char *why, size_t whylen, char *err, size_t errlen)
 {
 	char *copy, *save = NULL;
 	const struct engine_ops *found = NULL;

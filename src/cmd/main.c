@@ -51,7 +51,8 @@ int cmd_main(int argc, char **argv)
 		return usage(stdout);
 	if (argv[1][0] != '-' && !strchr(argv[1], '/') && !strchr(argv[1], '.') &&
 		config_nearest(argv[1], verbs) && !cmd_file_exists(argv[1])) {
-		fprintf(stderr, "tinamou: no file and no command is called '%s'; did you mean '%s'?\n",
+		fprintf(stderr,
+			"tinamou: no file and no command is called '%s'; did you mean '%s'?\n",
 			argv[1], config_nearest(argv[1], verbs));
 		return STATUS_USAGE;
 	}

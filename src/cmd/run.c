@@ -39,9 +39,9 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int ctl;      /* to the machine */
-	int serial;   /* our end of the serial line, -1: none */
-	int pty;      /* master of --serial pty, -1: none */
+	int ctl;    /* to the machine */
+	int serial; /* our end of the serial line, -1: none */
+	int pty;    /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -50,10 +50,13 @@ struct front {
 	bool screen_active; /* which side the terminal shows and types to */
 	bool told_other;    /* said that the other side has output */
 	bool escape;        /* Ctrl-A was typed */
+	bool overlay;       /* text stands over the screen until the next key */
 	char backlog[BACKLOG_MAX];
 	size_t backlog_len;
 
 	uint64_t deadline, kill_at; /* host time in ns, 0: none */
+	char asked, asked_signal;   /* MSG_QUIT or MSG_TIMEOUT was sent, 0: neither */
+	bool killed;                /* by us: it did not answer */
 	json_t *result;
 	char *text; /* MSG_TEXT so far */
 	size_t text_len;
@@ -89,13 +92,22 @@ bool cmd_file_exists(const char *path)
 
 /* ---- opening what the machine needs ---- */
 
-static int open_image(struct front *f, const char *path, uint64_t max)
+static const char *open_cure(int error)
 {
+	if (error == ENOENT)
+		return "; is the path right?";
+	return error == EACCES ? "; it must be readable for you (chmod +r)" : "";
+}
+
+/* addr: where it goes in the guest's memory. */
+static int open_image(struct front *f, const char *path, uint64_t addr)
+{
+	uint64_t memory = f->config.memory;
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0) {
-		log_error("%s: %s", path, strerror(errno));
+		log_error("%s: %s%s", path, strerror(errno), open_cure(errno));
 		return STATUS_HOST;
 	}
 	f->fd[f->fds++] = fd;
@@ -104,10 +116,11 @@ static int open_image(struct front *f, const char *path, uint64_t max)
 			S_ISDIR(st.st_mode) ? "a directory" : "something else");
 	else if (!st.st_size)
 		log_error("%s: the file is empty", path);
-	else if ((uint64_t)st.st_size > max)
-		log_error("%s: %lld bytes are more than the guest's memory of %llu KiB; "
-			  "give more with --memory",
-			path, (long long)st.st_size, (unsigned long long)(max / KiB));
+	else if (!range_in(addr, (uint64_t)st.st_size, memory))
+		log_error("%s: its %lld bytes at address %llx do not fit into the guest's memory "
+			  "of %llu KiB; give more with --memory",
+			path, (long long)st.st_size, (unsigned long long)addr,
+			(unsigned long long)(memory / KiB));
 	else
 		return STATUS_OK;
 	return STATUS_HOST;
@@ -142,12 +155,12 @@ static int open_images(struct front *f)
 	int status = STATUS_OK;
 
 	if (c->image) {
-		status = open_image(f, c->image, c->memory);
+		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
-		status = open_image(f, c->flat[i].path, c->memory);
+		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	return status;
 }
 
@@ -208,14 +221,19 @@ static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
 
+	int status;
+
+	f->fds = FD_IMAGES;
+	status = open_images(f); /* first: a run that is refused leaves no file behind */
+	if (status)
+		return status;
 	f->fd[FD_SERIAL] = open_serial(f);
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
-	f->fds = FD_IMAGES;
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
-	return open_images(f);
+	return STATUS_OK;
 }
 
 /* ---- starting the machine ---- */
@@ -223,8 +241,7 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine",
-		f->engine->name);
+	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine", f->engine->name);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -259,6 +276,8 @@ static void machine_child(struct front *f, int ctl)
 		close(f->serial);
 	if (f->pty >= 0)
 		close(f->pty);
+	close(signal_pipe[0]);
+	close(signal_pipe[1]);
 	_exit(machine_main(ctl));
 }
 
@@ -300,6 +319,15 @@ static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 	return false;
 }
 
+/* Text between the guest's output; over the screen it stays until the next key. */
+static void overlay(struct front *f, const char *text, size_t len)
+{
+	if (f->view && f->screen_active && !f->overlay)
+		screen_view_leave(f->view);
+	f->overlay = f->terminal && f->screen_active;
+	fwrite(text, 1, len, stderr);
+}
+
 static void notice(struct front *f, const char *text)
 {
 	if (!f->config.quiet)
@@ -321,10 +349,10 @@ static void show_screen(struct front *f)
 
 	if (!f->terminal || !f->config.display || !read_frame(f->shared, &frame))
 		return;
-	if (f->screen_active)
-		screen_view_show(f->view, &frame);
-	else
+	if (!f->screen_active)
 		tell_other_side(f);
+	else if (!f->overlay)
+		screen_view_show(f->view, &frame);
 }
 
 static void add_text(struct front *f, const char *data, size_t len)
@@ -348,6 +376,9 @@ static bool machine_says(struct front *f)
 		break;
 	case MSG_TEXT:
 		add_text(f, buf + 1, (size_t)n - 1);
+		break;
+	case MSG_REGISTERS:
+		overlay(f, buf + 1, (size_t)n - 1);
 		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
@@ -412,11 +443,14 @@ static void send_message(struct front *f, char type, const char *data, size_t le
 	buf[0] = type;
 	len = MIN(len, sizeof(buf) - 1);
 	memcpy(buf + 1, data, len);
-	send(f->ctl, buf, len + 1, MSG_NOSIGNAL);
+	/* A machine that does not read loses keys, but cannot hold the front. */
+	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void ask_to_quit(struct front *f, char type, char sig)
 {
+	f->asked = type;
+	f->asked_signal = sig;
 	send_message(f, type, &sig, 1);
 	if (!f->kill_at)
 		f->kill_at = host_ns() + GRACE_NS;
@@ -430,6 +464,7 @@ static void switch_side(struct front *f)
 		show_screen(f);
 		return;
 	}
+	f->overlay = false;
 	screen_view_leave(f->view);
 	write_all(STDOUT_FILENO, f->backlog, f->backlog_len);
 	f->backlog_len = 0;
@@ -442,7 +477,7 @@ static void help(struct front *f)
 				   "Ctrl-A Tab  screen or serial line\r\n"
 				   "Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
-	write_all(STDERR_FILENO, text, sizeof(text) - 1);
+	overlay(f, text, sizeof(text) - 1);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
@@ -453,6 +488,7 @@ static void type_bytes(struct front *f, const char *bytes, size_t len)
 static void escape_key(struct front *f, char key)
 {
 	static const char ctrl_a = ESCAPE_KEY;
+	static const char no_monitor[] = "tinamou: the monitor is not available in this version\n";
 
 	switch (key) {
 	case 'x':
@@ -469,7 +505,7 @@ static void escape_key(struct front *f, char key)
 		send_message(f, MSG_DUMP, "", 0);
 		break;
 	case 'c':
-		notice(f, "the monitor is not available in this version");
+		overlay(f, no_monitor, sizeof(no_monitor) - 1);
 		break;
 	case '\t':
 		switch_side(f);
@@ -490,6 +526,10 @@ static void user_typed(struct front *f)
 		f->terminal = false; /* it went away: hang-up */
 		ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
+	}
+	if (f->overlay) {
+		f->overlay = false;
+		show_screen(f);
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (f->escape)
@@ -515,14 +555,40 @@ static bool input_typed(struct front *f)
 
 /* ---- the loop ---- */
 
+static void redraw(struct front *f)
+{
+	if (f->view && f->screen_active && !f->overlay)
+		screen_view_redraw(f->view);
+}
+
+/* Stops as other programs do, with the terminal in order; goes on where it was. */
+static void suspend(struct front *f)
+{
+	if (f->view && f->screen_active)
+		screen_view_leave(f->view);
+	terminal_restore();
+	raise(SIGSTOP);
+	if (f->terminal)
+		terminal_raw();
+	redraw(f);
+}
+
 static void got_signal(struct front *f)
 {
 	char drain[16];
 	ssize_t n = read(signal_pipe[0], drain, sizeof(drain));
 
 	(void)n;
-	if (signal_seen == SIGINT || signal_seen == SIGTERM || signal_seen == SIGHUP)
+	switch (signal_seen) {
+	case SIGTSTP:
+		suspend(f);
+		break;
+	case SIGWINCH:
+		redraw(f);
+		break;
+	default:
 		ask_to_quit(f, MSG_QUIT, (char)signal_seen);
+	}
 }
 
 static int next_timeout(struct front *f)
@@ -547,6 +613,7 @@ static void check_times(struct front *f)
 	if (f->kill_at && now >= f->kill_at) {
 		f->kill_at = 0;
 		log_warn("the machine does not answer; it is killed");
+		f->killed = true;
 		kill(f->pid, SIGKILL);
 	}
 }
@@ -612,7 +679,8 @@ static void show_end(struct front *f)
 	if (f->view)
 		screen_view_leave(f->view);
 	terminal_restore();
-	if (!f->terminal && f->config.display && json_is_true(json_object_get(f->result, "screen")) &&
+	if (!f->terminal && f->config.display &&
+		json_is_true(json_object_get(f->result, "screen")) &&
 		read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
 		write_all(STDOUT_FILENO, text, strlen(text));
@@ -632,6 +700,15 @@ static void hint_if_silent(struct front *f)
 		f->config.image);
 }
 
+/* Dies as the sender of the signal expects; returns if there was none. */
+static void die_by(int sig)
+{
+	if (!sig)
+		return;
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
 static int died(struct front *f)
 {
 	int status = 0;
@@ -639,6 +716,10 @@ static int died(struct front *f)
 	waitpid(f->pid, &status, 0);
 	if (f->failed)
 		return f->failed;
+	if (f->killed) {
+		die_by(f->asked_signal);
+		return f->asked == MSG_TIMEOUT ? STATUS_TIMEOUT : STATUS_OK;
+	}
 	if (WIFSIGNALED(status))
 		log_error("the machine process was killed by signal %d (%s)", WTERMSIG(status),
 			strsignal(WTERMSIG(status)));
@@ -675,10 +756,8 @@ static int finish(struct front *f)
 		log_info("%s", why ? why : "?");
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
-	if (end == VM_END_QUIT && value) { /* die as the sender of the signal expects */
-		signal(value, SIG_DFL);
-		raise(value);
-	}
+	if (end == VM_END_QUIT)
+		die_by(value);
 	return status;
 }
 
@@ -686,7 +765,7 @@ static int finish(struct front *f)
 
 static void catch_signals(void)
 {
-	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP};
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
 	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
@@ -713,8 +792,8 @@ static int choose_engine(struct front *f)
 
 static void take_terminal(struct front *f)
 {
-	f->terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
-		f->config.console != CONSOLE_NONE;
+	f->terminal =
+		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
 	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
 	if (!f->terminal)
 		return;
