@@ -128,6 +128,14 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 		return EXCEPTION_FEATURE;
 	if (insn->rep && IS_ONE_OF(insn, X86_OP_LOOPE, X86_OP_LOOPNE))
 		return EXCEPTION_REP_LOOP;
+	if (insn->op == X86_OP_NOP && insn->map == X86_MAP_0F && insn->opcode == 0x0d &&
+		insn->modrm >= 0xc0)
+		return EXCEPTION_PREFETCH_REG;
+	if (insn->op == X86_OP_CALLF && insn->opnd[0].kind == X86_OPND_FAR &&
+		(insn->imm2 & ~3) == 0x30)
+		return EXCEPTION_LONG_CODE;
+	if (insn->op == X86_OP_RETF && insn->nops && insn->imm >= 0x1000)
+		return EXCEPTION_RETF_IMM;
 	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
@@ -142,6 +150,8 @@ static enum insn_exception excluded_in_real(const struct x86_insn *insn)
 	if (IS_ONE_OF(insn, X86_OP_ARPL, X86_OP_LAR, X86_OP_LSL, X86_OP_VERR, X86_OP_VERW,
 		    X86_OP_LLDT, X86_OP_LTR))
 		return EXCEPTION_REAL_NONE;
+	if (insn->op == X86_OP_ENTER && (insn->imm2 & 31) > 1)
+		return EXCEPTION_ENTER_REAL;
 	if (writes_code(insn))
 		return EXCEPTION_CODE_WRITE;
 	if (class == X86_CLASS_IO)

@@ -26,6 +26,12 @@
 	NOT_JUDGED(ICEBP, "its #DB cannot be told from the single-step trap")                      \
 	NOT_JUDGED(                                                                                \
 		REP_LOOP, "F2, F3 before LOOPcc is reserved (SDM vol. 2A 2.1.1): AMD's tests ZF")  \
+	NOT_JUDGED(PREFETCH_REG, "0F 0D with a register: #UD on AMD, NOP on Intel")                \
+	NOT_JUDGED(LONG_CODE, "far CALL to the host's 64-bit code segment: the host is in long mode") \
+	NOT_JUDGED(RETF_IMM,                                                                       \
+		"RETF that releases 4 KiB or more: beyond the stack the order of #SS and #GP varies") \
+	NOT_JUDGED(ENTER_REAL,                                                                     \
+		"ENTER with levels in real mode: if it faults, the frame covers what it pushed")   \
 	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
 	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \

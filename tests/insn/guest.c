@@ -125,6 +125,7 @@ static void put_ldt(struct guest *g)
 		for (unsigned seg = 0; seg < 6; seg++) {
 			struct x86_seg s = area_seg(mode[m], seg);
 
+			s.attr |= X86_ATTR_AVL; /* as modify_ldt makes them */
 			put_descriptor(g, LDT_BASE, &s);
 		}
 }

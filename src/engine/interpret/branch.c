@@ -181,12 +181,12 @@ void op_RETF(struct cpu *c, const struct x86_insn *i)
 	unsigned new_cpl = protected_mode(c) ? sel & 3 : cpl(c);
 	struct x86_seg cs;
 
-	if (new_cpl < cpl(c))
-		raise_error(c, X86_GP, sel & ~3u);
-	/* The outer stack pointer is read before the code segment is looked at. */
-	if (new_cpl > cpl(c))
+	/* CPUs read an outer stack pointer there before they look at the code segment. */
+	if (protected_mode(c) && (i->nops || new_cpl > cpl(c)))
 		load(c, X86_SS, (sp + release) & size_mask(c->s.seg[X86_SS].attr & X86_ATTR_DB ? 4 : 2),
 			i->opsize * 2);
+	if (new_cpl < cpl(c))
+		raise_error(c, X86_GP, sel & ~3u);
 	cs = new_code(c, sel, new_cpl, true);
 	if (new_cpl > cpl(c)) {
 		return_outward(c, i, sp, cs, off, release);

@@ -251,7 +251,7 @@ void op_LAR(struct cpu *c, const struct x86_insn *i)
 	sel = (uint16_t)get(c, i, 1);
 	ok = visible(c, sel, &raw, LAR_TYPES);
 	if (ok)
-		set(c, i, 0, raw >> 32 & 0xf0ff00);
+		set(c, i, 0, raw >> 32 & 0xffff00); /* limit 19:16 too, as AMD does; SDM: undefined */
 	set_flag(c, X86_ZF, ok);
 }
 

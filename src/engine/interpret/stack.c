@@ -89,7 +89,7 @@ void op_POP(struct cpu *c, const struct x86_insn *i)
 
 void op_PUSHA(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t sp = stack_pointer(c), from = sp;
+	uint64_t sp = stack_pointer(c), from = c->s.gpr[X86_RSP];
 
 	/* All of it must be writable before the first byte is written. */
 	linear(c, X86_SS, (sp - 8u * i->opsize) & size_mask(stack_width(c)), i->opsize, WRITE);
@@ -140,7 +140,7 @@ void op_ENTER(struct cpu *c, const struct x86_insn *i)
 	uint64_t sp = stack_pointer(c), bp = get_gpr(c, X86_RBP, width), frame;
 
 	push_at(c, &sp, size, c->s.gpr[X86_RBP]);
-	frame = sp;
+	frame = (c->s.gpr[X86_RSP] & ~size_mask(width)) | sp;
 	for (unsigned n = 1; n < level; n++) {
 		bp = (bp - size) & size_mask(width);
 		push_at(c, &sp, size, load(c, X86_SS, bp, size));
