@@ -7,6 +7,7 @@ engine `interpret`, so that no host facility is needed.
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -17,6 +18,7 @@ import termios
 import time
 import unittest
 
+MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/tinamou.1")
 TINAMOU = os.path.abspath(sys.argv.pop(1))
 SPIN = b"\xeb\xfe"  # jmp $
 HELLO = b"\xb8\x00\xb8\x8e\xc0\x26\xc7\x06\x00\x00\x48\x1f\x26\xc7\x06\x02\x00\x69\x1f"  # 'Hi'
@@ -83,6 +85,13 @@ class Usage(Case):
                            (["run", "-k", "vmlinuz"], "not available in this version"),
                            (["rum"], "did you mean 'run'?")]:
             self.refused(*args, status=2, says=says)
+
+    def test_manual_names_every_option(self):
+        with open(MANUAL, encoding="utf-8") as f:
+            manual = f.read().replace("\\-", "-")
+        options = re.findall(r"--[a-z][a-z-]+", self.run_it("run", "--help").stdout)
+        self.assertGreater(len(options), 15)
+        self.assertEqual([o for o in options if o not in manual], [])
 
     def test_config_file(self):
         image = self.file(sector(HALT))
