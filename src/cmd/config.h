@@ -30,12 +30,12 @@ struct config_dump {
 };
 
 struct config {
-	json_t *set;       /* option name -> string, true, or array of strings */
-	char *image;       /* boot sector, or NULL */
-	uint64_t memory;   /* bytes */
+	json_t *set;     /* option name -> string, true, or array of strings */
+	char *image;     /* boot sector, or NULL */
+	uint64_t memory; /* bytes */
 	unsigned cpus;
-	char *engine;      /* "auto" or a list of names */
-	unsigned timeout;  /* seconds, 0: none */
+	char *engine;     /* "auto" or a list of names */
+	unsigned timeout; /* seconds, 0: none */
 	enum clock_driver clock;
 	struct config_flat flat[CONFIG_MAX_FLATS];
 	unsigned flats;
@@ -44,7 +44,7 @@ struct config {
 	enum console console;
 	enum serial serial;
 	char *serial_path;
-	bool display;      /* text */
+	bool display; /* text */
 	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];

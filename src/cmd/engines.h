@@ -11,8 +11,8 @@ struct engine_ops;
  * NULL with a line for the user in err. why: one line on what was taken and
  * why, "" where there was no choice.
  */
-const struct engine_ops *engine_choose(const char *list, char *why, size_t whylen, char *err,
-	size_t errlen);
+const struct engine_ops *engine_choose(
+	const char *list, char *why, size_t whylen, char *err, size_t errlen);
 const struct engine_ops *engine_by_name(const char *name);
 
 int cmd_engines(int argc, char **argv);
