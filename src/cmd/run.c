@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -39,9 +40,10 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int ctl;    /* to the machine */
-	int serial; /* our end of the serial line, -1: none */
-	int pty;    /* master of --serial pty, -1: none */
+	int signals; /* signalfd */
+	int ctl;     /* to the machine */
+	int serial;  /* our end of the serial line, -1: none */
+	int pty;     /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -49,8 +51,9 @@ struct front {
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
 	bool told_other;    /* said that the other side has output */
-	bool escape;        /* Ctrl-A was typed */
-	bool overlay;       /* text stands over the screen until the next key */
+	struct terminal_state saved;
+	bool escape;  /* Ctrl-A was typed */
+	bool overlay; /* text stands over the screen until the next key */
 	char backlog[BACKLOG_MAX];
 	size_t backlog_len;
 
@@ -62,20 +65,6 @@ struct front {
 	size_t text_len;
 	int failed; /* status of MSG_ERROR */
 };
-
-static volatile sig_atomic_t signal_seen;
-static int signal_pipe[2] = {-1, -1};
-
-static void on_signal(int sig)
-{
-	int saved = errno;
-	ssize_t n;
-
-	signal_seen = sig;
-	n = write(signal_pipe[1], "", 1);
-	(void)n;
-	errno = saved;
-}
 
 static uint64_t host_ns(void)
 {
@@ -276,8 +265,7 @@ static void machine_child(struct front *f, int ctl)
 		close(f->serial);
 	if (f->pty >= 0)
 		close(f->pty);
-	close(signal_pipe[0]);
-	close(signal_pipe[1]);
+	close(f->signals);
 	_exit(machine_main(ctl));
 }
 
@@ -365,7 +353,7 @@ static void add_text(struct front *f, const char *data, size_t len)
 /* false: the machine is gone. */
 static bool machine_says(struct front *f)
 {
-	static char buf[MACHINE_MESSAGE_MAX];
+	char buf[MACHINE_MESSAGE_MAX];
 	ssize_t n = recv(f->ctl, buf, sizeof(buf), 0);
 
 	if (n <= 0)
@@ -382,7 +370,7 @@ static bool machine_says(struct front *f)
 		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
-		terminal_restore();
+		terminal_restore(&f->saved);
 		log_error("%.*s", (int)(n - 2), buf + 2);
 		break;
 	case MSG_RESULT:
@@ -566,20 +554,20 @@ static void suspend(struct front *f)
 {
 	if (f->view && f->screen_active)
 		screen_view_leave(f->view);
-	terminal_restore();
+	terminal_restore(&f->saved);
 	raise(SIGSTOP);
 	if (f->terminal)
-		terminal_raw();
+		terminal_raw(&f->saved);
 	redraw(f);
 }
 
 static void got_signal(struct front *f)
 {
-	char drain[16];
-	ssize_t n = read(signal_pipe[0], drain, sizeof(drain));
+	struct signalfd_siginfo info;
 
-	(void)n;
-	switch (signal_seen) {
+	if (read(f->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
 	case SIGTSTP:
 		suspend(f);
 		break;
@@ -587,7 +575,7 @@ static void got_signal(struct front *f)
 		redraw(f);
 		break;
 	default:
-		ask_to_quit(f, MSG_QUIT, (char)signal_seen);
+		ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
 	}
 }
 
@@ -628,7 +616,7 @@ static void front_loop(struct front *f)
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
 			{input ? STDIN_FILENO : -1, POLLIN, 0},
-			{signal_pipe[0], POLLIN, 0},
+			{f->signals, POLLIN, 0},
 		};
 
 		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
@@ -678,7 +666,7 @@ static void show_end(struct front *f)
 
 	if (f->view)
 		screen_view_leave(f->view);
-	terminal_restore();
+	terminal_restore(&f->saved);
 	if (!f->terminal && f->config.display &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		read_frame(f->shared, &frame)) {
@@ -703,10 +691,15 @@ static void hint_if_silent(struct front *f)
 /* Dies as the sender of the signal expects; returns if there was none. */
 static void die_by(int sig)
 {
+	sigset_t set;
+
 	if (!sig)
 		return;
+	sigemptyset(&set);
+	sigaddset(&set, sig);
 	signal(sig, SIG_DFL);
 	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static int died(struct front *f)
@@ -763,17 +756,18 @@ static int finish(struct front *f)
 
 /* ---- the subcommand ---- */
 
-static void catch_signals(void)
+/* They are read from a descriptor, between other events. The machine inherits the mask. */
+static void catch_signals(struct front *f)
 {
 	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP};
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	sigset_t set;
 
-	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
-		return;
+	sigemptyset(&set);
 	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
-		sigaction(list[i], &sa, NULL);
+		sigaddset(&set, list[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	f->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	signal(SIGPIPE, SIG_IGN);
-	atexit(terminal_restore);
 }
 
 static int choose_engine(struct front *f)
@@ -798,7 +792,7 @@ static void take_terminal(struct front *f)
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
-	if (terminal_raw())
+	if (terminal_raw(&f->saved))
 		f->terminal = false;
 }
 
@@ -810,7 +804,7 @@ static int run_machine(struct front *f)
 		status = open_all(f);
 	if (status)
 		return status;
-	catch_signals();
+	catch_signals(f);
 	status = start_machine(f);
 	if (status)
 		return status;
@@ -846,7 +840,7 @@ static int usage_error(const char *err)
 
 int cmd_run(int argc, char **argv)
 {
-	static struct front f = {.serial = -1, .pty = -1};
+	struct front f = {.serial = -1, .pty = -1, .signals = -1};
 	char err[512];
 
 	config_init(&f.config);
