@@ -17,6 +17,7 @@
 
 struct context {
 	struct config *c;
+	const char *name; /* of the option at hand */
 	char *err;
 	size_t errlen;
 };
@@ -319,14 +320,9 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
-static int opt_cpu_model(struct context *x, const char *value)
-{
-	return fail(x, "--cpu-model: CPU models are not available in this version");
-}
-
 static int opt_later(struct context *x, const char *value)
 {
-	return fail(x, "this option belongs to a feature that is not available in this version");
+	return fail(x, "--%s is not available in this version", x->name);
 }
 
 static int load_file(struct context *x, const char *path);
@@ -384,7 +380,7 @@ static const struct option options[] = {
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
-	{"cpu-model", 0, "NAME", opt_cpu_model, false, false, NULL},
+	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
@@ -443,17 +439,20 @@ static const struct option *find_letter(char letter)
 	return NULL;
 }
 
+/* word may go on with =VALUE. */
 static int unknown(struct context *x, const char *word)
 {
 	const char *list[ARRAY_SIZE(options) + 1] = {NULL};
 	const char *near;
+	char name[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
 		list[i] = options[i].name;
-	near = config_nearest(word, list);
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
+	near = config_nearest(name, list);
 	if (near)
-		return fail(x, "unknown option --%s; did you mean --%s?", word, near);
-	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", word);
+		return fail(x, "unknown option --%s; did you mean --%s?", name, near);
+	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", name);
 }
 
 /* Keeps what was accepted, in the form that config_from_json reads. */
@@ -477,8 +476,10 @@ static void remember(struct config *c, const struct option *o, const char *value
 
 static int apply(struct context *x, const struct option *o, const char *value)
 {
-	int rc = o->set(x, value);
+	int rc;
 
+	x->name = o->name;
+	rc = o->set(x, value);
 	if (!rc)
 		remember(x->c, o, value);
 	return rc;
@@ -536,7 +537,7 @@ static int parse_option(struct context *x, char **argv, int left, int *used)
 
 int config_parse(struct config *c, int argc, char **argv, char *err, size_t errlen)
 {
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 
 	for (int i = 0; i < argc; i++) {
 		int used = 0, rc;
@@ -555,7 +556,7 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 int config_environment(struct config *c, char *err, size_t errlen)
 {
 	const char *text = getenv("TINAMOU_OPTIONS"), *engine = getenv("TINAMOU_ENGINE");
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 	char *copy, *save = NULL, *word[MAX_OPTION_WORDS];
 	int n = 0, rc;
 
@@ -593,7 +594,7 @@ static int apply_json(struct context *x, const struct option *o, const json_t *v
 
 int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen)
 {
-	struct context x = {c, err, errlen};
+	struct context x = {.c = c, .err = err, .errlen = errlen};
 	const char *name;
 	json_t *value, *item;
 	size_t n;

@@ -25,6 +25,7 @@
 
 #define SCREEN_INTERVAL_NS 25000000
 #define SERIAL_BUFFER_MAX  (4 * MiB)
+#define SERIAL_INPUT_MAX   65536
 
 struct machine {
 	int ctl;
@@ -43,8 +44,10 @@ struct machine {
 	struct chardev serial;
 	struct loop_fd *serial_watch;
 	uint8_t *serial_out; /* what the front has not taken yet */
-	size_t serial_len, serial_room;
+	size_t serial_len, serial_out_room;
 	bool serial_touched;
+	uint8_t serial_in[SERIAL_INPUT_MAX]; /* what the UART had no room for */
+	size_t serial_in_len;
 };
 
 /* ---- talking to the front ---- */
@@ -102,6 +105,14 @@ static json_t *receive_start(struct machine *m)
 
 /* ---- serial line ---- */
 
+/* Waits for output that got stuck, and for input while the last one was taken. */
+static void serial_wait(struct machine *m)
+{
+	if (m->serial_watch)
+		loop_set_events(m->serial_watch,
+			(m->serial_in_len ? 0 : EPOLLIN) | (m->serial_len ? EPOLLOUT : 0));
+}
+
 static void serial_flush(struct machine *m)
 {
 	size_t done = 0;
@@ -122,8 +133,28 @@ static void serial_flush(struct machine *m)
 	}
 	memmove(m->serial_out, m->serial_out + done, m->serial_len - done);
 	m->serial_len -= done;
-	if (m->serial_watch)
-		loop_set_events(m->serial_watch, EPOLLIN | (m->serial_len ? EPOLLOUT : 0));
+	serial_wait(m);
+}
+
+/* The UART has room: it gets what waits for it. */
+static void serial_room(void *backend)
+{
+	struct machine *m = backend;
+	size_t taken =
+		m->serial_in_len ? chardev_input(&m->serial, m->serial_in, m->serial_in_len) : 0;
+
+	m->serial_in_len -= taken;
+	memmove(m->serial_in, m->serial_in + taken, m->serial_in_len);
+	serial_wait(m);
+}
+
+/* Typed faster than the guest reads: kept, as far as there is room. */
+static void serial_input(struct machine *m, const void *data, size_t len)
+{
+	len = MIN(len, SERIAL_INPUT_MAX - m->serial_in_len);
+	memcpy(m->serial_in + m->serial_in_len, data, len);
+	m->serial_in_len += len;
+	serial_room(m);
 }
 
 static void serial_write(void *backend, const uint8_t *data, size_t len)
@@ -136,9 +167,9 @@ static void serial_write(void *backend, const uint8_t *data, size_t len)
 	if (m->serial_len + len > SERIAL_BUFFER_MAX) /* the reader sleeps: wait, do not lose */
 		len = 0,
 		vm_end(m->vm, VM_END_HOST_ERROR, 0, "--serial: nobody reads its output any more");
-	if (m->serial_len + len > m->serial_room) {
-		m->serial_room = (m->serial_len + len) * 2 + 4096;
-		m->serial_out = xrealloc(m->serial_out, m->serial_room);
+	if (m->serial_len + len > m->serial_out_room) {
+		m->serial_out_room = (m->serial_len + len) * 2 + 4096;
+		m->serial_out = xrealloc(m->serial_out, m->serial_out_room);
 	}
 	memcpy(m->serial_out + m->serial_len, data, len);
 	m->serial_len += len;
@@ -157,7 +188,7 @@ static void serial_ready(void *ctx, uint32_t events)
 		return;
 	n = read(m->fd[FD_SERIAL], buf, sizeof(buf));
 	if (n > 0) {
-		chardev_input(&m->serial, buf, (size_t)n);
+		serial_input(m, buf, (size_t)n);
 	} else if (n == 0 || errno != EAGAIN) {
 		loop_remove(m->serial_watch);
 		m->serial_watch = NULL;
@@ -168,17 +199,19 @@ static void serial_ready(void *ctx, uint32_t events)
 
 static void show_screen(struct machine *m)
 {
+	static const char screen_message = MSG_SCREEN;
 	struct shared_screen *s = m->screen;
 	struct text_frame frame;
 
 	board_screen(m->board, &frame);
 	if (frame.generation == m->generation)
 		return;
-	m->generation = frame.generation;
 	atomic_fetch_add(&s->sequence, 1);
 	s->frame = frame;
 	atomic_fetch_add(&s->sequence, 1);
-	send_message(m, MSG_SCREEN, "", 0);
+	/* A front that is busy is told at the next tick: vm->lock waits for nobody. */
+	if (send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1)
+		m->generation = frame.generation;
 }
 
 static void on_tick(void *ctx, uint32_t events)
@@ -278,7 +311,7 @@ static void dump_registers(struct machine *m)
 	}
 	vm_resume(m->vm);
 	fclose(out);
-	send_message(m, MSG_TEXT, text, len);
+	send_message(m, MSG_REGISTERS, text, len);
 	free(text);
 }
 
@@ -291,7 +324,7 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 		board_type(m->board, data, len);
 		break;
 	case MSG_SERIAL:
-		chardev_input(&m->serial, (const uint8_t *)data, len);
+		serial_input(m, data, len);
 		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
@@ -338,8 +371,6 @@ static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 	m->images++;
 	return 0;
 }
-
-#define BOOT_SECTOR_ADDR 0x7c00
 
 static int map_images(struct machine *m)
 {
@@ -400,6 +431,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.serial = &m->serial};
 
 	m->serial.write = serial_write;
+	m->serial.room = serial_room;
 	m->serial.backend = m;
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
@@ -456,14 +488,16 @@ static int run(struct machine *m)
 
 int machine_main(int ctl)
 {
+	/* Sent to the whole process group they are the front's, which asks us to end. */
+	static const int fronts_signals[] = {
+		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, SIGPIPE};
 	struct machine m = {.ctl = ctl};
 	char err[256] = "no start message";
 	json_t *start;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGINT, SIG_IGN); /* the terminal's signals are the front's */
-	signal(SIGTSTP, SIG_IGN);
-	signal(SIGPIPE, SIG_IGN);
+	for (unsigned i = 0; i < ARRAY_SIZE(fronts_signals); i++)
+		signal(fronts_signals[i], SIG_IGN);
 	config_init(&m.config);
 	start = receive_start(&m);
 	if (!start || m.fds < FD_IMAGES ||

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -39,9 +40,10 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int ctl;    /* to the machine */
-	int serial; /* our end of the serial line, -1: none */
-	int pty;    /* master of --serial pty, -1: none */
+	int signals; /* signalfd */
+	int ctl;     /* to the machine */
+	int serial;  /* our end of the serial line, -1: none */
+	int pty;     /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -49,31 +51,20 @@ struct front {
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
 	bool told_other;    /* said that the other side has output */
-	bool escape;        /* Ctrl-A was typed */
+	struct terminal_state saved;
+	bool escape;  /* Ctrl-A was typed */
+	bool overlay; /* text stands over the screen until the next key */
 	char backlog[BACKLOG_MAX];
 	size_t backlog_len;
 
 	uint64_t deadline, kill_at; /* host time in ns, 0: none */
+	char asked, asked_signal;   /* MSG_QUIT or MSG_TIMEOUT was sent, 0: neither */
+	bool killed;                /* by us: it did not answer */
 	json_t *result;
 	char *text; /* MSG_TEXT so far */
 	size_t text_len;
 	int failed; /* status of MSG_ERROR */
-	char message[MACHINE_MESSAGE_MAX];
 };
-
-static volatile sig_atomic_t signal_seen;
-static int signal_pipe[2] = {-1, -1};
-
-static void on_signal(int sig)
-{
-	int saved = errno;
-	ssize_t n;
-
-	signal_seen = sig;
-	n = write(signal_pipe[1], "", 1);
-	(void)n;
-	errno = saved;
-}
 
 static uint64_t host_ns(void)
 {
@@ -90,13 +81,22 @@ bool cmd_file_exists(const char *path)
 
 /* ---- opening what the machine needs ---- */
 
-static int open_image(struct front *f, const char *path, uint64_t max)
+static const char *open_cure(int error)
 {
+	if (error == ENOENT)
+		return "; is the path right?";
+	return error == EACCES ? "; it must be readable for you (chmod +r)" : "";
+}
+
+/* addr: where it goes in the guest's memory. */
+static int open_image(struct front *f, const char *path, uint64_t addr)
+{
+	uint64_t memory = f->config.memory;
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0) {
-		log_error("%s: %s", path, strerror(errno));
+		log_error("%s: %s%s", path, strerror(errno), open_cure(errno));
 		return STATUS_HOST;
 	}
 	f->fd[f->fds++] = fd;
@@ -105,10 +105,11 @@ static int open_image(struct front *f, const char *path, uint64_t max)
 			S_ISDIR(st.st_mode) ? "a directory" : "something else");
 	else if (!st.st_size)
 		log_error("%s: the file is empty", path);
-	else if ((uint64_t)st.st_size > max)
-		log_error("%s: %lld bytes are more than the guest's memory of %llu KiB; "
-			  "give more with --memory",
-			path, (long long)st.st_size, (unsigned long long)(max / KiB));
+	else if (!range_in(addr, (uint64_t)st.st_size, memory))
+		log_error("%s: its %lld bytes at address %llx do not fit into the guest's memory "
+			  "of %llu KiB; give more with --memory",
+			path, (long long)st.st_size, (unsigned long long)addr,
+			(unsigned long long)(memory / KiB));
 	else
 		return STATUS_OK;
 	return STATUS_HOST;
@@ -143,12 +144,12 @@ static int open_images(struct front *f)
 	int status = STATUS_OK;
 
 	if (c->image) {
-		status = open_image(f, c->image, c->memory);
+		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
-		status = open_image(f, c->flat[i].path, c->memory);
+		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	return status;
 }
 
@@ -209,14 +210,19 @@ static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
 
+	int status;
+
+	f->fds = FD_IMAGES;
+	status = open_images(f); /* first: a run that is refused leaves no file behind */
+	if (status)
+		return status;
 	f->fd[FD_SERIAL] = open_serial(f);
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
-	f->fds = FD_IMAGES;
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
-	return open_images(f);
+	return STATUS_OK;
 }
 
 /* ---- starting the machine ---- */
@@ -259,6 +265,7 @@ static void machine_child(struct front *f, int ctl)
 		close(f->serial);
 	if (f->pty >= 0)
 		close(f->pty);
+	close(f->signals);
 	_exit(machine_main(ctl));
 }
 
@@ -300,6 +307,15 @@ static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 	return false;
 }
 
+/* Text between the guest's output; over the screen it stays until the next key. */
+static void overlay(struct front *f, const char *text, size_t len)
+{
+	if (f->view && f->screen_active && !f->overlay)
+		screen_view_leave(f->view);
+	f->overlay = f->terminal && f->screen_active;
+	fwrite(text, 1, len, stderr);
+}
+
 static void notice(struct front *f, const char *text)
 {
 	if (!f->config.quiet)
@@ -321,10 +337,10 @@ static void show_screen(struct front *f)
 
 	if (!f->terminal || !f->config.display || !read_frame(f->shared, &frame))
 		return;
-	if (f->screen_active)
-		screen_view_show(f->view, &frame);
-	else
+	if (!f->screen_active)
 		tell_other_side(f);
+	else if (!f->overlay)
+		screen_view_show(f->view, &frame);
 }
 
 static void add_text(struct front *f, const char *data, size_t len)
@@ -337,8 +353,8 @@ static void add_text(struct front *f, const char *data, size_t len)
 /* false: the machine is gone. */
 static bool machine_says(struct front *f)
 {
-	char *buf = f->message;
-	ssize_t n = recv(f->ctl, buf, sizeof(f->message), 0);
+	char buf[MACHINE_MESSAGE_MAX];
+	ssize_t n = recv(f->ctl, buf, sizeof(buf), 0);
 
 	if (n <= 0)
 		return n < 0 && errno == EINTR;
@@ -349,9 +365,12 @@ static bool machine_says(struct front *f)
 	case MSG_TEXT:
 		add_text(f, buf + 1, (size_t)n - 1);
 		break;
+	case MSG_REGISTERS:
+		overlay(f, buf + 1, (size_t)n - 1);
+		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
-		terminal_restore();
+		terminal_restore(&f->saved);
 		log_error("%.*s", (int)(n - 2), buf + 2);
 		break;
 	case MSG_RESULT:
@@ -412,11 +431,14 @@ static void send_message(struct front *f, char type, const char *data, size_t le
 	buf[0] = type;
 	len = MIN(len, sizeof(buf) - 1);
 	memcpy(buf + 1, data, len);
-	send(f->ctl, buf, len + 1, MSG_NOSIGNAL);
+	/* A machine that does not read loses keys, but cannot hold the front. */
+	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 static void ask_to_quit(struct front *f, char type, char sig)
 {
+	f->asked = type;
+	f->asked_signal = sig;
 	send_message(f, type, &sig, 1);
 	if (!f->kill_at)
 		f->kill_at = host_ns() + GRACE_NS;
@@ -430,6 +452,7 @@ static void switch_side(struct front *f)
 		show_screen(f);
 		return;
 	}
+	f->overlay = false;
 	screen_view_leave(f->view);
 	write_all(STDOUT_FILENO, f->backlog, f->backlog_len);
 	f->backlog_len = 0;
@@ -442,7 +465,7 @@ static void help(struct front *f)
 				   "Ctrl-A Tab  screen or serial line\r\n"
 				   "Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
-	write_all(STDERR_FILENO, text, sizeof(text) - 1);
+	overlay(f, text, sizeof(text) - 1);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
@@ -453,6 +476,7 @@ static void type_bytes(struct front *f, const char *bytes, size_t len)
 static void escape_key(struct front *f, char key)
 {
 	static const char ctrl_a = ESCAPE_KEY;
+	static const char no_monitor[] = "tinamou: the monitor is not available in this version\n";
 
 	switch (key) {
 	case 'x':
@@ -469,7 +493,7 @@ static void escape_key(struct front *f, char key)
 		send_message(f, MSG_DUMP, "", 0);
 		break;
 	case 'c':
-		notice(f, "the monitor is not available in this version");
+		overlay(f, no_monitor, sizeof(no_monitor) - 1);
 		break;
 	case '\t':
 		switch_side(f);
@@ -490,6 +514,10 @@ static void user_typed(struct front *f)
 		f->terminal = false; /* it went away: hang-up */
 		ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
+	}
+	if (f->overlay) {
+		f->overlay = false;
+		show_screen(f);
 	}
 	for (ssize_t i = 0; i < n; i++) {
 		if (f->escape)
@@ -515,14 +543,40 @@ static bool input_typed(struct front *f)
 
 /* ---- the loop ---- */
 
+static void redraw(struct front *f)
+{
+	if (f->view && f->screen_active && !f->overlay)
+		screen_view_redraw(f->view);
+}
+
+/* Stops as other programs do, with the terminal in order; goes on where it was. */
+static void suspend(struct front *f)
+{
+	if (f->view && f->screen_active)
+		screen_view_leave(f->view);
+	terminal_restore(&f->saved);
+	raise(SIGSTOP);
+	if (f->terminal)
+		terminal_raw(&f->saved);
+	redraw(f);
+}
+
 static void got_signal(struct front *f)
 {
-	char drain[16];
-	ssize_t n = read(signal_pipe[0], drain, sizeof(drain));
+	struct signalfd_siginfo info;
 
-	(void)n;
-	if (signal_seen == SIGINT || signal_seen == SIGTERM || signal_seen == SIGHUP)
-		ask_to_quit(f, MSG_QUIT, (char)signal_seen);
+	if (read(f->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGTSTP:
+		suspend(f);
+		break;
+	case SIGWINCH:
+		redraw(f);
+		break;
+	default:
+		ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
+	}
 }
 
 static int next_timeout(struct front *f)
@@ -547,6 +601,7 @@ static void check_times(struct front *f)
 	if (f->kill_at && now >= f->kill_at) {
 		f->kill_at = 0;
 		log_warn("the machine does not answer; it is killed");
+		f->killed = true;
 		kill(f->pid, SIGKILL);
 	}
 }
@@ -561,7 +616,7 @@ static void front_loop(struct front *f)
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
 			{input ? STDIN_FILENO : -1, POLLIN, 0},
-			{signal_pipe[0], POLLIN, 0},
+			{f->signals, POLLIN, 0},
 		};
 
 		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
@@ -611,7 +666,7 @@ static void show_end(struct front *f)
 
 	if (f->view)
 		screen_view_leave(f->view);
-	terminal_restore();
+	terminal_restore(&f->saved);
 	if (!f->terminal && f->config.display &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		read_frame(f->shared, &frame)) {
@@ -633,6 +688,20 @@ static void hint_if_silent(struct front *f)
 		f->config.image);
 }
 
+/* Dies as the sender of the signal expects; returns if there was none. */
+static void die_by(int sig)
+{
+	sigset_t set;
+
+	if (!sig)
+		return;
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	signal(sig, SIG_DFL);
+	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static int died(struct front *f)
 {
 	int status = 0;
@@ -640,6 +709,10 @@ static int died(struct front *f)
 	waitpid(f->pid, &status, 0);
 	if (f->failed)
 		return f->failed;
+	if (f->killed) {
+		die_by(f->asked_signal);
+		return f->asked == MSG_TIMEOUT ? STATUS_TIMEOUT : STATUS_OK;
+	}
 	if (WIFSIGNALED(status))
 		log_error("the machine process was killed by signal %d (%s)", WTERMSIG(status),
 			strsignal(WTERMSIG(status)));
@@ -676,26 +749,25 @@ static int finish(struct front *f)
 		log_info("%s", why ? why : "?");
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
-	if (end == VM_END_QUIT && value) { /* die as the sender of the signal expects */
-		signal(value, SIG_DFL);
-		raise(value);
-	}
+	if (end == VM_END_QUIT)
+		die_by(value);
 	return status;
 }
 
 /* ---- the subcommand ---- */
 
-static void catch_signals(void)
+/* They are read from a descriptor, between other events. The machine inherits the mask. */
+static void catch_signals(struct front *f)
 {
-	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+	static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP};
+	sigset_t set;
 
-	if (pipe2(signal_pipe, O_CLOEXEC | O_NONBLOCK))
-		return;
+	sigemptyset(&set);
 	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
-		sigaction(list[i], &sa, NULL);
+		sigaddset(&set, list[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	f->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	signal(SIGPIPE, SIG_IGN);
-	atexit(terminal_restore);
 }
 
 static int choose_engine(struct front *f)
@@ -720,7 +792,7 @@ static void take_terminal(struct front *f)
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
-	if (terminal_raw())
+	if (terminal_raw(&f->saved))
 		f->terminal = false;
 }
 
@@ -732,7 +804,7 @@ static int run_machine(struct front *f)
 		status = open_all(f);
 	if (status)
 		return status;
-	catch_signals();
+	catch_signals(f);
 	status = start_machine(f);
 	if (status)
 		return status;
@@ -766,37 +838,24 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
-static int run_command(struct front *f, int argc, char **argv)
-{
-	char err[512];
-
-	if (config_environment(&f->config, err, sizeof(err)) ||
-		config_parse(&f->config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f->config.help)
-		return run_help();
-	if (f->config.print_config)
-		return print_config(&f->config);
-	if (!f->config.image && !f->config.flats)
-		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f->config.image && f->config.flats)
-		return usage_error("a boot sector and --flat images do not go together; "
-				   "load all of them with --flat FILE@ADDR");
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(f);
-}
-
 int cmd_run(int argc, char **argv)
 {
-	struct front *f = xcalloc(1, sizeof(*f));
-	int status;
+	struct front f = {.serial = -1, .pty = -1, .signals = -1};
+	char err[512];
 
-	f->serial = f->pty = -1;
-	config_init(&f->config);
-	status = run_command(f, argc, argv);
-	config_free(&f->config);
-	screen_view_free(f->view);
-	free(f->text);
-	free(f);
-	return status;
+	config_init(&f.config);
+	if (config_environment(&f.config, err, sizeof(err)) ||
+		config_parse(&f.config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	if (f.config.help)
+		return run_help();
+	if (f.config.print_config)
+		return print_config(&f.config);
+	if (!f.config.image && !f.config.flats)
+		return usage_error("no image; 'tinamou' alone shows examples");
+	if (f.config.image && f.config.flats)
+		return usage_error("a boot sector and --flat images do not go together; "
+				   "load all of them with --flat FILE@ADDR");
+	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(&f);
 }

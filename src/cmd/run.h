@@ -12,6 +12,8 @@
 #include "cmd/config.h"
 #include "core/display.h"
 
+#define BOOT_SECTOR_ADDR 0x7c00
+
 #define MACHINE_MAX_FDS     16
 #define MACHINE_MESSAGE_MAX 60000
 
@@ -24,10 +26,11 @@ enum message {
 	MSG_DUMP = 'd',
 	MSG_QUIT = 'q', /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
-	MSG_SCREEN = 's', /* to the front: the shared frame changed */
-	MSG_TEXT = 'T',   /* text for standard output, after the screen */
-	MSG_ERROR = 'E',  /* the machine cannot start: byte status, then a line for the user */
-	MSG_RESULT = 'R'  /* JSON: how it ended */
+	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
+	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
+	MSG_TEXT = 'T',      /* text for standard output, after the screen */
+	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
+	MSG_RESULT = 'R'     /* JSON: how it ended */
 };
 
 /* What the screen looks like, in memory shared by both. An odd count: being written. */

@@ -30,6 +30,8 @@ static void set_stuck(struct vcpu *v)
 	struct vm *vm = v->vm;
 
 	v->stuck = true;
+	if (vm->reset_asked) /* it changes yet; do_reset starts all afresh */
+		return;
 	for (unsigned i = 0; i < vm->vcpus; i++)
 		if (!vm->vcpu[i]->stuck && vm->vcpu[i]->run != X86_WAIT_SIPI)
 			return;

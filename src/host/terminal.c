@@ -2,7 +2,6 @@
 #include "host/terminal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,33 +10,26 @@
 
 #include "util/util.h"
 
-/* The one terminal a process has: kept here so that a signal handler can give it back. */
-static struct termios saved;
-static volatile sig_atomic_t raw;
-
-int terminal_raw(void)
+int terminal_raw(struct terminal_state *s)
 {
 	struct termios t;
 
-	if (tcgetattr(STDIN_FILENO, &saved))
+	if (tcgetattr(STDIN_FILENO, &s->saved))
 		return -errno;
-	t = saved;
+	t = s->saved;
 	cfmakeraw(&t);
 	t.c_oflag |= OPOST;
-	raw = 1;
-	if (tcsetattr(STDIN_FILENO, TCSANOW, &t)) {
-		raw = 0;
+	if (tcsetattr(STDIN_FILENO, TCSANOW, &t))
 		return -errno;
-	}
+	s->raw = true;
 	return 0;
 }
 
-void terminal_restore(void)
+void terminal_restore(struct terminal_state *s)
 {
-	if (!raw)
-		return;
-	raw = 0;
-	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	if (s->raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &s->saved);
+	s->raw = false;
 }
 
 /* ---- the picture ---- */

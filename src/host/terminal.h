@@ -7,13 +7,20 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <termios.h>
 
 #include "core/display.h"
 
-/* Raw mode on standard input, undone by terminal_restore and at exit. -errno if it is none. */
-int terminal_raw(void);
-/* Async-signal-safe; harmless if the terminal is as it was. */
-void terminal_restore(void);
+/* How the terminal was before; zero-initialise. */
+struct terminal_state {
+	struct termios saved;
+	bool raw;
+};
+
+/* Raw mode on standard input until terminal_restore. -errno if it is no terminal. */
+int terminal_raw(struct terminal_state *s);
+/* Harmless if the terminal is as it was. */
+void terminal_restore(struct terminal_state *s);
 
 struct screen_view;
 

@@ -3,9 +3,7 @@
 #
 # The objects of the plain build are asked, since a `static` inside a function hides from a look at
 # the sources. Constant tables with pointers are in .data.rel.ro and do not count.
-# log_level: the one setting of the process that every room reads; saved, raw, signal_pipe and
-# signal_seen: what a signal handler of the front process needs to give the terminal back.
-allowed='^(log_level|saved|raw|signal_pipe|signal_seen)$'
+allowed='^(log_level)$'
 cd "$(dirname "$0")/../.." || exit 1
 find build/src -name '*.o' -path '*.a.p/*' >build/objects.list
 [ -s build/objects.list ] || { echo "build/src has no objects"; exit 1; }

@@ -1,0 +1,308 @@
+#!/usr/bin/env python3
+"""The command line from outside: bad input, exit statuses, the terminal and its keys.
+
+Argument: the executable. Guests are a few bytes of real-mode code, run by the
+engine `interpret`, so that no host facility is needed.
+"""
+import fcntl
+import os
+import pty
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+
+MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/tinamou.1")
+TINAMOU = os.path.abspath(sys.argv.pop(1))
+SPIN = b"\xeb\xfe"  # jmp $
+HELLO = b"\xb8\x00\xb8\x8e\xc0\x26\xc7\x06\x00\x00\x48\x1f\x26\xc7\x06\x02\x00\x69\x1f"  # 'Hi'
+FOREVER = b"\xfb" + SPIN  # interrupts on: it might still change
+HALT = b"\xfa\xf4"
+LINE_8N1 = b"\xba\xfb\x03\xb0\x03\xee"           # out 3fbh, 3
+SERIAL_HI = LINE_8N1 + b"\xba\xf8\x03\xb0\x68\xee\xb0\x69\xee"  # out 3f8h, 'h'; 'i'
+
+
+def sector(code):
+    return code.ljust(510, b"\0") + b"\x55\xaa"
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def file(self, data, name="guest.bin"):
+        path = os.path.join(self.folder.name, name)
+        with open(path, "wb") as f:
+            f.write(data)
+        return path
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def environment(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("TINAMOU_")}
+        env["TINAMOU_ENGINE"] = "interpret"
+        return env
+
+    def run_it(self, *args, status=0, says=None, **kw):
+        p = subprocess.run([TINAMOU, *args], stdin=subprocess.DEVNULL, capture_output=True,
+                           env=self.environment(), timeout=20, text=True, **kw)
+        self.assertEqual(p.returncode, status, (args, p.stdout, p.stderr))
+        for text in [says] if isinstance(says, str) else says or []:
+            self.assertIn(text, p.stderr)
+        return p
+
+    def refused(self, *args, status=4, says):
+        p = self.run_it(*args, status=status, says=says)
+        self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
+        self.assertEqual(p.stdout, "")
+
+
+class Usage(Case):
+    def test_alone(self):
+        p = self.run_it()
+        self.assertLessEqual(len(p.stdout.splitlines()), 16)
+        self.assertIn("tinamou IMAGE", p.stdout)
+
+    def test_version_and_engines(self):
+        self.assertIn("jansson", self.run_it("version").stdout)
+        lines = self.run_it("engines").stdout.splitlines()
+        self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
+
+    def test_refusals(self):
+        image = self.file(sector(HALT))
+        for args, says in [(["run"], "no image"),
+                           (["run", "--memroy", "1G", image], "did you mean --memory?"),
+                           (["run", "-m", "1", image], "4K"),
+                           (["run", image, image], "two images"),
+                           (["run", "-k", "vmlinuz"], "not available in this version"),
+                           (["rum"], "did you mean 'run'?")]:
+            self.refused(*args, status=2, says=says)
+
+    def test_manual_names_every_option(self):
+        with open(MANUAL, encoding="utf-8") as f:
+            manual = f.read().replace("\\-", "-")
+        options = re.findall(r"--[a-z][a-z-]+", self.run_it("run", "--help").stdout)
+        self.assertGreater(len(options), 15)
+        self.assertEqual([o for o in options if o not in manual], [])
+
+    def test_config_file(self):
+        image = self.file(sector(HALT))
+        p = self.run_it("run", "-m", "1M", "--stats", "--print-config", image)
+        config = self.file(p.stdout.encode(), "run.json")
+        self.assertEqual(self.run_it("run", "--config", config, "--print-config").stdout, p.stdout)
+        self.run_it("run", "--config", config)
+        self.refused("run", "--config", self.file(b"{\n,", "bad.json"), status=2, says="line 2")
+        self.refused("run", "--config", self.path("none"), status=2, says="none")
+
+
+class Images(Case):
+    def test_refusals(self):
+        f = self.path
+        for name, data, says in [("empty", b"", "empty"), ("short", b"x" * 100, "--flat"),
+                                 ("unmarked", bytes(512), "55 AA")]:
+            self.refused("run", self.file(data, name), says=[name, says])
+        self.refused("run", f("missing"), says=["missing", "No such file"])
+        self.refused("run", self.folder.name, says="directory")
+        self.refused("run", "-m", "4K", "--flat", self.file(bytes(5000)) + "@0", says="--memory")
+        self.refused("run", "-m", "4K", "--flat", self.file(bytes(100)) + "@fff", says="--memory")
+        self.refused("run", "--flat", f("missing") + "@0", says="missing")
+
+    def test_unreadable(self):
+        image = self.file(sector(HALT))
+        os.chmod(image, 0)
+        os.chmod(self.folder.name, 0o755)
+        user = {"user": 65534} if os.geteuid() == 0 else {}  # root reads every file
+        p = self.run_it("run", image, status=4, says=["Permission denied", "chmod"], **user)
+        self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
+
+    def test_nothing_left_behind(self):
+        for option in ("--serial=file:" + self.path("s"), "--trace-file=" + self.path("t")):
+            self.refused("run", option, self.path("missing"), says="missing")
+        self.assertEqual(os.listdir(self.folder.name), [])
+
+
+class Ends(Case):
+    def test_halt_shows_the_screen(self):
+        p = self.run_it("run", self.file(sector(HELLO + HALT)))
+        self.assertEqual(p.stdout, "Hi\n")
+
+    def test_jump_to_itself_ends(self):
+        self.run_it("run", self.file(sector(b"\xfa" + SPIN)))
+
+    def test_silent_run_names_flat(self):
+        self.run_it("run", self.file(sector(HALT)), says="@0")
+
+    def test_statuses(self):
+        image = self.file(sector(FOREVER))
+        self.run_it("run", "--timeout", "1", image, status=124)
+        self.run_it("run", self.file(sector(b"\xb0\x10\xe6\xf4")), status=0x21)      # test port
+        self.run_it("run", "--no-reboot", self.file(sector(b"\xb0\xfe\xe6\x64" + SPIN)), status=12)
+        self.run_it("run", "-e", "none", image, status=6, says="engines")
+        # IDT limit 0, then an exception: nothing to deliver it with
+        lidt = b"\x0f\x01\x1e\x00\x7d\x0f\x0b"
+        self.run_it("run", self.file(sector(lidt)), status=8)
+
+    def test_bios_call(self):
+        image = self.file(sector(b"\xb8\x01\x02\xcd\x13"))
+        self.run_it("run", image, status=14, says="INT 13h AH=02h at 0000:7C0")
+
+    def test_serial(self):
+        image = self.file(sector(SERIAL_HI + HALT))
+        self.assertEqual(self.run_it("run", image).stdout, "hi")
+        self.run_it("run", "--serial", "file:" + self.path("out"), image)
+        with open(self.path("out"), "rb") as f:
+            self.assertEqual(f.read(), b"hi")
+        self.run_it("run", "--serial", "file:/dev/full", image, status=4, says="No space left")
+
+    def test_dump_stats_trace(self):
+        trace = self.path("trace")
+        p = self.run_it("run", "--stats", "--dump", "7c00,2", "--trace", "exits", "--trace-file",
+                        trace, self.file(sector(SERIAL_HI + HALT)))
+        self.assertIn("00007c00  ba fb", p.stdout)
+        self.assertIn("instructions", p.stdout)
+        self.assertGreater(os.path.getsize(trace), 0)
+
+    def test_signals(self):
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            for whole_group in (False, True):
+                p = subprocess.Popen([TINAMOU, self.file(sector(FOREVER))],
+                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL, env=self.environment(),
+                                     start_new_session=True)
+                time.sleep(0.3)
+                (os.killpg if whole_group else os.kill)(p.pid, sig)
+                self.assertEqual(p.wait(5), -sig)
+
+
+class Terminal(Case):
+    """tinamou as the owner of a pseudo terminal."""
+
+    def start(self, code, *args):
+        self.pid, self.tty = pty.fork()
+        if not self.pid:
+            os.execve(TINAMOU, [TINAMOU, "run", *args, self.file(sector(code))],
+                      self.environment())
+        fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        self.output = b""
+        self.addCleanup(os.close, self.tty)
+
+    def cooked(self):
+        return bool(termios.tcgetattr(self.tty)[3] & termios.ICANON)
+
+    def read_until(self, done, seconds=5):
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end:
+            if select.select([self.tty], [], [], 0.02)[0]:
+                try:
+                    self.output += os.read(self.tty, 4096)
+                except OSError:
+                    break
+        self.assertTrue(done(), self.output)
+
+    def see(self, text):
+        self.read_until(lambda: text in self.output)
+
+    def type(self, keys):
+        os.write(self.tty, keys)
+
+    def status(self):
+        """Reads until the process ended; its wait status."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                return status
+            if select.select([self.tty], [], [], 0.02)[0]:
+                try:
+                    self.output += os.read(self.tty, 4096)
+                except OSError:
+                    time.sleep(0.02)
+        self.fail(f"still running: {self.output}")
+
+    def machine_pid(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children") as f:
+            return int(f.read().split()[0])
+
+    def test_quit(self):
+        self.start(HELLO + FOREVER)
+        self.see(b"\x1b[0;97;44mHi")
+        self.assertFalse(self.cooked())
+        self.type(b"\x01x")
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 0)
+        self.assertTrue(self.cooked())
+
+    def test_control_c_is_the_guests(self):
+        self.start(HELLO + FOREVER)
+        self.see(b"Hi")
+        self.type(b"\x03")
+        time.sleep(0.2)
+        self.assertEqual(os.waitpid(self.pid, os.WNOHANG)[0], 0)
+        self.type(b"\x01x")
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 0)
+
+    def test_keys(self):
+        self.start(HELLO + SERIAL_HI + FOREVER)
+        self.see(b"Ctrl-A Tab switches")
+        self.type(b"\x01h")
+        self.see(b"Ctrl-A Ctrl-A")
+        self.type(b"\x01c")
+        self.see(b"monitor is not available")
+        self.type(b"\x01d")
+        self.see(b"cpu0")
+        self.type(b"\x01\t")
+        self.see(b"hi")
+        self.type(b"\x01x")
+        self.status()
+
+    def test_serial_console_echo(self):
+        # in 3fdh until a byte is there, in 3f8h, out 3f8h
+        echo = LINE_8N1 + (b"\xba\xfd\x03\xec\xa8\x01\x74\xf8\xba\xf8\x03\xec\xfe\xc0\xee\xeb\xef")
+        self.start(echo, "--console", "serial")
+        time.sleep(0.3)
+        self.type(b"GH")
+        self.see(b"HI")
+        self.type(b"\x01\x01")
+        self.see(b"\x02")
+        self.type(b"\x01x")
+        self.status()
+
+    def test_given_back_after_kill(self):
+        self.start(HELLO + FOREVER)
+        self.see(b"Hi")
+        self.assertFalse(self.cooked())
+        os.kill(self.machine_pid(), signal.SIGKILL)
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 4)
+        self.assertTrue(self.cooked())
+        self.assertIn(b"killed by signal 9", self.output)
+
+    def test_given_back_after_signal(self):
+        for sig in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            self.start(HELLO + FOREVER)
+            self.see(b"Hi")
+            os.kill(self.pid, sig)
+            self.assertEqual(os.WTERMSIG(self.status()), sig)
+            self.assertTrue(self.cooked())
+
+    def test_stop_and_continue(self):
+        self.start(HELLO + FOREVER)
+        self.see(b"Hi")
+        os.kill(self.pid, signal.SIGTSTP)
+        self.read_until(self.cooked)
+        self.output = b""
+        os.kill(self.pid, signal.SIGCONT)
+        self.see(b"Hi")
+        self.assertFalse(self.cooked())
+        self.type(b"\x01x")
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
