@@ -18,6 +18,9 @@ _start:
 	ljmpl $0x08, $protected
 .code32
 protected:
+	movw $COM1 + 3, %dx		# 8 data bits
+	movb $3, %al
+	outb %al, %dx
 	movw $0x10, %ax
 	movw %ax, %ds
 	movw %ax, %es

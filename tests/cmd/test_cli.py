@@ -197,7 +197,7 @@ class Terminal(Case):
     def cooked(self):
         return bool(termios.tcgetattr(self.tty)[3] & termios.ICANON)
 
-    def read_until(self, done, seconds=5):
+    def read_until(self, done, seconds=20):
         end = time.monotonic() + seconds
         while not done() and time.monotonic() < end:
             if select.select([self.tty], [], [], 0.02)[0]:

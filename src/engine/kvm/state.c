@@ -235,17 +235,30 @@ static int fpu_in(struct vcpu *v, const struct x86_state *s)
 
 #define MSR_TSC 0x10
 
-/* One at a time: an MSR that this KVM does not know is kept at its reset value. */
+/* KVM_GET_MSRS or KVM_SET_MSRS for one MSR: 1 if it was done, 0 if KVM does not know it. */
+static int msr_ioctl(struct vcpu *v, unsigned long request, uint32_t number, uint64_t *value)
+{
+	_Alignas(struct kvm_msrs)
+		uint8_t buf[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	struct kvm_msrs *m = (struct kvm_msrs *)buf;
+	int rc;
+
+	memset(buf, 0, sizeof(buf));
+	m->nmsrs = 1;
+	m->entries[0] = (struct kvm_msr_entry){.index = number, .data = *value};
+	rc = kvm_ioctl(kvm_cpu(v)->fd, request, m);
+	*value = m->entries[0].data;
+	return rc;
+}
+
+/* An MSR that this KVM does not know is kept at its reset value. */
 static void msrs_out(struct vcpu *v, struct x86_state *s)
 {
 	for (unsigned i = 0; i < X86_MSR_COUNT; i++) {
-		struct {
-			struct kvm_msrs head;
-			struct kvm_msr_entry entry;
-		} m = {.head.nmsrs = 1, .entry.index = x86_msr_list[i].number};
+		uint64_t value = 0;
 
-		if (kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_MSRS, &m) == 1)
-			s->msr[i] = m.entry.data;
+		if (msr_ioctl(v, KVM_GET_MSRS, x86_msr_list[i].number, &value) == 1)
+			s->msr[i] = value;
 		else
 			s->msr[i] = x86_msr_list[i].reset;
 	}
@@ -253,11 +266,7 @@ static void msrs_out(struct vcpu *v, struct x86_state *s)
 
 static int set_msr(struct vcpu *v, uint32_t number, uint64_t value)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = {.head.nmsrs = 1, .entry = {.index = number, .data = value}};
-	int rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_MSRS, &m);
+	int rc = msr_ioctl(v, KVM_SET_MSRS, number, &value);
 
 	return rc == 1 ? 0 : rc < 0 ? rc : -ENOTSUP;
 }
@@ -274,13 +283,10 @@ static int msrs_in(struct vcpu *v, const struct x86_state *s)
 
 static void tsc_out(struct vcpu *v, struct x86_state *s)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} m = {.head.nmsrs = 1, .entry.index = MSR_TSC};
+	uint64_t value = 0;
 
-	if (kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_MSRS, &m) == 1)
-		s->tsc = m.entry.data;
+	if (msr_ioctl(v, KVM_GET_MSRS, MSR_TSC, &value) == 1)
+		s->tsc = value;
 }
 
 /* ---- events ---- */
