@@ -1,0 +1,224 @@
+/*
+ * test_kvm.c - engine kvm: what is put is what is got, in every mode; ports,
+ * MMIO and kicks. Exit status 77 where /dev/kvm cannot run a guest.
+ */
+#include "../core/test.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/vm.h"
+#include "engine/kvm/kvm.h"
+#include "util/util.h"
+
+struct fixture {
+	struct vm *vm;
+	struct vcpu *v;
+	struct bus_region ram, mmio, port;
+	uint64_t written;
+	unsigned writes;
+};
+
+static void on_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
+{
+	struct fixture *f = ctx;
+
+	f->written = f->written << (8 * size) | value;
+	f->writes++;
+}
+
+static uint64_t on_read(void *ctx, uint64_t off, unsigned size)
+{
+	return UINT64_C(0x8877665544332211) >> (off * 8);
+}
+
+static const struct bus_ops ops = {on_read, on_write, 1, 8};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct vm_config config = {.engine = &kvm_engine, .ram_size = 64 * KiB, .vcpus = 1};
+	char err[256];
+
+	memset(&f, 0, sizeof(f));
+	f.vm = vm_new(&config, err, sizeof(err));
+	assert_non_null(f.vm);
+	f.v = f.vm->vcpu[0];
+	f.ram = (struct bus_region){
+		.name = "ram", .size = 64 * KiB, .kind = BUS_RAM, .host = f.vm->ram.host};
+	f.mmio = (struct bus_region){
+		.name = "mmio", .base = 0xb8000, .size = 0x1000, .ops = &ops, .ctx = &f};
+	f.port = (struct bus_region){
+		.name = "port", .base = 0x10, .size = 8, .ops = &ops, .ctx = &f};
+	assert_int_equal(bus_map(&f.vm->mem_bus, &f.ram), 0);
+	assert_int_equal(bus_map(&f.vm->mem_bus, &f.mmio), 0);
+	assert_int_equal(bus_map(&f.vm->port_bus, &f.port), 0);
+	assert_int_equal(kvm_engine.vcpu_open(f.v), 0);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	kvm_engine.vcpu_close(f->v);
+	vm_free(f->vm);
+	return 0;
+}
+
+static uint64_t random64(uint64_t *x)
+{
+	*x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17;
+	return *x;
+}
+
+/* General and debug registers and what else may hold any value. */
+static void randomise(struct x86_state *s, uint64_t *x, bool wide)
+{
+	for (unsigned r = 0; r < X86_GPR_COUNT; r++)
+		s->gpr[r] = wide ? random64(x) : (r < 8 ? (uint32_t)random64(x) : 0);
+	s->rip = random64(x) & 0xffff;
+	s->rflags = (random64(x) & (X86_FLAGS_ARITH | X86_DF)) | X86_FLAGS_FIXED;
+	for (unsigned n = 0; n < 4; n++)
+		s->dr[n] = (uint32_t)random64(x);
+	s->cr2 = wide ? random64(x) : (uint32_t)random64(x);
+	s->gdtr = (struct x86_table){(uint32_t)random64(x), (uint16_t)random64(x)};
+	s->idtr = (struct x86_table){(uint32_t)random64(x), (uint16_t)random64(x)};
+	for (unsigned n = 160; n < 288; n++) /* XMM0 to XMM7 */
+		s->xsave[n] = (uint8_t)random64(x);
+	s->xsave[512] = X86_XCR0_X87 | X86_XCR0_SSE;
+	s->events.nmi_masked = random64(x) & 1;
+}
+
+static void flat(struct x86_seg *seg, uint16_t sel, uint32_t attr)
+{
+	*seg = (struct x86_seg){.sel = sel, .limit = 0xffffffff, .attr = attr};
+}
+
+#define ATTR_CODE (11u | X86_ATTR_S | X86_ATTR_P | X86_ATTR_G)
+#define ATTR_DATA (3u | X86_ATTR_S | X86_ATTR_P | X86_ATTR_G | X86_ATTR_DB)
+
+static void protect(struct x86_state *s, bool long_mode)
+{
+	for (unsigned n = X86_ES; n <= X86_GS; n++)
+		flat(&s->seg[n], 16, ATTR_DATA);
+	flat(&s->seg[X86_CS], 8, ATTR_CODE | (long_mode ? X86_ATTR_L : X86_ATTR_DB));
+	s->cr0 |= X86_CR0_PE;
+	if (!long_mode)
+		return;
+	s->cr0 |= X86_CR0_PG;
+	s->cr3 = 0x1000;
+	s->cr4 = X86_CR4_PAE;
+	s->efer = X86_EFER_LME | X86_EFER_LMA;
+}
+
+static void round_trip(struct fixture *f, bool protected, bool long_mode)
+{
+	const unsigned mask = X86_GROUP_ALL & ~(X86_GROUP_TSC | X86_GROUP_MSR);
+	struct x86_state first, put, got;
+	uint64_t x = 88172645463325252u;
+
+	memset(&first, 0, sizeof(first));
+	assert_int_equal(vcpu_get(f->v, &first, X86_GROUP_ALL), 0);
+	for (unsigned n = 0; n < 200; n++) {
+		put = first;
+		randomise(&put, &x, long_mode);
+		if (protected)
+			protect(&put, long_mode);
+		assert_int_equal(vcpu_put(f->v, &put, mask), 0);
+		memset(&got, 0, sizeof(got));
+		assert_int_equal(vcpu_get(f->v, &got, mask), 0);
+		assert_int_equal(x86_state_diff(&put, &got, mask, stdout), 0);
+	}
+}
+
+static void test_real_mode_state(void **state)
+{
+	round_trip(*state, false, false);
+}
+
+static void test_protected_mode_state(void **state)
+{
+	round_trip(*state, true, false);
+}
+
+static void test_long_mode_state(void **state)
+{
+	round_trip(*state, true, true);
+}
+
+static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
+{
+	struct x86_state s;
+
+	memcpy(f->vm->ram.host, code, len);
+	x86_state_reset(&s, 0);
+	for (unsigned n = X86_ES; n <= X86_GS; n++)
+		x86_seg_real(&s.seg[n], 0, n == X86_CS);
+	s.rip = 0;
+	assert_int_equal(
+		vcpu_put(f->v, &s, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR | X86_GROUP_EVENTS),
+		0);
+	memset(r, 0, sizeof(*r));
+	vm_lock(f->vm);
+	atomic_store(&f->v->inside, true);
+	vm_unlock(f->vm);
+	kvm_engine.run(f->v, UINT64_MAX, r);
+	atomic_store(&f->v->inside, false);
+}
+
+static void test_ports_and_mmio(void **state)
+{
+	static const uint8_t code[] = {
+		0xe5, 0x12,                   /* in ax, 12h */
+		0xe6, 0x10,                   /* out 10h, al */
+		0xbb, 0x00, 0xb8, 0x8e, 0xc3, /* mov bx, 0b800h; mov es, bx */
+		0x26, 0xa3, 0x04, 0x00,       /* mov es:[4], ax */
+		0xf4,                         /* hlt */
+	};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_int_equal(f->writes, 2);
+	assert_true(f->written == 0x334433);
+	assert_int_equal(f->v->stat[EXIT_PIO_IN].count, 1);
+	assert_int_equal(f->v->stat[EXIT_HLT].count, 1);
+}
+
+/* A kick that comes before run() makes it return at once, and loses nothing. */
+static void test_kick_before_run(void **state)
+{
+	static const uint8_t code[] = {0xeb, 0xfe}; /* jmp $ */
+	struct fixture *f = *state;
+	struct run_result r;
+
+	for (unsigned n = 0; n < 1000; n++) {
+		vcpu_kick(f->v);
+		run_code(f, code, sizeof(code), &r);
+		assert_int_equal(r.exit, RUN_KICKED);
+	}
+	atomic_store(&f->v->kick_pending, false);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_real_mode_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_protected_mode_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_long_mode_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ports_and_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kick_before_run, setup, teardown),
+	};
+	struct engine_verdict v;
+
+	kvm_engine.probe(&v);
+	if (v.level == ENGINE_UNUSABLE) {
+		printf("engine kvm is unusable: %s\n", v.why);
+		return 77;
+	}
+	return cmocka_run_group_tests_name("kvm", tests, NULL, NULL);
+}
