@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "core/run.h"
@@ -259,6 +260,19 @@ int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	vcpu_count(v, EXIT_MSR, 0);
 	return -ENOENT;
+}
+
+uint64_t vcpu_random(struct vcpu *v)
+{
+	uint64_t r = 0;
+
+	if (v->vm->clock.driver == CLOCK_HOST && getrandom(&r, sizeof(r), 0) == sizeof(r))
+		return r;
+	/* splitmix64 over the machine's own time: no two are the same, and every run has them */
+	r = clock_now(&v->vm->clock) + ++v->randoms * UINT64_C(0x9e3779b97f4a7c15);
+	r = (r ^ r >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	r = (r ^ r >> 27) * UINT64_C(0x94d049bb133111eb);
+	return r ^ r >> 31;
 }
 
 uint64_t vcpu_tsc(struct vcpu *v)

@@ -64,6 +64,7 @@ struct vcpu {
 	void (*deferred)(struct vcpu *v, void *ctx); /* see vcpu_defer */
 	void *deferred_ctx;
 
+	uint64_t randoms; /* vcpu_random calls so far */
 	struct exit_stat stat[EXIT_REASONS];
 	_Atomic uint64_t executed; /* instructions, where the engine counts */
 };
@@ -118,6 +119,8 @@ void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]
 /* MSRs that are not in x86_state: 0, or -ENOENT for #GP. */
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
+/* A random number; one of a fixed sequence under the instruction clock. */
+uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
 

@@ -8,6 +8,7 @@
 #include "util/util.h"
 #include "x86/cpuid.h"
 #include "x86/feature.h"
+#include "x86/paging.h"
 
 const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
 #define X(id, why) {#id, why},
@@ -136,6 +137,13 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 		return EXCEPTION_LONG_CODE;
 	if (insn->op == X86_OP_RETF && insn->nops && insn->imm >= 0x1000)
 		return EXCEPTION_RETF_IMM;
+	if (insn->mode == X86_MODE_64 && insn->opsize_prefix &&
+		IS_ONE_OF(insn, X86_OP_J, X86_OP_JMP, X86_OP_CALL, X86_OP_RET, X86_OP_LOOP,
+			X86_OP_LOOPE, X86_OP_LOOPNE, X86_OP_JCXZ))
+		return EXCEPTION_BRANCH_66;
+	if (insn->opsize == 8 &&
+		IS_ONE_OF(insn, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS, X86_OP_JMPF, X86_OP_CALLF))
+		return EXCEPTION_FAR_64;
 	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
@@ -284,6 +292,17 @@ static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_resul
 	return any;
 }
 
+/* What the host has mapped elsewhere, or in its own half, is not the guest's. */
+static bool forgive_present(const struct insn_result *oracle, struct insn_result *engine)
+{
+	if (oracle->end != X86_PFV || engine->end != X86_PFV || oracle->cr2 != engine->cr2 ||
+		(oracle->error ^ engine->error) != X86_PF_PRESENT ||
+		(oracle->cr2 >= AREA_BASE && oracle->cr2 < AREA_END))
+		return false;
+	engine->error = oracle->error;
+	return true;
+}
+
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -299,6 +318,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		*engine = *oracle;
 		return EXCEPTION_HALF_DONE;
 	}
+	if (forgive_present(oracle, engine))
+		return EXCEPTION_PF_PRESENT;
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
 	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
