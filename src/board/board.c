@@ -181,8 +181,12 @@ static int boot(void *ctx, struct vm *vm)
 
 		err = mem_write(&vm->mem, im->addr, im->data, im->len);
 	}
-	if (!err)
-		err = vcpu_get(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
+	if (err)
+		return err;
+	if (b->config.state)
+		return vcpu_put(
+			vm->vcpu[0], b->config.state, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR);
+	err = vcpu_get(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
 	if (err)
 		return err;
 	enter_real_mode(&s, b->config.entry);

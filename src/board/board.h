@@ -10,6 +10,7 @@
 #include "core/chardev.h"
 #include "core/display.h"
 #include "core/vm.h"
+#include "x86/state.h"
 
 /* Bytes that are copied into guest memory at every reset. */
 struct board_image {
@@ -22,6 +23,8 @@ struct board_image {
 struct board_config {
 	const struct board_image *image; /* borrowed for the board's life */
 	unsigned images;
+	/* Enter with these registers, segments and control registers; NULL: at entry. */
+	const struct x86_state *state;
 	gpa_t entry;            /* real mode: 0000:entry below 64 KiB, else (entry>>4):(entry&15) */
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */

@@ -320,6 +320,33 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int set_text(char **text, const char *value)
+{
+	free(*text);
+	*text = xstrdup(value);
+	return 0;
+}
+
+static int opt_kernel(struct context *x, const char *value)
+{
+	return set_text(&x->c->kernel, value);
+}
+
+static int opt_initrd(struct context *x, const char *value)
+{
+	return set_text(&x->c->initrd, value);
+}
+
+static int opt_append(struct context *x, const char *value)
+{
+	return set_text(&x->c->append, value);
+}
+
+static int opt_cmdline(struct context *x, const char *value)
+{
+	return set_text(&x->c->cmdline, value);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -383,6 +410,10 @@ static const struct option options[] = {
 	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
+	{"kernel", 'k', "FILE", opt_kernel, false, false, "boot a Linux kernel"},
+	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial file system"},
+	{"append", 'a', "TEXT", opt_append, false, false, "add to the kernel's command line"},
+	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the whole command line"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
@@ -398,9 +429,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"kernel", 'k', "FILE", opt_later, false, true, NULL},
-	{"initrd", 'i', "FILE", opt_later, false, true, NULL},
-	{"append", 'a', "TEXT", opt_later, false, true, NULL},
 	{"disk", 'd', "FILE", opt_later, false, true, NULL},
 	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
@@ -498,6 +526,10 @@ void config_init(struct config *c)
 
 void config_free(struct config *c)
 {
+	free(c->kernel);
+	free(c->initrd);
+	free(c->append);
+	free(c->cmdline);
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
 	free(c->image);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "boot/boot.h"
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
@@ -35,8 +36,10 @@ struct machine {
 	const struct engine_ops *engine;
 	struct vm *vm;
 	struct board *board;
-	struct board_image image[CONFIG_MAX_FLATS + 1];
+	struct board_image image[CONFIG_MAX_FLATS + 1 + BOOT_MAX_PIECES];
+	struct boot_plan plan;
 	unsigned images;
+	struct boot_file kernel, initrd;
 	struct shared_screen *screen;
 	uint64_t generation;
 	int tick;
@@ -356,9 +359,8 @@ static void on_control(void *ctx, uint32_t events)
 
 /* ---- start ---- */
 
-static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+static int map_file(int fd, const char *name, struct boot_file *file)
 {
-	struct board_image *im = &m->image[m->images];
 	struct stat st;
 	void *p;
 
@@ -367,9 +369,18 @@ static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*im = (struct board_image){name, p, (size_t)st.st_size, addr};
-	m->images++;
+	*file = (struct boot_file){name, p, (size_t)st.st_size};
 	return 0;
+}
+
+static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+{
+	struct boot_file file;
+	int err = map_file(fd, name, &file);
+
+	if (!err)
+		m->image[m->images++] = (struct board_image){name, file.data, file.len, addr};
+	return err;
 }
 
 static int map_images(struct machine *m)
@@ -377,17 +388,61 @@ static int map_images(struct machine *m)
 	unsigned fd = FD_IMAGES;
 	int err = 0;
 
-	if (m->config.image)
+	if (m->config.kernel)
+		err = map_file(m->fd[fd++], m->config.kernel, &m->kernel);
+	if (m->config.initrd && !err)
+		err = map_file(m->fd[fd++], m->config.initrd, &m->initrd);
+	if (m->config.image && !err)
 		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
 	for (unsigned i = 0; i < m->config.flats && !err; i++)
 		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
 	return err;
 }
 
+#define PCI_HOLE (3 * GiB) /* RAM above goes to 4 GiB */
+
+/* Without a console on the command line the kernel would be silent. */
+static char *command_line(const struct config *c)
+{
+	const char *append = c->append ? c->append : "";
+	char *line;
+
+	if (c->cmdline)
+		return xstrdup(c->cmdline);
+	if (strstr(append, "console="))
+		return xstrdup(append);
+	log_info("the kernel gets console=ttyS0 (--cmdline gives it a line of its own)");
+	line = xcalloc(1, strlen(append) + sizeof("console=ttyS0 "));
+	sprintf(line, "console=ttyS0%s%s", *append ? " " : "", append);
+	return line;
+}
+
+static int plan_boot(struct machine *m, char *err, size_t errlen)
+{
+	struct boot_memory memory = {.low = MIN(m->config.memory, PCI_HOLE),
+		.high = m->config.memory > PCI_HOLE ? m->config.memory - PCI_HOLE : 0};
+	char *line;
+	int rc;
+
+	if (!m->kernel.data)
+		return 0;
+	line = command_line(&m->config);
+	rc = boot_linux(&m->kernel, &m->initrd, line, &memory, &m->plan, err, errlen);
+	free(line);
+	for (unsigned n = 0; n < m->plan.pieces && !rc; n++) {
+		const struct boot_piece *p = &m->plan.piece[n];
+
+		m->image[m->images++] = (struct board_image){p->name, p->data, p->len, p->addr};
+	}
+	return rc;
+}
+
 static uint64_t entry_point(const struct config *c)
 {
 	if (c->has_entry)
 		return c->entry;
+	if (c->kernel)
+		return 0;
 	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
 }
 
@@ -426,6 +481,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
+		.state = m->kernel.data ? &m->plan.state : NULL,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
 		.serial = &m->serial};
@@ -473,6 +529,8 @@ static int run(struct machine *m)
 
 	if (map_screen(m) || map_images(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
+	if (plan_boot(m, err, sizeof(err)))
+		return cannot_start(m, STATUS_HOST, err);
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
 	vm_lock(m->vm);

@@ -88,11 +88,8 @@ static const char *open_cure(int error)
 	return error == EACCES ? "; it must be readable for you (chmod +r)" : "";
 }
 
-/* addr: where it goes in the guest's memory. */
-static int open_image(struct front *f, const char *path, uint64_t addr)
+static int open_file(struct front *f, const char *path, struct stat *st)
 {
-	uint64_t memory = f->config.memory;
-	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0) {
@@ -100,12 +97,26 @@ static int open_image(struct front *f, const char *path, uint64_t addr)
 		return STATUS_HOST;
 	}
 	f->fd[f->fds++] = fd;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (fstat(fd, st) || !S_ISREG(st->st_mode))
 		log_error("%s: %s, not a file with an image", path,
-			S_ISDIR(st.st_mode) ? "a directory" : "something else");
-	else if (!st.st_size)
+			S_ISDIR(st->st_mode) ? "a directory" : "something else");
+	else if (!st->st_size)
 		log_error("%s: the file is empty", path);
-	else if (!range_in(addr, (uint64_t)st.st_size, memory))
+	else
+		return STATUS_OK;
+	return STATUS_HOST;
+}
+
+/* addr: where it goes in the guest's memory. */
+static int open_image(struct front *f, const char *path, uint64_t addr)
+{
+	uint64_t memory = f->config.memory;
+	struct stat st;
+	int status = open_file(f, path, &st);
+
+	if (status)
+		return status;
+	if (!range_in(addr, (uint64_t)st.st_size, memory))
 		log_error("%s: its %lld bytes at address %llx do not fit into the guest's memory "
 			  "of %llu KiB; give more with --memory",
 			path, (long long)st.st_size, (unsigned long long)addr,
@@ -143,7 +154,13 @@ static int open_images(struct front *f)
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
-	if (c->image) {
+	struct stat st;
+
+	if (c->kernel)
+		status = open_file(f, c->kernel, &st);
+	if (!status && c->initrd)
+		status = open_file(f, c->initrd, &st);
+	if (!status && c->image) {
 		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
@@ -851,7 +868,7 @@ int cmd_run(int argc, char **argv)
 		return run_help();
 	if (f.config.print_config)
 		return print_config(&f.config);
-	if (!f.config.image && !f.config.flats)
+	if (!f.config.image && !f.config.flats && !f.config.kernel)
 		return usage_error("no image; 'tinamou' alone shows examples");
 	if (f.config.image && f.config.flats)
 		return usage_error("a boot sector and --flat images do not go together; "
