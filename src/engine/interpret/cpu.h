@@ -90,6 +90,8 @@ struct cpu {
 	struct run_result *result;
 	char chain[160]; /* the faults since the last one that was delivered, for people */
 
+	struct host_stubs *stubs;
+	uint8_t fpu_result[X86_XSAVE_SIZE]; /* what becomes of xsave if the store succeeds */
 	uint64_t locked; /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */

@@ -14,6 +14,8 @@
 #include <sys/mman.h>
 
 #include "engine/interpret/cpu.h"
+#include "engine/interpret/fpu.h"
+#include "engine/interpret/hostexec.h"
 
 static insn_body *const body[X86_OP_COUNT] = {
 #define X86_MNEMONIC(name) [X86_OP_##name] = op_##name,
@@ -29,17 +31,15 @@ static struct cpu *cpu_of(struct vcpu *v)
 
 /* ---- one instruction ---- */
 
+/* No such CPU instruction, or one that no model of ours has. */
 static bool offered(const struct x86_insn *i)
 {
 	switch (x86_insn_table[i->entry].feature) {
-	case X86_FEATURE_VMX: /* VMCALL and VMMCALL */
-	case X86_FEATURE_SVM:
-		return true;
 	case X86_FEATURE_SMM:
 	case X86_FEATURE_XSAVES:
 		return false;
 	default:
-		return true;
+		return i->op != X86_OP_UD0 && i->op != X86_OP_UD1 && i->op != X86_OP_UD2;
 	}
 }
 
@@ -163,14 +163,17 @@ static void execute(struct cpu *c)
 	if (c->stop_exec)
 		check_code_breakpoint(c);
 	i = fetch(c);
-	if (!body[i->op] || !offered(i))
+	if (!offered(i))
 		raise_fault(c, X86_UD);
 	c->next_rip = c->s.rip + i->len;
 	if (i->mode != X86_MODE_64)
 		c->next_rip = (uint32_t)c->next_rip;
 	c->keep_shadow = false;
 	c->dr6_hits = 0;
-	body[i->op](c, i);
+	if (body[i->op])
+		body[i->op](c, i);
+	else
+		host_execute(c, i);
 	c->s.rip = c->next_rip;
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
@@ -436,8 +439,12 @@ static void forget_all(struct cpu *c)
 
 static int interpret_vcpu_open(struct vcpu *v)
 {
-	struct cpu *c = xcalloc(1, sizeof(*c));
+	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	int err;
 
+	if (!c)
+		return -ENOMEM;
+	memset(c, 0, sizeof(*c));
 	c->v = v;
 	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
 	c->phys_bits = PHYS_BITS;
@@ -445,13 +452,21 @@ static int interpret_vcpu_open(struct vcpu *v)
 		c->tlb[n].page = NO_PAGE;
 	for (unsigned n = 0; n < CACHE_SIZE; n++)
 		c->cache[n].addr = UINT64_MAX;
+	err = host_stubs_new(&c->stubs);
+	if (err) {
+		free(c);
+		return err;
+	}
 	v->priv = c;
 	return 0;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
-	free(v->priv);
+	struct cpu *c = cpu_of(v);
+
+	host_stubs_free(c->stubs);
+	free(c);
 	v->priv = NULL;
 }
 

@@ -413,9 +413,3 @@ void op_INVPCID(struct cpu *c, const struct x86_insn *i)
 	else
 		tlb_flush(c, type == 2);
 }
-
-void op_FWAIT(struct cpu *c, const struct x86_insn *i)
-{
-	if ((c->s.cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
-		raise_fault(c, X86_NM);
-}
