@@ -52,9 +52,8 @@ enum boot_kind boot_probe(const struct boot_file *kernel);
  * boot.rst). The files stay the caller's and must outlive the plan. 0, or
  * -errno and a line for the user that names cause and cure.
  */
-int boot_linux(const struct boot_file *kernel, const struct boot_file *initrd,
-	const char *cmdline, const struct boot_memory *memory, struct boot_plan *plan, char *err,
-	size_t errlen);
+int boot_linux(const struct boot_file *kernel, const struct boot_file *initrd, const char *cmdline,
+	const struct boot_memory *memory, struct boot_plan *plan, char *err, size_t errlen);
 
 void boot_plan_free(struct boot_plan *plan);
 

@@ -116,8 +116,8 @@ static void choose_address(struct linux_image *im, const struct boot_memory *mem
 		im->addr = preferred;
 }
 
-static int read_header(struct linux_image *im, const struct boot_memory *memory, char *err,
-	size_t errlen)
+static int read_header(
+	struct linux_image *im, const struct boot_memory *memory, char *err, size_t errlen)
 {
 	const struct boot_file *f = im->file;
 	const uint8_t *h = f->data;
@@ -228,9 +228,8 @@ static int enter(const struct linux_image *im, struct boot_plan *plan)
 	return err;
 }
 
-int boot_linux(const struct boot_file *kernel, const struct boot_file *initrd,
-	const char *cmdline, const struct boot_memory *memory, struct boot_plan *plan, char *err,
-	size_t errlen)
+int boot_linux(const struct boot_file *kernel, const struct boot_file *initrd, const char *cmdline,
+	const struct boot_memory *memory, struct boot_plan *plan, char *err, size_t errlen)
 {
 	struct linux_image im = {.file = kernel};
 	uint8_t zero[ZERO_PAGE_SIZE] = {0};

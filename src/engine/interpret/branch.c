@@ -36,9 +36,10 @@ void op_JMP(struct cpu *c, const struct x86_insn *i)
 
 void op_CALL(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t sp = stack_pointer(c), back = c->next_rip;
+	uint64_t sp = stack_pointer(c), back = c->next_rip, target = near_target(c, i);
 
-	go(c, i, near_target(c, i));
+	probe_push(c, sp, i->opsize); /* #SS comes before #GP */
+	go(c, i, target);
 	push_at(c, &sp, i->opsize, back);
 	stack_commit(c, sp);
 }

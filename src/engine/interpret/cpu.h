@@ -92,7 +92,7 @@ struct cpu {
 
 	struct host_stubs *stubs;
 	uint8_t fpu_result[X86_XSAVE_SIZE]; /* what becomes of xsave if the store succeeds */
-	uint64_t locked; /* what a LOCKed instruction read */
+	uint64_t locked;                    /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
@@ -160,6 +160,7 @@ void set_gpr(struct cpu *c, unsigned reg, unsigned size, uint64_t value);
 /* Several pushes are one effect: they move *sp, and RSP is set by stack_commit. */
 uint64_t stack_pointer(const struct cpu *c);
 void push_at(struct cpu *c, uint64_t *sp, unsigned size, uint64_t value);
+void probe_push(struct cpu *c, uint64_t sp, unsigned size);
 uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size);
 void stack_commit(struct cpu *c, uint64_t sp);
 

@@ -27,6 +27,25 @@ void fpu_set_word(struct cpu *c, unsigned off, uint16_t v)
 	memcpy(c->s.xsave + off, &v, 2);
 }
 
+/* The image holds registers by their distance from the top of the stack. */
+void fpu_set_top(struct cpu *c, unsigned top)
+{
+	unsigned turn = (top - (fpu_word(c, FPU_FSW) >> 11)) & 7;
+	uint8_t st[8][16];
+
+	memcpy(st, c->s.xsave + FPU_ST, sizeof(st));
+	for (unsigned n = 0; n < 8; n++)
+		memcpy(c->s.xsave + FPU_ST + n * 16, st[(n + turn) & 7], 16);
+	fpu_set_word(c, FPU_FSW, (uint16_t)((fpu_word(c, FPU_FSW) & ~0x3800u) | top << 11));
+}
+
+/* What every MMX instruction does first: top of stack 0, all registers valid. */
+void fpu_enter_mmx(struct cpu *c)
+{
+	fpu_set_top(c, 0);
+	c->s.xsave[FPU_FTW] = 0xff;
+}
+
 static uint32_t mxcsr_of(const uint8_t *image)
 {
 	uint32_t v;
@@ -52,11 +71,20 @@ static bool names(const struct x86_insn *i, unsigned kind)
 	return false;
 }
 
+/* Conversions between memory and general or MMX registers name no vector. */
+static bool converts(const struct x86_insn *i)
+{
+	const char *name = x86_insn_table[i->entry].name;
+
+	return !strncmp(name + i->vex, "CVT", 3);
+}
+
 static enum unit unit_of(const struct x86_insn *i)
 {
 	if (i->map == X86_MAP_1)
 		return UNIT_X87;
-	if (names(i, X86_OPND_XMM) || i->op == X86_OP_VZEROALL || i->op == X86_OP_VZEROUPPER)
+	if (names(i, X86_OPND_XMM) || converts(i) || i->op == X86_OP_VZEROALL ||
+		i->op == X86_OP_VZEROUPPER)
 		return i->vex ? UNIT_AVX : UNIT_SSE;
 	return names(i, X86_OPND_MMX) || i->op == X86_OP_EMMS ? UNIT_MMX : UNIT_INTEGER;
 }
@@ -95,7 +123,8 @@ static void check_mmx(struct cpu *c)
 
 void check_pending(struct cpu *c)
 {
-	/* With CR0.NE clear it would go out by FERR# to IRQ 13, which no one has used since the 386. */
+	/* With CR0.NE clear it would go out by FERR# to IRQ 13, which no one has used since the
+	 * 386. */
 	if (fpu_word(c, FPU_FSW) & FPU_ES)
 		raise_fault(c, X86_MF);
 }
@@ -165,6 +194,35 @@ void store_block(struct cpu *c, unsigned seg, uint64_t off, const void *from, un
 	}
 }
 
+/* An 80-bit operand is two accesses, and the second may wrap. */
+#define TBYTE 10u
+
+static void load_operand(
+	struct cpu *c, const struct x86_insn *i, uint64_t off, uint8_t *to, unsigned size)
+{
+	if (size != TBYTE) {
+		load_block(c, i->mem.seg, off, to, size);
+		return;
+	}
+	load_block(c, i->mem.seg, off, to, 8);
+	load_block(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), to + 8, 2);
+}
+
+static void probe_operand(struct cpu *c, const struct x86_insn *i, uint64_t off, unsigned size)
+{
+	probe_block(c, i->mem.seg, off, size == TBYTE ? 8 : size);
+	if (size == TBYTE)
+		probe_block(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), 2);
+}
+
+static void store_operand(
+	struct cpu *c, const struct x86_insn *i, uint64_t off, const uint8_t *from, unsigned size)
+{
+	if (size == TBYTE)
+		store_block(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), from + 8, 2);
+	store_block(c, i->mem.seg, off, from, size == TBYTE ? 8 : size);
+}
+
 struct operand {
 	bool present, read, write;
 	unsigned size;
@@ -218,7 +276,6 @@ static struct operand find_operand(struct cpu *c, const struct x86_insn *i, enum
 				       ? o.off
 				       : c->s.seg[i->mem.seg].base + o.off;
 
-		linear(c, i->mem.seg, o.off, 1, X86_READ); /* the segment's faults come first */
 		if (lin & (o.size - 1))
 			raise_error(c, X86_GP, 0);
 	}
@@ -228,6 +285,9 @@ static struct operand find_operand(struct cpu *c, const struct x86_insn *i, enum
 /* ---- execution ---- */
 
 #define ALL_MASKED   0x1f80u
+#define MXCSR_UE     0x10u
+#define MXCSR_UM     0x800u
+#define MXCSR_FTZ    0x8000u
 #define EXCEPTIONS   0x3fu
 #define HEADER       512u
 #define LEGACY_SIZE  512u
@@ -235,17 +295,36 @@ static struct operand find_operand(struct cpu *c, const struct x86_insn *i, enum
 #define CLEAN_LENGTH 18u
 
 /* Unmasked SIMD exceptions: nothing is done but the flags (SDM vol. 1 11.5.2). */
-static void check_simd(struct cpu *c, const uint8_t *image, uint32_t before)
+static void check_simd(struct cpu *c, const struct x86_insn *i, uint32_t raised, uint32_t before)
 {
-	uint32_t raised = mxcsr_of(image) & EXCEPTIONS;
-
 	if (!(raised & ~(before >> 7) & EXCEPTIONS))
 		return;
 	/* Of several, the ones before the computation hide the others. */
 	if (raised & ~(before >> 7) & 7)
 		raised &= 7;
 	set_mxcsr(c->s.xsave, before | raised);
+	if (names(i, X86_OPND_MMX))
+		fpu_enter_mmx(c);
 	raise_fault(c, c->s.cr4 & X86_CR4_OSXMMEXCPT ? X86_XM : X86_UD);
+}
+
+/*
+ * Unmasked, underflow is raised by a tiny result even if it is exact; masked, it
+ * is not. Flushing such results to zero tells.
+ */
+static uint32_t underflow(struct cpu *c, const struct x86_insn *i, const struct host_frame *f)
+{
+	_Alignas(64) uint8_t image[X86_XSAVE_SIZE];
+	uint8_t kept[HOST_BUFFER_SIZE];
+	struct host_frame again = *f;
+
+	memcpy(kept, host_buffer(c->stubs), sizeof(kept));
+	memcpy(image, f->image, sizeof(image));
+	set_mxcsr(image, mxcsr_of(image) | MXCSR_FTZ);
+	again.image = image;
+	host_run(c->stubs, i, &again);
+	memcpy(host_buffer(c->stubs), kept, sizeof(kept));
+	return mxcsr_of(image) & MXCSR_UE;
 }
 
 static void run_on_image(
@@ -253,10 +332,12 @@ static void run_on_image(
 {
 	_Alignas(64) uint8_t image[X86_XSAVE_SIZE];
 	const uint64_t all = 7;
-	uint32_t mxcsr = mxcsr_of(c->s.xsave);
+	uint32_t mxcsr = mxcsr_of(c->s.xsave), raised;
 	unsigned size = unit == UNIT_AVX ? X86_XSAVE_SIZE : LEGACY_SIZE;
 
 	memcpy(image, c->s.xsave, size);
+	if (size < sizeof(image))
+		memset(image + size, 0, sizeof(image) - size);
 	memset(image + CLEAN_FROM, 0, CLEAN_LENGTH);
 	set_mxcsr(image, (mxcsr & ~EXCEPTIONS) | ALL_MASKED);
 	if (unit == UNIT_AVX) {
@@ -265,10 +346,12 @@ static void run_on_image(
 	}
 	f->image = image;
 	f->avx = unit == UNIT_AVX;
+	raised = unit >= UNIT_SSE && !(mxcsr & MXCSR_UM) ? underflow(c, i, f) : 0;
 	host_run(c->stubs, i, f);
 	if (unit >= UNIT_SSE) {
-		check_simd(c, image, mxcsr);
-		mxcsr |= mxcsr_of(image) & EXCEPTIONS;
+		raised |= mxcsr_of(image) & EXCEPTIONS;
+		check_simd(c, i, raised, mxcsr);
+		mxcsr |= raised;
 	}
 	set_mxcsr(image, mxcsr);
 	memset(image + CLEAN_FROM, 0, CLEAN_LENGTH);
@@ -282,12 +365,11 @@ static void commit(struct cpu *c, const struct x86_insn *i, enum unit unit, stru
 	uint64_t flags = d->flags_written | d->flags_undefined;
 
 	if (unit != UNIT_INTEGER)
-		memcpy(c->s.xsave, c->fpu_result,
-			unit == UNIT_AVX ? X86_XSAVE_SIZE : LEGACY_SIZE);
+		memcpy(c->s.xsave, c->fpu_result, unit == UNIT_AVX ? X86_XSAVE_SIZE : LEGACY_SIZE);
 	memcpy(c->s.gpr, f->gpr, sizeof(c->s.gpr));
 	if (flags)
-		c->s.rflags = (c->s.rflags & ~(uint64_t)X86_FLAGS_ARITH) |
-			      (f->rflags & X86_FLAGS_ARITH);
+		c->s.rflags =
+			(c->s.rflags & ~(uint64_t)X86_FLAGS_ARITH) | (f->rflags & X86_FLAGS_ARITH);
 }
 
 void host_execute(struct cpu *c, const struct x86_insn *i)
@@ -299,17 +381,18 @@ void host_execute(struct cpu *c, const struct x86_insn *i)
 
 	check_unit(c, i, unit);
 	o = find_operand(c, i, unit);
-	if (o.read)
-		load_block(c, i->mem.seg, o.off, buffer, o.size);
 	if (o.write)
-		probe_block(c, i->mem.seg, o.off, o.size);
+		probe_operand(c, i, o.off, o.size);
+	/* An unmasked x87 exception may keep a store from happening. */
+	if (o.read || (o.write && unit == UNIT_X87 && ~fpu_word(c, FPU_FCW) & EXCEPTIONS))
+		load_operand(c, i, o.off, buffer, o.size);
 	memcpy(f.gpr, c->s.gpr, sizeof(f.gpr));
 	if (unit == UNIT_INTEGER)
 		host_run(c->stubs, i, &f);
 	else
 		run_on_image(c, i, unit, &f);
 	if (o.write)
-		store_block(c, i->mem.seg, o.off, buffer, o.size);
+		store_operand(c, i, o.off, buffer, o.size);
 	commit(c, i, unit, &f);
 }
 
@@ -391,10 +474,13 @@ static void masked_move(struct cpu *c, const struct x86_insn *i, const uint8_t *
 	const uint8_t *mask, unsigned size)
 {
 	uint64_t off = c->s.gpr[X86_RDI] & size_mask(i->addrsize);
+	bool any = false;
 
+	linear(c, i->mem.seg, off, size, X86_WRITE); /* limits count for all of it */
 	for (unsigned n = 0; n < size; n++)
-		if (mask[n] & 0x80)
-			probe_store(c, i->mem.seg, (off + n) & size_mask(i->addrsize), 1);
+		any |= mask[n] & 0x80;
+	if (any) /* all of it must be there, from the start */
+		probe_block(c, i->mem.seg, off, size);
 	for (unsigned n = 0; n < size; n++)
 		if (mask[n] & 0x80)
 			store(c, i->mem.seg, (off + n) & size_mask(i->addrsize), 1, from[n]);
@@ -404,11 +490,9 @@ void op_MASKMOVQ(struct cpu *c, const struct x86_insn *i)
 {
 	check_mmx(c);
 	check_pending(c);
-	/* As every MMX instruction: top of stack 0, all registers valid. */
+	fpu_enter_mmx(c);
 	masked_move(c, i, c->s.xsave + FPU_ST + i->opnd[0].reg * 16,
 		c->s.xsave + FPU_ST + i->opnd[1].reg * 16, 8);
-	fpu_set_word(c, FPU_FSW, fpu_word(c, FPU_FSW) & ~0x3800);
-	c->s.xsave[FPU_FTW] = 0xff;
 }
 
 void op_MASKMOVDQU(struct cpu *c, const struct x86_insn *i)

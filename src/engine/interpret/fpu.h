@@ -29,6 +29,8 @@ enum {
 
 uint16_t fpu_word(const struct cpu *c, unsigned off);
 void fpu_set_word(struct cpu *c, unsigned off, uint16_t v);
+void fpu_set_top(struct cpu *c, unsigned top);
+void fpu_enter_mmx(struct cpu *c);
 
 /* #NM, #UD as the state of the unit asks for. */
 void check_x87(struct cpu *c);

@@ -44,7 +44,8 @@ __asm__(".text\n"
 	".hidden host_enter\n"
 	".type host_enter, @function\n"
 	"host_enter:\n"
-	"	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+	"	push %rbx\n	push %rbp\n	push %r12\n	push %r13\n	push %r14\n	"
+	"push %r15\n"
 	"	push %rdi\n"
 	"	mov 144(%rdi), %rcx\n"
 	"	test %rcx, %rcx\n	jz 2f\n"
@@ -78,7 +79,8 @@ __asm__(".text\n"
 	"3:	mov $7, %eax\n	xor %edx, %edx\n	xsave64 (%rcx)\n	vzeroupper\n"
 	"4:	fninit\n	fldcw 164(%rdi)\n	ldmxcsr 160(%rdi)\n"
 	"5:	cld\n"
-	"	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	pop %rbx\n"
+	"	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	"
+	"pop %rbx\n"
 	"	ret\n"
 	".size host_enter, .-host_enter\n");
 
@@ -131,18 +133,30 @@ static bool uses_rsp(const struct x86_insn *i)
 	return false;
 }
 
+/* Is operand n the one of ModRM.rm? The last that is no immediate is, or the first. */
+static bool is_rm(const struct x86_insn *i, unsigned n)
+{
+	bool first = (i->map == X86_MAP_0F && i->opcode == 0x7e) ||
+		     (i->map == X86_MAP_0F3A && i->opcode >= 0x14 && i->opcode <= 0x17);
+	unsigned last = i->nops - 1u;
+
+	while (last && i->opnd[last].kind == X86_OPND_IMM)
+		last--;
+	return i->modrm >= 0xc0 && n == (first ? 0 : last);
+}
+
 /* ModRM with RSP renamed and memory as [RIP + displacement]. */
 static void emit_modrm(struct stub *s, const struct x86_insn *i)
 {
 	unsigned reg = i->modrm >> 3 & 7, rm = i->modrm & 7;
 
-	for (unsigned n = 0; n < i->nops && uses_rsp(i); n++) {
+	for (unsigned n = 0; n < i->nops; n++) {
 		if (i->opnd[n].kind != X86_OPND_GPR || i->opnd[n].reg != X86_RSP)
 			continue;
-		if (reg == X86_RSP && !(i->rex & 4))
-			reg = spare(i);
-		if (i->modrm >= 0xc0 && rm == X86_RSP && !(i->rex & 1))
+		if (is_rm(i, n))
 			rm = spare(i);
+		else if (reg == X86_RSP)
+			reg = spare(i);
 	}
 	if (!has_memory(i)) {
 		emit(s, 0xc0 | reg << 3 | rm);
@@ -163,7 +177,8 @@ static void emit_vex(struct stub *s, const struct x86_insn *i)
 		vvvv = spare(i);
 	emit(s, 0xc4);
 	emit(s, (~rxb & 7) << 5 | i->map);
-	emit(s, (unsigned)(i->rex >> 3 & 1) << 7 | (~vvvv & 15) << 3 | (unsigned)i->vex_l << 2 | pp);
+	emit(s, (unsigned)(i->rex >> 3 & 1) << 7 | (~vvvv & 15) << 3 | (unsigned)i->vex_l << 2 |
+			pp);
 	emit(s, i->opcode);
 }
 
@@ -265,9 +280,8 @@ int host_stubs_new(struct host_stubs **out)
 		goto fail;
 	h->code = mmap(NULL, CODE_SIZE + BUFFER_ROOM, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (h->code == MAP_FAILED ||
-		mmap(h->code, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
-			MAP_FAILED)
+	if (h->code == MAP_FAILED || mmap(h->code, CODE_SIZE, PROT_READ | PROT_EXEC,
+					     MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		goto fail;
 	h->writer = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (h->writer == MAP_FAILED)

@@ -90,13 +90,13 @@ void op_ROR(struct cpu *c, const struct x86_insn *i)
 void op_RCL(struct cpu *c, const struct x86_insn *i)
 {
 	unsigned size = i->opnd[0].size, n = masked_count(c, i, 1) % (bits(size) + 1);
-	unsigned width = bits(size) + 1;
+	unsigned width = bits(size) + 1, count = masked_count(c, i, 1);
 	unsigned __int128 a = (unsigned __int128)flag(c, X86_CF) << bits(size) | get(c, i, 0);
 	unsigned __int128 r = n ? a << n | a >> (width - n) : a;
 	bool carry = r >> bits(size) & 1;
 
 	set(c, i, 0, (uint64_t)r);
-	if (masked_count(c, i, 1))
+	if (count)
 		rotate_flags(c, carry, carry != sign((uint64_t)r, size));
 }
 

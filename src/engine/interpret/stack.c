@@ -23,6 +23,11 @@ void push_at(struct cpu *c, uint64_t *sp, unsigned size, uint64_t value)
 	store(c, X86_SS, *sp, size, value & size_mask(size));
 }
 
+void probe_push(struct cpu *c, uint64_t sp, unsigned size)
+{
+	probe_store(c, X86_SS, (sp - size) & size_mask(stack_width(c)), size);
+}
+
 uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size)
 {
 	uint64_t v = load(c, X86_SS, *sp, size);

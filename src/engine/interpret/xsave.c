@@ -93,10 +93,36 @@ static void take_environment(struct cpu *c, const struct x86_insn *i, const uint
 	for (unsigned n = 0; n < 3; n++)
 		memcpy(&word[n], env + n * step, 2);
 	fpu_set_word(c, FPU_FCW, (word[0] & 0x1f3f) | 0x40);
+	fpu_set_top(c, word[1] >> 11 & 7);
 	fpu_set_word(c, FPU_FSW, word[1]);
 	fpu_set_word(c, FPU_FTW, short_tags(word[2]));
 	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
 	set_summary(c);
+}
+
+/* An environment is read and written in its words, each at an address that may wrap. */
+static void move_words(struct cpu *c, const struct x86_insn *i, unsigned at, uint8_t *image,
+	unsigned size, unsigned step, bool write)
+{
+	uint64_t off = memory_offset(c, i) + at;
+
+	for (unsigned n = 0; n < size && write; n += step)
+		probe_block(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
+	for (unsigned n = 0; n < size; n += step) {
+		uint64_t to = (off + n) & size_mask(i->addrsize);
+
+		if (write)
+			store_block(c, i->mem.seg, to, image + n, step);
+		else
+			load_block(c, i->mem.seg, to, image + n, step);
+	}
+}
+
+static void load_environment(struct cpu *c, const struct x86_insn *i, uint8_t *env)
+{
+	unsigned size = environment_size(i);
+
+	move_words(c, i, 0, env, size, size == 14 ? 2 : 4, false);
 }
 
 void op_FNSTENV(struct cpu *c, const struct x86_insn *i)
@@ -106,7 +132,7 @@ void op_FNSTENV(struct cpu *c, const struct x86_insn *i)
 
 	check_x87(c);
 	size = make_environment(c, i, env);
-	store_block(c, i->mem.seg, memory_offset(c, i), env, size);
+	move_words(c, i, 0, env, size, size == 14 ? 2 : 4, true);
 	fpu_set_word(c, FPU_FCW, fpu_word(c, FPU_FCW) | 0x3f); /* all are masked from now on */
 	set_summary(c);
 }
@@ -117,13 +143,14 @@ void op_FLDENV(struct cpu *c, const struct x86_insn *i)
 
 	check_x87(c);
 	check_pending(c);
-	load_block(c, i->mem.seg, memory_offset(c, i), env, environment_size(i));
+	load_environment(c, i, env);
 	take_environment(c, i, env);
 }
 
 static void reset_x87(struct cpu *c)
 {
 	fpu_set_word(c, FPU_FCW, 0x37f);
+	fpu_set_top(c, 0);
 	fpu_set_word(c, FPU_FSW, 0);
 	fpu_set_word(c, FPU_FTW, 0);
 	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
@@ -140,7 +167,12 @@ void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 	size = make_environment(c, i, image);
 	for (unsigned n = 0; n < 8; n++)
 		memcpy(image + size + n * ST_SIZE, c->s.xsave + FPU_ST + n * 16, ST_SIZE);
-	store_block(c, i->mem.seg, memory_offset(c, i), image, size + 8 * ST_SIZE);
+	for (unsigned n = 0; n < 8; n++) /* faults of the last part come before the first write */
+		probe_block(c, i->mem.seg,
+			(memory_offset(c, i) + size + n * ST_SIZE) & size_mask(i->addrsize),
+			ST_SIZE);
+	move_words(c, i, 0, image, size, size == 14 ? 2 : 4, true);
+	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, true);
 	reset_x87(c);
 }
 
@@ -151,7 +183,8 @@ void op_FRSTOR(struct cpu *c, const struct x86_insn *i)
 
 	check_x87(c);
 	check_pending(c);
-	load_block(c, i->mem.seg, memory_offset(c, i), image, size + 8 * ST_SIZE);
+	load_environment(c, i, image);
+	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, false);
 	take_environment(c, i, image);
 	for (unsigned n = 0; n < 8; n++) {
 		memset(c->s.xsave + FPU_ST + n * 16, 0, 16);
@@ -265,8 +298,8 @@ void op_XSETBV(struct cpu *c, const struct x86_insn *i)
 
 	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
 		raise_fault(c, X86_UD);
-	if (cpl(c) || get_gpr(c, X86_RCX, 4) || !(v & X86_XCR0_X87) ||
-		v & ~(uint64_t)XCR0_ALL || (v & X86_XCR0_AVX && !(v & X86_XCR0_SSE)))
+	if (cpl(c) || get_gpr(c, X86_RCX, 4) || !(v & X86_XCR0_X87) || v & ~(uint64_t)XCR0_ALL ||
+		(v & X86_XCR0_AVX && !(v & X86_XCR0_SSE)))
 		raise_error(c, X86_GP, 0);
 	c->s.xcr0 = v;
 }
