@@ -47,13 +47,20 @@ struct boot_file {
 enum boot_kind { BOOT_UNKNOWN, BOOT_LINUX };
 enum boot_kind boot_probe(const struct boot_file *kernel);
 
+struct boot_request {
+	struct boot_file kernel, initrd;
+	const char *cmdline;
+	struct boot_memory memory;
+	uint64_t random; /* for a kernel's base; 0: where it wants to be */
+};
+
 /*
- * Linux bzImage by the 64-bit or 32-bit boot protocol (Documentation/arch/x86/
+ * Linux bzImage or vmlinux by the 64-bit or 32-bit boot protocol (Documentation/arch/x86/
  * boot.rst). The files stay the caller's and must outlive the plan. 0, or
  * -errno and a line for the user that names cause and cure.
  */
-int boot_linux(const struct boot_file *kernel, const struct boot_file *initrd, const char *cmdline,
-	const struct boot_memory *memory, struct boot_plan *plan, char *err, size_t errlen);
+int boot_linux(
+	const struct boot_request *request, struct boot_plan *plan, char *err, size_t errlen);
 
 void boot_plan_free(struct boot_plan *plan);
 

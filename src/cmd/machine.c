@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -39,7 +40,7 @@ struct machine {
 	struct board_image image[CONFIG_MAX_FLATS + 1 + BOOT_MAX_PIECES];
 	struct boot_plan plan;
 	unsigned images;
-	struct boot_file kernel, initrd;
+	struct boot_request boot;
 	struct shared_screen *screen;
 	uint64_t generation;
 	int tick;
@@ -389,9 +390,9 @@ static int map_images(struct machine *m)
 	int err = 0;
 
 	if (m->config.kernel)
-		err = map_file(m->fd[fd++], m->config.kernel, &m->kernel);
+		err = map_file(m->fd[fd++], m->config.kernel, &m->boot.kernel);
 	if (m->config.initrd && !err)
-		err = map_file(m->fd[fd++], m->config.initrd, &m->initrd);
+		err = map_file(m->fd[fd++], m->config.initrd, &m->boot.initrd);
 	if (m->config.image && !err)
 		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
 	for (unsigned i = 0; i < m->config.flats && !err; i++)
@@ -419,15 +420,18 @@ static char *command_line(const struct config *c)
 
 static int plan_boot(struct machine *m, char *err, size_t errlen)
 {
-	struct boot_memory memory = {.low = MIN(m->config.memory, PCI_HOLE),
-		.high = m->config.memory > PCI_HOLE ? m->config.memory - PCI_HOLE : 0};
 	char *line;
 	int rc;
 
-	if (!m->kernel.data)
+	if (!m->boot.kernel.data)
 		return 0;
 	line = command_line(&m->config);
-	rc = boot_linux(&m->kernel, &m->initrd, line, &memory, &m->plan, err, errlen);
+	m->boot.cmdline = line;
+	m->boot.memory = (struct boot_memory){.low = MIN(m->config.memory, PCI_HOLE),
+		.high = m->config.memory > PCI_HOLE ? m->config.memory - PCI_HOLE : 0};
+	if (m->config.clock == CLOCK_HOST)
+		getrandom(&m->boot.random, sizeof(m->boot.random), 0);
+	rc = boot_linux(&m->boot, &m->plan, err, errlen);
 	free(line);
 	for (unsigned n = 0; n < m->plan.pieces && !rc; n++) {
 		const struct boot_piece *p = &m->plan.piece[n];
@@ -481,7 +485,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
-		.state = m->kernel.data ? &m->plan.state : NULL,
+		.state = m->boot.kernel.data ? &m->plan.state : NULL,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
 		.serial = &m->serial};
