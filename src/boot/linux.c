@@ -72,7 +72,7 @@ struct linux_image {
 	const struct boot_file *file;
 	uint8_t header[HEADER_LAST]; /* the file's, or made up for a vmlinux */
 	struct vmlinux v;            /* the kernel unpacked; v.data is NULL if it is not */
-	size_t setup_len; /* real-mode part: what follows is the kernel */
+	size_t setup_len;            /* real-mode part: what follows is the kernel */
 	unsigned version;
 	bool wide; /* has a 64-bit entry */
 	gpa_t addr;
@@ -155,8 +155,8 @@ static int read_header(
 	return 0;
 }
 
-static int check_memory(struct linux_image *im, const struct boot_memory *memory, char *err,
-	size_t errlen)
+static int check_memory(
+	struct linux_image *im, const struct boot_memory *memory, char *err, size_t errlen)
 {
 	if (range_in(im->addr, im->init_size, memory->low))
 		return 0;
@@ -285,8 +285,8 @@ static int take_vmlinux(struct linux_image *im, char *err, size_t errlen)
 	return 0;
 }
 
-static int read_kernel(struct linux_image *im, const struct boot_request *r, char *err,
-	size_t errlen)
+static int read_kernel(
+	struct linux_image *im, const struct boot_request *r, char *err, size_t errlen)
 {
 	int rc;
 

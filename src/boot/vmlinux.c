@@ -49,8 +49,7 @@ static int read_parts_64(const uint8_t *d, size_t len, struct elf *e)
 			continue;
 		if (e->parts == MAX_PARTS)
 			return -EINVAL;
-		e->part[e->parts++] =
-			(struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
+		e->part[e->parts++] = (struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
 	}
 	return 0;
 }
@@ -70,8 +69,7 @@ static int read_parts_32(const uint8_t *d, size_t len, struct elf *e)
 			continue;
 		if (e->parts == MAX_PARTS)
 			return -EINVAL;
-		e->part[e->parts++] =
-			(struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
+		e->part[e->parts++] = (struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
 	}
 	return 0;
 }

@@ -16,11 +16,13 @@
 #include "x86/insn.h"
 #include "x86/paging.h"
 
-#define CACHE_SIZE 16384u /* decoded instructions, by physical address */
-#define TLB_SIZE   4096u
-#define PAGE_SIZE  4096u
-#define LINE_SHIFT 6 /* code is tracked by lines of 64 bytes, 64 a page */
-#define NO_PAGE    UINT64_MAX
+#define BLOCK_COUNT 8192u /* blocks of decoded instructions, by physical address */
+#define BLOCK_MAX   16u   /* instructions a block */
+#define POOL_SIZE   65536u
+#define TLB_SIZE    4096u
+#define PAGE_SIZE   4096u
+#define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
+#define NO_PAGE     UINT64_MAX
 
 /*
  * A physical page that holds decoded instructions. A store to one of its marked
@@ -38,11 +40,20 @@ struct interpret_engine {
 	uint64_t code_pages;
 };
 
-struct cached_insn {
-	gpa_t addr;
+struct x86_insn;
+struct cpu;
+typedef void insn_body(struct cpu *c, const struct x86_insn *i);
+
+/*
+ * Instructions that follow each other in one page. All but the last are plain:
+ * they change neither rIP, nor mode, nor what interrupts may come.
+ */
+struct block {
+	gpa_t addr; /* UINT64_MAX: none */
 	uint32_t version;
-	uint8_t mode;
-	struct x86_insn insn;
+	uint32_t first; /* in the pool */
+	uint8_t mode, count, bytes;
+	bool ends_plain; /* the last one is plain, too, or a near branch or string instruction */
 };
 
 struct tlb_entry {
@@ -97,8 +108,13 @@ struct cpu {
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
 	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
-	struct cached_insn cache[CACHE_SIZE];
-	struct cached_insn apart; /* an instruction that is not kept */
+
+	bool look;             /* a device or decoded code was reached: leave the block */
+	struct x86_insn apart; /* an instruction that is not kept */
+	struct block block[BLOCK_COUNT];
+	uint32_t pool_used;
+	struct x86_insn pool[POOL_SIZE];
+	insn_body *pool_body[POOL_SIZE];
 };
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
@@ -145,9 +161,27 @@ void store_linear(struct cpu *c, uint64_t lin, unsigned size, uint64_t value);
 /* The CPU's own accesses to descriptor tables and TSSs: always a supervisor's. */
 uint64_t load_system(struct cpu *c, uint64_t lin, unsigned size);
 void store_system(struct cpu *c, uint64_t lin, unsigned size, uint64_t value);
-bool is_canonical(uint64_t lin);
-/* The instruction at CS:rIP, from the cache or decoded anew. */
+static inline bool is_canonical(uint64_t lin)
+{
+	return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+}
+
+/* ---- code (memory.c, block.c) ---- */
+uint64_t code_address(const struct cpu *c);
+uint64_t code_limit(const struct cpu *c);
+enum x86_privilege code_privilege(const struct cpu *c);
+/* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
+bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
+void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+/* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
+/* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */
+const struct block *find_block(struct cpu *c);
+void forget_blocks(struct cpu *c);
+/* What executes an instruction: never NULL. */
+insn_body *body_of(const struct x86_insn *i);
+/* May more instructions follow it in a block? */
+bool is_plain(const struct x86_insn *i);
 
 /* ---- operands (memory.c) ---- */
 uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *m);
@@ -261,7 +295,6 @@ void set_szp(struct cpu *c, uint64_t result, unsigned size);
 void flags_sub(struct cpu *c, uint64_t a, uint64_t b, uint64_t borrow, unsigned size);
 bool condition(const struct cpu *c, unsigned cc);
 
-typedef void insn_body(struct cpu *c, const struct x86_insn *i);
 #define X86_MNEMONIC(name) insn_body op_##name __attribute__((weak));
 #include "x86/mnemonic.def"
 

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "engine/interpret/cpu.h"
+#include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
 
@@ -31,7 +32,12 @@ static struct cpu *cpu_of(struct vcpu *v)
 
 /* ---- one instruction ---- */
 
-/* No such CPU instruction, or one that no model of ours has. */
+static void undefined(struct cpu *c, const struct x86_insn *i)
+{
+	raise_fault(c, X86_UD);
+}
+
+/* No such instruction, or one that no model of ours has. */
 static bool offered(const struct x86_insn *i)
 {
 	switch (x86_insn_table[i->entry].feature) {
@@ -41,6 +47,13 @@ static bool offered(const struct x86_insn *i)
 	default:
 		return i->op != X86_OP_UD0 && i->op != X86_OP_UD1 && i->op != X86_OP_UD2;
 	}
+}
+
+insn_body *body_of(const struct x86_insn *i)
+{
+	if (!offered(i))
+		return undefined;
+	return fast_body(i, body[i->op] ? body[i->op] : host_execute);
 }
 
 /* ---- what follows from the state ---- */
@@ -107,6 +120,12 @@ static const bool refreshes[X86_OP_COUNT] = {
 	[X86_OP_SYSEXIT] = true,
 };
 
+bool is_plain(const struct x86_insn *i)
+{
+	return x86_insn_table[i->entry].class == X86_CLASS_PLAIN && !refreshes[i->op] &&
+	       i->opnd[0].kind != X86_OPND_SEG;
+}
+
 /* Their handler runs with TF clear, and no trap comes between (SDM vol. 3A 17.3.1.4). */
 static const bool steps_over[X86_OP_COUNT] = {
 	[X86_OP_INT] = true,
@@ -154,26 +173,18 @@ static void check_code_breakpoint(struct cpu *c)
 	raise_fault(c, X86_DB);
 }
 
-static void execute(struct cpu *c)
+/* One instruction with everything that may come before and behind it. */
+static void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 {
-	const struct x86_insn *i;
 	bool trap = flag(c, X86_TF);
 	uint64_t causes;
 
-	if (c->stop_exec)
-		check_code_breakpoint(c);
-	i = fetch(c);
-	if (!offered(i))
-		raise_fault(c, X86_UD);
 	c->next_rip = c->s.rip + i->len;
 	if (i->mode != X86_MODE_64)
 		c->next_rip = (uint32_t)c->next_rip;
 	c->keep_shadow = false;
 	c->dr6_hits = 0;
-	if (body[i->op])
-		body[i->op](c, i);
-	else
-		host_execute(c, i);
+	fn(c, i);
 	c->s.rip = c->next_rip;
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
@@ -273,18 +284,81 @@ static void finish(struct cpu *c, struct run_result *r, int why)
 	c->chain[0] = '\0';
 }
 
-/* false: run is over. Counts an instruction that faults, since its handler is entered. */
-static bool one(struct cpu *c, struct run_result *r)
+/* Interrupts, NMI or a kick may wait: a cheap look that may be wrong in one way. */
+static bool may_have_events(const struct cpu *c)
 {
-	take_events(c);
-	r->executed++;
-	execute(c);
+	const struct x86_events *e = &c->s.events;
+
+	return e->type != X86_EVENT_NONE || e->exc_pending || e->db_pending || e->nmi_pending ||
+	       vcpu_intr_pending(c->v) ||
+	       atomic_load_explicit(&c->v->nmi_line, memory_order_relaxed);
+}
+
+static bool halted(struct cpu *c, struct run_result *r)
+{
 	if (!c->halt)
-		return true;
+		return false;
 	c->halt = false;
 	r->exit = RUN_HALTED;
 	vcpu_count(c->v, EXIT_HLT, 0);
-	return false;
+	return true;
+}
+
+/* An instruction that faults counts, since its handler is entered. */
+static void run_one(struct cpu *c, struct run_result *r)
+{
+	const struct x86_insn *i;
+
+	r->executed++;
+	if (c->stop_exec)
+		check_code_breakpoint(c);
+	i = fetch(c);
+	execute(c, i, body_of(i));
+}
+
+/* Plain instructions need nothing but rIP; in a block only the last may be another. */
+static void run_block(struct cpu *c, const struct block *b, struct run_result *r)
+{
+	const struct x86_insn *i = &c->pool[b->first];
+	insn_body **fn = &c->pool_body[b->first];
+	const struct x86_insn *last = i + b->count - 1;
+	bool wide = b->mode == X86_MODE_64;
+
+	c->look = false;
+	for (; i < last || b->ends_plain; i++, fn++) {
+		r->executed++;
+		c->next_rip = c->s.rip + i->len;
+		if (!wide)
+			c->next_rip = (uint32_t)c->next_rip;
+		(*fn)(c, i);
+		c->s.rip = c->next_rip;
+		if (i == last || c->look)
+			return;
+	}
+	r->executed++;
+	execute(c, i, *fn);
+}
+
+/* Nothing is asked for that a block would run past. */
+static bool undisturbed(const struct cpu *c)
+{
+	return !(c->s.rflags & (X86_TF | X86_RF)) && !c->stop_exec && !c->watch && !in_shadow(c);
+}
+
+/* false: run is over. */
+static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
+{
+	const struct block *b = NULL;
+
+	if (may_have_events(c))
+		take_events(c);
+	if (undisturbed(c))
+		b = find_block(c);
+	if (b && b->count <= budget - r->executed)
+		run_block(c, b, r);
+	else
+		run_one(c, r);
+	return !halted(c, r);
 }
 
 static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
@@ -310,7 +384,7 @@ static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kick
 			r->exit = RUN_KICKED;
 			return;
 		}
-		if (!one(c, r))
+		if (!advance(c, budget, r))
 			return;
 	}
 	r->exit = RUN_BUDGET;
@@ -433,8 +507,7 @@ static void interpret_close(struct engine *engine)
 static void forget_all(struct cpu *c)
 {
 	tlb_flush(c, true);
-	for (unsigned n = 0; n < CACHE_SIZE; n++)
-		c->cache[n].addr = UINT64_MAX;
+	forget_blocks(c);
 }
 
 static int interpret_vcpu_open(struct vcpu *v)
@@ -450,8 +523,7 @@ static int interpret_vcpu_open(struct vcpu *v)
 	c->phys_bits = PHYS_BITS;
 	for (unsigned n = 0; n < TLB_SIZE; n++)
 		c->tlb[n].page = NO_PAGE;
-	for (unsigned n = 0; n < CACHE_SIZE; n++)
-		c->cache[n].addr = UINT64_MAX;
+	forget_blocks(c);
 	err = host_stubs_new(&c->stubs);
 	if (err) {
 		free(c);

@@ -36,11 +36,6 @@ static bool type_allows(const struct x86_seg *s, enum x86_access a)
 	return !(s->attr & TYPE_CODE) || s->attr & TYPE_WRITABLE;
 }
 
-bool is_canonical(uint64_t lin)
-{
-	return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
-}
-
 /* Data breakpoints of DR7 trap behind the instruction. */
 static void watch(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a)
 {
@@ -147,13 +142,22 @@ static bool simple(unsigned size)
 	return size && !(size & (size - 1));
 }
 
+/* Perhaps the instructions that follow. */
+static void wrote_code(struct cpu *c, const struct tlb_entry *e, uint64_t lin, unsigned size)
+{
+	c->look = true;
+	written(c->e, e->gpa + (lin & 4095), size);
+}
+
 static uint64_t load_in_page(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
 {
 	struct tlb_entry *e = tlb_find(c, lin, p, X86_READ);
 	uint64_t v = 0;
 
-	if (!(e->fast & X86_RIGHT(p, X86_READ)))
+	if (!(e->fast & X86_RIGHT(p, X86_READ))) {
+		c->look = true;
 		return vcpu_mmio_read(c->v, e->gpa + (lin & 4095), size);
+	}
 	if (simple(size))
 		return load_host(e->host + (lin & 4095), size);
 	memcpy(&v, e->host + (lin & 4095), size);
@@ -166,6 +170,7 @@ static void store_in_page(
 	struct tlb_entry *e = tlb_find(c, lin, p, X86_WRITE);
 
 	if (!(e->fast & X86_RIGHT(p, X86_WRITE))) {
+		c->look = true;
 		vcpu_mmio_write(c->v, e->gpa + (lin & 4095), size, value);
 		return;
 	}
@@ -174,7 +179,7 @@ static void store_in_page(
 	else
 		memcpy(e->host + (lin & 4095), &value, size);
 	if (e->code && atomic_load_explicit(&e->code->lines, memory_order_relaxed))
-		written(c->e, e->gpa + (lin & 4095), size);
+		wrote_code(c, e, lin, size);
 }
 
 static uint64_t load_as(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
@@ -298,7 +303,7 @@ static void store_locked(struct cpu *c, unsigned seg, uint64_t off, unsigned siz
 	if (!swap_host(e->host + (lin & 4095), size, c->locked, value))
 		longjmp(c->leave, JUMP_RETRY);
 	if (e->code)
-		written(c->e, e->gpa + (lin & 4095), size);
+		wrote_code(c, e, lin, size);
 }
 
 void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
@@ -337,25 +342,25 @@ bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const u
 			 : "b"(new[0]), "c"(new[1])
 			 : "memory");
 	if (e->code)
-		written(c->e, e->gpa + (lin & 4095), 16);
+		wrote_code(c, e, lin, 16);
 	return same;
 }
 
 /* ---- fetch ---- */
 
-static uint64_t code_address(const struct cpu *c)
+uint64_t code_address(const struct cpu *c)
 {
 	if (c->mode == X86_MODE_64)
 		return c->s.rip;
 	return (uint32_t)(c->s.seg[X86_CS].base + c->s.rip);
 }
 
-static uint64_t code_limit(const struct cpu *c)
+uint64_t code_limit(const struct cpu *c)
 {
 	return c->mode == X86_MODE_64 ? UINT64_MAX : c->s.seg[X86_CS].limit;
 }
 
-static enum x86_privilege code_privilege(const struct cpu *c)
+enum x86_privilege code_privilege(const struct cpu *c)
 {
 	return c->cpl == 3 ? X86_USER : X86_SUPERVISOR;
 }
@@ -388,7 +393,7 @@ static void check_decoded(struct cpu *c, enum x86_decode_status status, const st
 }
 
 /* true: it may be kept, since all of it is in one page. */
-static bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
+bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
 {
 	uint8_t bytes[X86_INSN_MAX];
 	unsigned n = fetch_page(c, lin, bytes, 0), first = n;
@@ -402,7 +407,7 @@ static bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
 	return insn->len <= first;
 }
 
-static void mark_code(struct code_page *p, gpa_t addr, unsigned len)
+void mark_code(struct code_page *p, gpa_t addr, unsigned len)
 {
 	uint64_t lines = UINT64_C(1) << ((addr & 4095) >> LINE_SHIFT) |
 			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
@@ -410,46 +415,14 @@ static void mark_code(struct code_page *p, gpa_t addr, unsigned len)
 	atomic_fetch_or_explicit(&p->lines, lines, memory_order_relaxed);
 }
 
-static const struct x86_insn *decode_kept(
-	struct cpu *c, uint64_t lin, struct code_page *p, gpa_t addr, struct cached_insn *k)
-{
-	uint32_t version = atomic_load_explicit(&p->version, memory_order_acquire);
-
-	k->addr = UINT64_MAX; /* not valid until decoded */
-	mark_code(p, addr, 1);
-	if (!decode(c, lin, &k->insn)) {
-		c->apart.insn = k->insn;
-		return &c->apart.insn;
-	}
-	mark_code(p, addr, k->insn.len);
-	k->version = version;
-	k->mode = c->mode;
-	k->addr = addr;
-	return &k->insn;
-}
-
 const struct x86_insn *fetch(struct cpu *c)
 {
 	uint64_t lin = code_address(c);
-	struct tlb_entry *e;
-	struct cached_insn *k;
-	gpa_t addr;
 
 	if (c->s.rip > code_limit(c) || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		raise_error(c, X86_GP, 0);
-	e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
-	addr = e->gpa + (lin & 4095);
-	if (!e->code) {
-		decode(c, lin, &c->apart.insn);
-		return &c->apart.insn;
-	}
-	k = &c->cache[(addr ^ addr >> 14) % CACHE_SIZE];
-	if (k->addr != addr || k->mode != c->mode ||
-		k->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
-		return decode_kept(c, lin, e->code, addr, k);
-	if (c->s.rip + k->insn.len - 1 > code_limit(c))
-		raise_error(c, X86_GP, 0);
-	return &k->insn;
+	decode(c, lin, &c->apart);
+	return &c->apart;
 }
 
 /* ---- operands ---- */
