@@ -545,6 +545,9 @@ static int run(struct machine *m)
 	drain_serial(m);
 	report(m);
 	vm_free(m->vm);
+	boot_plan_free(&m->plan);
+	free(m->serial_out);
+	config_free(&m->config);
 	return STATUS_OK;
 }
 

@@ -855,24 +855,39 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+static int run_with(struct front *f, int argc, char **argv)
+{
+	char err[512];
+
+	if (config_environment(&f->config, err, sizeof(err)) ||
+		config_parse(&f->config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	if (f->config.help)
+		return run_help();
+	if (f->config.print_config)
+		return print_config(&f->config);
+	if (!f->config.image && !f->config.flats && !f->config.kernel)
+		return usage_error("no image; 'tinamou' alone shows examples");
+	if (f->config.image && f->config.flats)
+		return usage_error("a boot sector and --flat images do not go together; "
+				   "load all of them with --flat FILE@ADDR");
+	if (f->config.kernel && (f->config.image || f->config.flats))
+		return usage_error("a kernel and a boot sector or --flat image do not go together");
+	if (!f->config.kernel && (f->config.initrd || f->config.append || f->config.cmdline))
+		return usage_error("--initrd, --append and --cmdline go with --kernel FILE");
+	if (f->config.trace_file && !f->config.trace_exits)
+		return usage_error("--trace-file FILE goes with --trace exits");
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(f);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct front f = {.serial = -1, .pty = -1, .signals = -1};
-	char err[512];
+	int status;
 
 	config_init(&f.config);
-	if (config_environment(&f.config, err, sizeof(err)) ||
-		config_parse(&f.config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f.config.help)
-		return run_help();
-	if (f.config.print_config)
-		return print_config(&f.config);
-	if (!f.config.image && !f.config.flats && !f.config.kernel)
-		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f.config.image && f.config.flats)
-		return usage_error("a boot sector and --flat images do not go together; "
-				   "load all of them with --flat FILE@ADDR");
-	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(&f);
+	status = run_with(&f, argc, argv);
+	config_free(&f.config);
+	return status;
 }
