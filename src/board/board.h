@@ -33,6 +33,8 @@ struct board_config {
 
 struct board;
 
+#define BOARD_RSDP 0xe0000 /* where the ACPI tables begin */
+
 /*
  * Builds the board on vm: RAM, devices, images. Fails with -errno and a line
  * for the user in err, e.g. if an image does not fit into RAM. The board is

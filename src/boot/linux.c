@@ -66,7 +66,7 @@
 #define CMDLINE_ROOM   0x10000u
 #define KERNEL_ADDR    0x100000u
 #define BASE_RAM_END   0x9fc00u
-#define ROM_START      0xf0000u
+#define ROM_START      0xe0000u
 
 struct linux_image {
 	const struct boot_file *file;
@@ -236,7 +236,7 @@ static void fill_zero_page(
 	put(zero, ACPI_RSDP, 8, memory->rsdp);
 	add_e820(zero, 0, BASE_RAM_END, RAM);
 	add_e820(zero, BASE_RAM_END, 0xa0000 - BASE_RAM_END, RESERVED);
-	add_e820(zero, ROM_START, 0x10000, RESERVED);
+	add_e820(zero, ROM_START, KERNEL_ADDR - ROM_START, RESERVED);
 	add_e820(zero, KERNEL_ADDR, memory->low - KERNEL_ADDR, RAM);
 	if (memory->high)
 		add_e820(zero, UINT64_C(1) << 32, memory->high, RAM);

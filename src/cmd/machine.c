@@ -428,6 +428,7 @@ static int plan_boot(struct machine *m, char *err, size_t errlen)
 	line = command_line(&m->config);
 	m->boot.cmdline = line;
 	m->boot.memory = (struct boot_memory){.low = MIN(m->config.memory, PCI_HOLE),
+		.rsdp = BOARD_RSDP,
 		.high = m->config.memory > PCI_HOLE ? m->config.memory - PCI_HOLE : 0};
 	if (m->config.clock == CLOCK_HOST)
 		getrandom(&m->boot.random, sizeof(m->boot.random), 0);

@@ -888,6 +888,8 @@ int cmd_run(int argc, char **argv)
 
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
+	if (f.view)
+		screen_view_free(f.view);
 	json_decref(f.result);
 	free(f.text);
 	config_free(&f.config);

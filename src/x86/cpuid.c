@@ -10,10 +10,10 @@
 /* Leaf 1 (SDM vol. 2A tables 3-10 and 3-11). */
 #define EDX_1                                                                                      \
 	(BIT(0) /* FPU */ | BIT(2) /* DE */ | BIT(3) /* PSE */ | BIT(4) /* TSC */ |                \
-		BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(8) /* CX8 */ | BIT(11) /* SEP */ |       \
-		BIT(13) /* PGE */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ | BIT(17) /* PSE36 */ | \
-		BIT(19) /* CLFLUSH */ | BIT(23) /* MMX */ | BIT(24) /* FXSR */ |                   \
-		BIT(25) /* SSE */ | BIT(26) /* SSE2 */)
+		BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ |       \
+		BIT(11) /* SEP */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ |   \
+		BIT(17) /* PSE36 */ | BIT(19) /* CLFLUSH */ | BIT(23) /* MMX */ |                  \
+		BIT(24) /* FXSR */ | BIT(25) /* SSE */ | BIT(26) /* SSE2 */)
 #define ECX_1 (BIT(0) /* SSE3 */ | BIT(13) /* CX16 */ | BIT(31) /* hypervisor */)
 #define EBX_1 (8u << 8 /* CLFLUSH of 64 bytes */)
 #define EDX_80000001                                                                               \

@@ -2,6 +2,8 @@
  * msr.c - CPUID, time stamps, model-specific registers, segment bases, random
  * numbers. Source: SDM vol. 2; vol. 4 for the registers.
  */
+#include <errno.h>
+
 #include "engine/interpret/cpu.h"
 
 static void need_ring0(struct cpu *c)
@@ -106,6 +108,30 @@ static uint64_t *base_msr(struct cpu *c, uint32_t number)
 	return number == MSR_GS_BASE ? &c->s.seg[X86_GS].base : NULL;
 }
 
+/* The machine's, or kept here; where there is neither, #GP. */
+static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept)
+{
+	uint64_t value;
+	int err = vcpu_rdmsr(c->v, number, &value);
+
+	if (!err)
+		return value;
+	if (err != -ENOENT || !kept)
+		raise_error(c, X86_GP, 0);
+	return *kept;
+}
+
+static void set_machine_msr(struct cpu *c, uint32_t number, uint64_t *kept, uint64_t value)
+{
+	int err = vcpu_wrmsr(c->v, number, value);
+
+	if (!err)
+		return;
+	if (err != -ENOENT || !kept)
+		raise_error(c, X86_GP, 0);
+	*kept = value;
+}
+
 void op_RDMSR(struct cpu *c, const struct x86_insn *i)
 {
 	uint32_t number = (uint32_t)c->s.gpr[X86_RCX];
@@ -118,11 +144,8 @@ void op_RDMSR(struct cpu *c, const struct x86_insn *i)
 		value = read_tsc(c);
 	else if (number == MSR_EFER)
 		value = c->s.efer;
-	else if (vcpu_rdmsr(c->v, number, &value)) {
-		if (!kept)
-			raise_error(c, X86_GP, 0);
-		value = *kept;
-	}
+	else
+		value = machine_msr(c, number, kept);
 	set_edx_eax(c, value);
 }
 
@@ -141,11 +164,8 @@ void op_WRMSR(struct cpu *c, const struct x86_insn *i)
 		c->s.tsc = value - vcpu_tsc(c->v);
 	else if (number == MSR_EFER)
 		set_efer(c, value);
-	else if (vcpu_wrmsr(c->v, number, value)) {
-		if (!kept)
-			raise_error(c, X86_GP, 0);
-		*kept = value;
-	}
+	else
+		set_machine_msr(c, number, kept, value);
 }
 
 /* ---- segment bases ---- */
