@@ -320,6 +320,32 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_kernel(struct context *x, const char *value)
+{
+	replace(&x->c->kernel, value);
+	return 0;
+}
+
+static int opt_initrd(struct context *x, const char *value)
+{
+	replace(&x->c->initrd, value);
+	return 0;
+}
+
+static int opt_append(struct context *x, const char *value)
+{
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = false;
+	return 0;
+}
+
+static int opt_cmdline(struct context *x, const char *value)
+{
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = true;
+	return 0;
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -381,6 +407,11 @@ static const struct option options[] = {
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
+	{"kernel", 'k', "FILE", opt_kernel, false, false, "start a Linux kernel (bzImage)"},
+	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial RAM disk"},
+	{"append", 'a', "TEXT", opt_append, false, false,
+		"its command line; console=ttyS0 is added if it names no console"},
+	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
@@ -398,9 +429,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"kernel", 'k', "FILE", opt_later, false, true, NULL},
-	{"initrd", 'i', "FILE", opt_later, false, true, NULL},
-	{"append", 'a', "TEXT", opt_later, false, true, NULL},
 	{"disk", 'd', "FILE", opt_later, false, true, NULL},
 	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
@@ -501,6 +529,9 @@ void config_free(struct config *c)
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
 	free(c->image);
+	free(c->kernel);
+	free(c->initrd);
+	free(c->cmdline);
 	free(c->engine);
 	free(c->serial_path);
 	free(c->trace_file);

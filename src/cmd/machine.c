@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "board/board.h"
+#include "boot/boot.h"
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
@@ -37,6 +38,8 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
+	struct boot_config boot_config;
+	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
 	uint64_t generation;
 	int tick;
@@ -384,9 +387,85 @@ static int map_images(struct machine *m)
 	return err;
 }
 
+/* A copy of the kernel: what was checked in it shall not change any more. */
+static int read_kernel(struct machine *m, int fd, struct boot_file *f)
+{
+	struct stat st;
+	uint8_t *p;
+	size_t done = 0;
+
+	if (fstat(fd, &st) || st.st_size <= 0)
+		return -EIO;
+	p = malloc((size_t)st.st_size);
+	if (!p)
+		return -ENOMEM;
+	while (done < (size_t)st.st_size) {
+		ssize_t n = pread(fd, p + done, (size_t)st.st_size - done, (off_t)done);
+
+		if (n <= 0) {
+			free(p);
+			return -EIO;
+		}
+		done += (size_t)n;
+	}
+	*f = (struct boot_file){.name = m->config.kernel, .data = p, .len = done};
+	return 0;
+}
+
+/* An initrd is only copied to the guest, so it may be mapped. */
+static int map_module(struct boot_config *c, int fd, const char *name)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	c->module[c->modules++] =
+		(struct boot_file){.name = name, .data = p, .len = (size_t)st.st_size};
+	return 0;
+}
+
+static int open_kernel(struct machine *m)
+{
+	struct boot_config *c = &m->boot_config;
+	bool add = !m->config.cmdline_as_is && m->config.console != CONSOLE_SCREEN;
+	unsigned fd = FD_IMAGES;
+	int err;
+
+	if (!m->config.kernel)
+		return 0;
+	c->cmdline = m->config.cmdline;
+	c->console = add ? "ttyS0" : NULL;
+	err = read_kernel(m, m->fd[fd++], &c->kernel);
+	if (!err && m->config.initrd)
+		err = map_module(c, m->fd[fd++], m->config.initrd);
+	return err;
+}
+
+static int load_kernel(void *ctx, struct x86_state *s)
+{
+	struct machine *m = ctx;
+
+	return boot_load(m->boot, s);
+}
+
+static int plan_kernel(struct machine *m, char *err, size_t errlen)
+{
+	if (!m->config.kernel)
+		return 0;
+	m->boot = boot_new(&m->vm->mem, &m->boot_config, err, errlen);
+	if (!m->boot)
+		return -EINVAL;
+	log_info("%s: %s", m->config.kernel, boot_note(m->boot));
+	return 0;
+}
+
 static uint64_t entry_point(const struct config *c)
 {
-	if (c->has_entry)
+	if (c->has_entry || c->kernel)
 		return c->entry;
 	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
 }
@@ -436,7 +515,13 @@ static int build(struct machine *m, char *err, size_t errlen)
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
 		return -EIO;
-	return board_new(m->vm, &bc, &m->board, err, errlen);
+	if (m->config.kernel) {
+		bc.load = load_kernel;
+		bc.load_ctx = m;
+	}
+	if (board_new(m->vm, &bc, &m->board, err, errlen))
+		return -EIO;
+	return plan_kernel(m, err, errlen);
 }
 
 static void report(struct machine *m)
@@ -471,7 +556,7 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m))
+	if (map_screen(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);

@@ -82,7 +82,9 @@ class Usage(Case):
                            (["run", "--memroy", "1G", image], "did you mean --memory?"),
                            (["run", "-m", "1", image], "4K"),
                            (["run", image, image], "two images"),
-                           (["run", "-k", "vmlinuz"], "not available in this version"),
+                           (["run", "-d", "disk"], "not available in this version"),
+                           (["run", "-k", "vmlinuz", image], "leave the boot sector"),
+                           (["run", "-a", "quiet", image], "are for a --kernel"),
                            (["rum"], "did you mean 'run'?")]:
             self.refused(*args, status=2, says=says)
 

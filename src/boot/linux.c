@@ -1,0 +1,300 @@
+/*
+ * linux.c - starts a bzImage by the 32-bit or the 64-bit boot protocol.
+ *
+ * Source: the kernel's documentation, "The Linux/x86 Boot Protocol", sections
+ * on the 32-bit and 64-bit protocols, and "Zero Page". The real-mode part of
+ * the kernel is not run: what it would ask the BIOS for is in the zero page.
+ * Left out: kernels before protocol 2.06 (Linux 2.6.22), and the EFI entries.
+ */
+#include "boot/linux.h"
+
+#include <stdio.h>
+
+#include "boot/plan.h"
+
+#define PAGE             UINT64_C(4096)
+#define SECTOR           512
+#define VERSION_MIN      0x0206 /* the first with a limit for the command line */
+#define VERSION_64       0x020c
+#define VERSION_PREF     0x020a
+#define ENTRY_64         0x200 /* of the 64-bit protocol, from the load address */
+#define INITRD_MAX_2_06  0x37ffffff
+#define LOW_DATA         UINT64_C(0x10000) /* zero page and command line: from here */
+#define CMDLINE_MAX      65535             /* whatever the header allows */
+#define INIT_SIZE_BEFORE 3                 /* before 2.10 nobody says: as many times the image */
+
+struct linux_image {
+	const struct boot_file *file;
+	unsigned version;
+	bool is_64;
+	uint64_t setup_size; /* bytes before the protected-mode part */
+	uint64_t code_size;
+	uint64_t load, end; /* memory that the kernel takes until it knows its own map */
+	uint8_t *params;    /* the zero page */
+};
+
+bool linux_is(const struct boot_file *f)
+{
+	return f->len >= HDR_MAGIC + 4 && get16(f->data + HDR_BOOT_FLAG) == HDR_BOOT_FLAG_VALUE &&
+	       get32(f->data + HDR_MAGIC) == HDR_MAGIC_VALUE;
+}
+
+/* ---- the file ---- */
+
+static int check_version(struct boot *b, struct linux_image *im)
+{
+	const struct boot_file *f = im->file;
+
+	if (f->len < HDR_END)
+		return boot_fail(
+			b, "%s: cut off within the setup header; copy the kernel again", f->name);
+	im->version = get16(f->data + HDR_VERSION);
+	if (im->version < VERSION_MIN)
+		return boot_fail(b,
+			"%s: a Linux kernel of boot protocol %u.%02u; 2.06 (Linux 2.6.22) is the "
+			"oldest that can be started",
+			f->name, im->version >> 8, im->version & 0xff);
+	if (!(f->data[HDR_LOADFLAGS] & HDR_LOADED_HIGH))
+		return boot_fail(b,
+			"%s: a zImage, which loads below 640 KiB; make a bzImage of that kernel",
+			f->name);
+	im->is_64 = im->version >= VERSION_64 && (get16(f->data + HDR_XLOADFLAGS) & XLF_KERNEL_64);
+	return 0;
+}
+
+static int check_sizes(struct boot *b, struct linux_image *im)
+{
+	const struct boot_file *f = im->file;
+	unsigned sects = f->data[HDR_SETUP_SECTS];
+
+	im->setup_size = ((sects ? sects : 4) + 1) * (uint64_t)SECTOR;
+	if (f->len <= im->setup_size + ENTRY_64)
+		return boot_fail(b,
+			"%s: %zu bytes, but its header says that the kernel starts at %llu; "
+			"copy the kernel again",
+			f->name, f->len, (unsigned long long)im->setup_size);
+	im->code_size = f->len - im->setup_size;
+	return 0;
+}
+
+/*
+ * The kernel moves itself to its preferred address, or from its load address
+ * up to its alignment, and needs init_size from there.
+ */
+static int find_extent(struct boot *b, struct linux_image *im)
+{
+	const uint8_t *h = im->file->data;
+	uint64_t align = get32(h + HDR_KERNEL_ALIGNMENT), start, size;
+
+	im->load = BOOT_HIGH;
+	if (!h[HDR_RELOCATABLE] || !align)
+		align = 1;
+	if (align & (align - 1) || align > GiB)
+		return boot_fail(b,
+			"%s: its alignment %#llx is no power of two up to 1 GiB; is "
+			"the file whole?",
+			im->file->name, (unsigned long long)align);
+	start = round_up(im->load, align);
+	size = im->code_size * INIT_SIZE_BEFORE;
+	if (im->version >= VERSION_PREF) {
+		start = MAX(start, get64(h + HDR_PREF_ADDRESS));
+		size = get32(h + HDR_INIT_SIZE);
+	}
+	if (start > BOOT_4G)
+		return boot_fail(b, "%s: wants to be at %#llx, above 4 GiB; is the file whole?",
+			im->file->name, (unsigned long long)start);
+	im->end = MAX(im->load + im->code_size, start + size);
+	return 0;
+}
+
+static int put_kernel(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece kernel = {.what = "the kernel",
+		.addr = im->load,
+		.data = im->file->data + im->setup_size,
+		.len = im->code_size,
+		.size = im->end - im->load};
+
+	return boot_put(b, &kernel);
+}
+
+/* ---- the zero page ---- */
+
+static void copy_header(struct linux_image *im)
+{
+	const uint8_t *h = im->file->data;
+	unsigned end = MIN(HDR_MAGIC + (unsigned)h[HDR_JUMP + 1], HDR_END);
+
+	memcpy(im->params + HDR_START, h + HDR_START, MAX(end, HDR_MAGIC) - HDR_START);
+	im->params[HDR_LOADER_TYPE] = LOADER_UNDEFINED;
+	put32(im->params + HDR_CODE32_START, (uint32_t)im->load);
+}
+
+/* What the BIOS would have said of a VGA in its text mode. */
+static void fill_screen(uint8_t *params)
+{
+	params[BP_SCREEN_MODE] = 3;
+	params[BP_SCREEN_COLS] = 80;
+	params[BP_SCREEN_LINES] = 25;
+	params[BP_SCREEN_IS_VGA] = 1;
+	put16(params + BP_SCREEN_EGA_BX, 3); /* 256 KiB of video memory */
+	put16(params + BP_SCREEN_POINTS, 16);
+}
+
+static void fill_memory_map(const struct boot *b, uint8_t *params)
+{
+	uint64_t above_1m = 0;
+
+	for (unsigned i = 0; i < b->areas; i++) {
+		const struct boot_area *a = &b->area[i];
+		uint8_t *e = params + BP_E820_TABLE + i * BP_E820_ENTRY_SIZE;
+
+		put64(e, a->base);
+		put64(e + 8, a->size);
+		put32(e + 16, a->type);
+		if (a->base == BOOT_HIGH)
+			above_1m = a->size;
+	}
+	params[BP_E820_ENTRIES] = (uint8_t)b->areas;
+	put32(params + BP_ALT_MEM_K, (uint32_t)MIN(above_1m / KiB, UINT32_MAX));
+}
+
+static int put_params(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece piece = {.what = "its boot parameters", .len = BP_SIZE, .size = BP_SIZE};
+	int err;
+
+	copy_header(im);
+	fill_screen(im->params);
+	fill_memory_map(b, im->params);
+	put64(im->params + BP_ACPI_RSDP, b->config.rsdp);
+	piece.data = im->params;
+	err = boot_place(b, &piece, LOW_DATA, BOOT_LOW_END, PAGE);
+	b->gpr[X86_RSI] = piece.addr;
+	return err;
+}
+
+/* true if a word of the command line starts with prefix. */
+static bool has_word(const char *text, const char *prefix)
+{
+	const char *at = text;
+
+	while ((at = strstr(at, prefix))) {
+		if (at == text || at[-1] == ' ')
+			return true;
+		at++;
+	}
+	return false;
+}
+
+static const char *cmdline(struct boot *b)
+{
+	const char *text = b->config.cmdline ? b->config.cmdline : "";
+	size_t room;
+	char *all;
+
+	if (!b->config.console || has_word(text, "console="))
+		return text;
+	room = strlen(text) + strlen(b->config.console) + sizeof(" console=");
+	all = boot_alloc(b, room);
+	if (all)
+		snprintf(all, room, "%s%sconsole=%s", text, *text ? " " : "", b->config.console);
+	return all ? all : text;
+}
+
+static int put_cmdline(struct boot *b, struct linux_image *im)
+{
+	const char *text = cmdline(b);
+	uint64_t limit = MIN(get32(im->file->data + HDR_CMDLINE_SIZE), CMDLINE_MAX);
+	uint64_t len = strlen(text);
+	struct boot_piece piece = {.what = "its command line",
+		.data = (const uint8_t *)text,
+		.len = len + 1,
+		.size = len + 1};
+	int err;
+
+	if (len > limit)
+		return boot_fail(b,
+			"%s: the command line has %llu characters, this kernel takes %llu; "
+			"shorten --append",
+			im->file->name, (unsigned long long)len, (unsigned long long)limit);
+	err = boot_place(b, &piece, LOW_DATA, BOOT_LOW_END, 16);
+	put32(im->params + HDR_CMD_LINE_PTR, (uint32_t)piece.addr);
+	b->console_added = text != b->config.cmdline && *text;
+	return err;
+}
+
+/* ---- initrd ---- */
+
+static int join_modules(struct boot *b, struct boot_piece *piece)
+{
+	uint8_t *all;
+	uint64_t size = 0, at = 0;
+
+	for (unsigned i = 0; i < b->config.modules; i++)
+		size = round_up(size, 4) + b->config.module[i].len;
+	all = boot_alloc(b, size);
+	if (!all)
+		return boot_fail(b, "the host has no memory for initrds of %llu KiB",
+			(unsigned long long)(size / KiB));
+	for (unsigned i = 0; i < b->config.modules; i++) {
+		const struct boot_file *f = &b->config.module[i];
+
+		at = round_up(at, 4);
+		memcpy(all + at, f->data, f->len);
+		at += f->len;
+	}
+	piece->data = all;
+	piece->len = size;
+	return 0;
+}
+
+static int put_initrd(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece piece = {.what = "the initrd"};
+	uint64_t max = get32(im->file->data + HDR_INITRD_MAX);
+	int err = 0;
+
+	if (!b->config.modules)
+		return 0;
+	piece.data = b->config.module[0].data;
+	piece.len = b->config.module[0].len;
+	if (b->config.modules > 1)
+		err = join_modules(b, &piece);
+	piece.size = piece.len;
+	if (!err)
+		err = boot_place(b, &piece, im->load, (max ? max : INITRD_MAX_2_06) + 1, PAGE);
+	if (err)
+		return err;
+	put32(im->params + HDR_RAMDISK_IMAGE, (uint32_t)piece.addr);
+	put32(im->params + HDR_RAMDISK_SIZE, (uint32_t)piece.len);
+	return 0;
+}
+
+int linux_plan(struct boot *b)
+{
+	struct linux_image im = {.file = &b->config.kernel, .params = boot_alloc(b, BP_SIZE)};
+	int err = im.params ? check_version(b, &im) : boot_fail(b, "the host has no memory");
+
+	if (!err)
+		err = check_sizes(b, &im);
+	if (!err)
+		err = find_extent(b, &im);
+	if (!err)
+		err = put_kernel(b, &im);
+	if (!err)
+		err = put_params(b, &im);
+	if (!err)
+		err = put_cmdline(b, &im);
+	if (!err)
+		err = put_initrd(b, &im);
+	if (err)
+		return err;
+	b->long_mode = im.is_64;
+	b->rip = im.load + (im.is_64 ? ENTRY_64 : 0);
+	snprintf(b->note, sizeof(b->note), "Linux boot protocol %u.%02u, %s-bit entry at %#llx%s%s",
+		im.version >> 8, im.version & 0xff, im.is_64 ? "64" : "32",
+		(unsigned long long)b->rip, b->console_added ? ", added console=" : "",
+		b->console_added ? b->config.console : "");
+	return boot_tables(b);
+}
