@@ -28,7 +28,8 @@ struct boot_config {
 	unsigned modules;
 	const char *cmdline; /* borrowed likewise */
 	const char *console; /* Linux: added as console=... if cmdline has none; NULL: never */
-	uint64_t rsdp;       /* where the board keeps ACPI's root pointer, 0: none */
+	uint64_t seed; /* of random kernel addresses; 0: the kernel stays where it was linked */
+	uint64_t rsdp; /* where the board keeps ACPI's root pointer, 0: none */
 };
 
 struct boot;

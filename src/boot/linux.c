@@ -8,9 +8,13 @@
  */
 #include "boot/linux.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "boot/plan.h"
+#include "boot/unpack.h"
+#include "boot/vmlinux.h"
 
 #define PAGE             UINT64_C(4096)
 #define SECTOR           512
@@ -21,7 +25,9 @@
 #define INITRD_MAX_2_06  0x37ffffff
 #define LOW_DATA         UINT64_C(0x10000) /* zero page and command line: from here */
 #define CMDLINE_MAX      65535             /* whatever the header allows */
-#define INIT_SIZE_BEFORE 3                 /* before 2.10 nobody says: as many times the image */
+#define KERNEL_IMAGE_64  GiB               /* the kernel's part of the virtual addresses */
+#define KERNEL_IMAGE_32  (512 * MiB)
+#define INIT_SIZE_BEFORE 3 /* before 2.10 nobody says: as many times the image */
 
 struct linux_image {
 	const struct boot_file *file;
@@ -29,14 +35,50 @@ struct linux_image {
 	bool is_64;
 	uint64_t setup_size; /* bytes before the protected-mode part */
 	uint64_t code_size;
-	uint64_t load, end; /* memory that the kernel takes until it knows its own map */
-	uint8_t *params;    /* the zero page */
+	uint64_t load;               /* of the file's code, while it is packed */
+	uint64_t align, start, size; /* memory that the unpacked kernel takes */
+	uint8_t *params;             /* the zero page */
+	const char *cmdline;
+	struct vmlinux k; /* image NULL: the kernel unpacks itself */
+	const char *how;  /* who unpacked it from what */
+	bool random;
 };
 
 bool linux_is(const struct boot_file *f)
 {
 	return f->len >= HDR_MAGIC + 4 && get16(f->data + HDR_BOOT_FLAG) == HDR_BOOT_FLAG_VALUE &&
 	       get32(f->data + HDR_MAGIC) == HDR_MAGIC_VALUE;
+}
+
+/* ---- the command line ---- */
+
+/* true if a word of the command line starts with prefix. */
+static bool has_word(const char *text, const char *prefix)
+{
+	const char *at = text;
+
+	while ((at = strstr(at, prefix))) {
+		if (at == text || at[-1] == ' ')
+			return true;
+		at++;
+	}
+	return false;
+}
+
+static const char *cmdline(struct boot *b)
+{
+	const char *text = b->config.cmdline ? b->config.cmdline : "";
+	size_t room;
+	char *all;
+
+	if (!b->config.console || has_word(text, "console="))
+		return text;
+	room = strlen(text) + strlen(b->config.console) + sizeof(" console=");
+	all = boot_alloc(b, room);
+	b->console_added = all;
+	if (all)
+		snprintf(all, room, "%s%sconsole=%s", text, *text ? " " : "", b->config.console);
+	return all ? all : text;
 }
 
 /* ---- the file ---- */
@@ -84,7 +126,7 @@ static int check_sizes(struct boot *b, struct linux_image *im)
 static int find_extent(struct boot *b, struct linux_image *im)
 {
 	const uint8_t *h = im->file->data;
-	uint64_t align = get32(h + HDR_KERNEL_ALIGNMENT), start, size;
+	uint64_t align = get32(h + HDR_KERNEL_ALIGNMENT);
 
 	im->load = BOOT_HIGH;
 	if (!h[HDR_RELOCATABLE] || !align)
@@ -94,28 +136,182 @@ static int find_extent(struct boot *b, struct linux_image *im)
 			"%s: its alignment %#llx is no power of two up to 1 GiB; is "
 			"the file whole?",
 			im->file->name, (unsigned long long)align);
-	start = round_up(im->load, align);
-	size = im->code_size * INIT_SIZE_BEFORE;
+	im->align = align;
+	im->start = round_up(im->load, align);
+	im->size = im->code_size * INIT_SIZE_BEFORE;
 	if (im->version >= VERSION_PREF) {
-		start = MAX(start, get64(h + HDR_PREF_ADDRESS));
-		size = get32(h + HDR_INIT_SIZE);
+		im->start = MAX(im->start, get64(h + HDR_PREF_ADDRESS));
+		im->size = get32(h + HDR_INIT_SIZE);
 	}
-	if (start > BOOT_4G)
+	if (im->start > BOOT_4G)
 		return boot_fail(b, "%s: wants to be at %#llx, above 4 GiB; is the file whole?",
-			im->file->name, (unsigned long long)start);
-	im->end = MAX(im->load + im->code_size, start + size);
+			im->file->name, (unsigned long long)im->start);
 	return 0;
 }
 
-static int put_kernel(struct boot *b, struct linux_image *im)
+/* As a boot loader would: the kernel unpacks itself. */
+static int put_packed(struct boot *b, struct linux_image *im)
 {
+	uint64_t end = MAX(im->load + im->code_size, im->start + im->size);
 	struct boot_piece kernel = {.what = "the kernel",
 		.addr = im->load,
 		.data = im->file->data + im->setup_size,
 		.len = im->code_size,
-		.size = im->end - im->load};
+		.size = end - im->load};
 
+	b->rip = im->load + (im->is_64 ? ENTRY_64 : 0);
 	return boot_put(b, &kernel);
+}
+
+/* ---- unpacking on the host ---- */
+
+/* A payload that is not in the file is an error, one of an unknown kind is the kernel's own. */
+static int find_payload(struct boot *b, struct linux_image *im, const uint8_t **data, uint64_t *len)
+{
+	const uint8_t *h = im->file->data;
+	uint64_t at = get32(h + HDR_PAYLOAD_OFFSET);
+
+	*len = im->version >= VERSION_PREF ? get32(h + HDR_PAYLOAD_LENGTH) : 0;
+	if (!range_in(at, *len, im->code_size))
+		return boot_fail(b,
+			"%s: cut off: its header puts %llu KiB of packed kernel at %#llx, the file "
+			"has %zu KiB; copy the kernel again",
+			im->file->name, (unsigned long long)(*len / KiB),
+			(unsigned long long)(im->setup_size + at), im->file->len / (size_t)KiB);
+	*data = im->file->data + im->setup_size + at;
+	im->how = unpack_format(*data, *len);
+	return 0;
+}
+
+static int unpack_error(struct boot *b, const struct linux_image *im, int err)
+{
+	if (err == -E2BIG)
+		return boot_fail(b,
+			"%s: unpacks to more than the %llu KiB of its header; is the file whole?",
+			im->file->name, (unsigned long long)(im->size / KiB));
+	if (err == -ENOMEM)
+		return boot_fail(b, "%s: the host has no memory to unpack it", im->file->name);
+	return boot_fail(b, "%s: its %s data are damaged or cut off; copy the kernel again",
+		im->file->name, im->how);
+}
+
+/* The kernel's file unpacked at out, then its segments. A stranger inside unpacks itself. */
+static int unpack_to(
+	struct boot *b, struct linux_image *im, uint8_t *out, const uint8_t *data, uint64_t len)
+{
+	uint8_t *image;
+	const char *why;
+	size_t size;
+	int err = unpack(data, len, out, im->size, &size);
+
+	if (err)
+		return unpack_error(b, im, err);
+	image = boot_alloc(b, im->size);
+	if (!image)
+		return unpack_error(b, im, -ENOMEM);
+	why = vmlinux_open(
+		&im->k, out, size, get64(im->file->data + HDR_PREF_ADDRESS), image, im->size);
+	if (why || im->k.elf.is_64 != im->is_64) {
+		log_debug("%s: left packed: %s", im->file->name, why ? why : "other word size");
+		im->k.image = NULL;
+	}
+	return 0;
+}
+
+static uint64_t low_ram_end(const struct boot *b)
+{
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < b->areas; i++)
+		if (b->area[i].base < BOOT_4G)
+			end = b->area[i].base + b->area[i].size;
+	return end;
+}
+
+/*
+ * The end of what a kernel may be moved to. 64 bits: within the kernel's part of
+ * the virtual addresses; its physical address stays. 32 bits: within directly
+ * mapped memory, below the initrd.
+ */
+static uint64_t random_end(const struct boot *b, const struct linux_image *im)
+{
+	uint64_t end = MIN(low_ram_end(b), KERNEL_IMAGE_32), initrd = 0;
+
+	if (im->is_64)
+		return KERNEL_IMAGE_64;
+	for (unsigned i = 0; i < b->config.modules; i++)
+		initrd += round_up(b->config.module[i].len, PAGE);
+	end = MIN(end, (uint64_t)get32(im->file->data + HDR_INITRD_MAX) + 1);
+	return end > initrd ? end - initrd : 0;
+}
+
+/* How far up the kernel moves. */
+static uint64_t random_delta(const struct boot *b, struct linux_image *im)
+{
+	uint64_t end = random_end(b, im), slots;
+
+	if (!b->config.seed || !im->k.relocatable || has_word(im->cmdline, "nokaslr") ||
+		im->align < 2 || end < im->start + im->size)
+		return 0;
+	im->random = true;
+	slots = (end - im->start - im->size) / im->align + 1;
+	return b->config.seed % slots * im->align;
+}
+
+static bool relocate(struct boot *b, struct linux_image *im)
+{
+	uint64_t base = im->k.base, delta = random_delta(b, im);
+
+	if (!im->is_64)
+		im->start += delta;
+	/* Linked for base, and loaded higher: 32-bit code must know, 64-bit code finds out. */
+	return vmlinux_relocate(&im->k, im->is_64 ? delta : im->start - base);
+}
+
+static int put_unpacked(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece image = {.what = "the kernel",
+		.addr = im->start,
+		.data = im->k.image,
+		.len = im->k.filled,
+		.size = im->k.extent,
+		.zero = true};
+	struct boot_piece rest = {.what = "the kernel's work memory",
+		.addr = im->start + im->k.extent,
+		.size = im->size - im->k.extent};
+	int err = boot_put(b, &image);
+
+	b->rip = im->start + im->k.elf.entry - im->k.base;
+	return err ? err : boot_put(b, &rest);
+}
+
+static int unpack_kernel(struct boot *b, struct linux_image *im)
+{
+	const uint8_t *data = NULL;
+	uint64_t len;
+	uint8_t *out;
+	int err = find_payload(b, im, &data, &len);
+
+	/* Where there is no such memory, put_packed says so. */
+	if (err || !im->how || !im->size || !boot_is_ram(b, im->start, im->size))
+		return err;
+	out = calloc(1, im->size);
+	err = out ? unpack_to(b, im, out, data, len) : unpack_error(b, im, -ENOMEM);
+	if (!err && im->k.image && !relocate(b, im)) {
+		log_debug("%s: left packed: its relocations are damaged", im->file->name);
+		im->k.image = NULL;
+	}
+	free(out);
+	return err;
+}
+
+static int put_kernel(struct boot *b, struct linux_image *im)
+{
+	int err = unpack_kernel(b, im);
+
+	if (err)
+		return err;
+	return im->k.image ? put_unpacked(b, im) : put_packed(b, im);
 }
 
 /* ---- the zero page ---- */
@@ -127,6 +323,8 @@ static void copy_header(struct linux_image *im)
 
 	memcpy(im->params + HDR_START, h + HDR_START, MAX(end, HDR_MAGIC) - HDR_START);
 	im->params[HDR_LOADER_TYPE] = LOADER_UNDEFINED;
+	if (im->random)
+		im->params[HDR_LOADFLAGS] |= HDR_KASLR;
 	put32(im->params + HDR_CODE32_START, (uint32_t)im->load);
 }
 
@@ -174,37 +372,9 @@ static int put_params(struct boot *b, struct linux_image *im)
 	return err;
 }
 
-/* true if a word of the command line starts with prefix. */
-static bool has_word(const char *text, const char *prefix)
-{
-	const char *at = text;
-
-	while ((at = strstr(at, prefix))) {
-		if (at == text || at[-1] == ' ')
-			return true;
-		at++;
-	}
-	return false;
-}
-
-static const char *cmdline(struct boot *b)
-{
-	const char *text = b->config.cmdline ? b->config.cmdline : "";
-	size_t room;
-	char *all;
-
-	if (!b->config.console || has_word(text, "console="))
-		return text;
-	room = strlen(text) + strlen(b->config.console) + sizeof(" console=");
-	all = boot_alloc(b, room);
-	if (all)
-		snprintf(all, room, "%s%sconsole=%s", text, *text ? " " : "", b->config.console);
-	return all ? all : text;
-}
-
 static int put_cmdline(struct boot *b, struct linux_image *im)
 {
-	const char *text = cmdline(b);
+	const char *text = im->cmdline;
 	uint64_t limit = MIN(get32(im->file->data + HDR_CMDLINE_SIZE), CMDLINE_MAX);
 	uint64_t len = strlen(text);
 	struct boot_piece piece = {.what = "its command line",
@@ -220,7 +390,6 @@ static int put_cmdline(struct boot *b, struct linux_image *im)
 			im->file->name, (unsigned long long)len, (unsigned long long)limit);
 	err = boot_place(b, &piece, LOW_DATA, BOOT_LOW_END, 16);
 	put32(im->params + HDR_CMD_LINE_PTR, (uint32_t)piece.addr);
-	b->console_added = text != b->config.cmdline && *text;
 	return err;
 }
 
@@ -271,9 +440,27 @@ static int put_initrd(struct boot *b, struct linux_image *im)
 	return 0;
 }
 
+static void say_how(struct boot *b, const struct linux_image *im)
+{
+	const char *format = im->how ? im->how : "data";
+	char random[40] = "";
+
+	if (im->random && im->is_64)
+		snprintf(random, sizeof(random), ", at a random virtual address");
+	else if (im->random)
+		snprintf(random, sizeof(random), ", at a random address");
+	snprintf(b->note, sizeof(b->note),
+		"Linux boot protocol %u.%02u, %s-bit; %s unpacked by %s; entry at %#llx%s%s%s",
+		im->version >> 8, im->version & 0xff, im->is_64 ? "64" : "32", format,
+		im->k.image ? "the host" : "itself", (unsigned long long)b->rip, random,
+		b->console_added ? "; added console=" : "",
+		b->console_added ? b->config.console : "");
+}
+
 int linux_plan(struct boot *b)
 {
-	struct linux_image im = {.file = &b->config.kernel, .params = boot_alloc(b, BP_SIZE)};
+	struct linux_image im = {
+		.file = &b->config.kernel, .params = boot_alloc(b, BP_SIZE), .cmdline = cmdline(b)};
 	int err = im.params ? check_version(b, &im) : boot_fail(b, "the host has no memory");
 
 	if (!err)
@@ -291,10 +478,6 @@ int linux_plan(struct boot *b)
 	if (err)
 		return err;
 	b->long_mode = im.is_64;
-	b->rip = im.load + (im.is_64 ? ENTRY_64 : 0);
-	snprintf(b->note, sizeof(b->note), "Linux boot protocol %u.%02u, %s-bit entry at %#llx%s%s",
-		im.version >> 8, im.version & 0xff, im.is_64 ? "64" : "32",
-		(unsigned long long)b->rip, b->console_added ? ", added console=" : "",
-		b->console_added ? b->config.console : "");
+	say_how(b, &im);
 	return boot_tables(b);
 }

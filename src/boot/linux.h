@@ -37,6 +37,7 @@ enum {
 #define HDR_BOOT_FLAG_VALUE 0xaa55
 #define HDR_MAGIC_VALUE     0x53726448u /* "HdrS" */
 #define HDR_LOADED_HIGH     0x01        /* of loadflags */
+#define HDR_KASLR           0x02        /* its addresses are random */
 #define XLF_KERNEL_64       0x0001
 #define LOADER_UNDEFINED    0xff
 

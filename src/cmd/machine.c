@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
@@ -438,6 +439,9 @@ static int open_kernel(struct machine *m)
 	if (!m->config.kernel)
 		return 0;
 	c->cmdline = m->config.cmdline;
+	/* Runs under the instruction clock are all alike. */
+	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
+		return -errno;
 	c->console = add ? "ttyS0" : NULL;
 	err = read_kernel(m, m->fd[fd++], &c->kernel);
 	if (!err && m->config.initrd)

@@ -1,0 +1,134 @@
+/*
+ * vmlinux.c - see vmlinux.h.
+ *
+ * The kernel's build appends a table of relocations to the ELF file. It is made
+ * to be read from its end: 32-bit words, each the (sign-extended) virtual
+ * address of a field that holds an address, in lists that end with a zero:
+ * 32-bit fields to add to; in 64-bit kernels then 32-bit fields to subtract
+ * from (per-CPU offsets; newer kernels have no such list), and 64-bit fields
+ * to add to.
+ */
+#include "boot/vmlinux.h"
+
+#include "boot/plan.h"
+
+#define WORD sizeof(uint32_t)
+
+static const char *fill(struct vmlinux *k)
+{
+	bool first = true;
+
+	for (unsigned i = 0; i < k->elf.phnum; i++) {
+		struct elf_segment s = elf_segment(&k->elf, i);
+		uint64_t off = s.paddr - k->base;
+
+		if (s.type != ELF_LOAD || !s.memsz)
+			continue;
+		if (s.paddr < k->base || !range_in(off, s.memsz, k->room))
+			return "a segment lies outside the memory that the kernel asks for";
+		if (first)
+			k->virtual = s.vaddr - s.paddr;
+		first = false;
+		memcpy(k->image + off, k->elf.data + s.offset, s.filesz);
+		k->filled = MAX(k->filled, off + s.filesz);
+		k->extent = MAX(k->extent, off + s.memsz);
+	}
+	return first ? "it has nothing to load" : NULL;
+}
+
+/* The list that ends at *end; *end is then before its terminator. false: none in [from, *end). */
+static bool last_list(const uint8_t *from, const uint8_t **end, struct vmlinux_list *list)
+{
+	const uint8_t *p = *end;
+
+	list->count = 0;
+	while ((size_t)(p - from) >= WORD) {
+		p -= WORD;
+		if (!get32(p)) {
+			list->word = p + WORD;
+			*end = p;
+			return true;
+		}
+		list->count++;
+	}
+	return false;
+}
+
+/* No table, or one that does not fill the rest of the file: the kernel stays where it is. */
+static void find_relocations(struct vmlinux *k)
+{
+	const uint8_t *from = k->elf.data + k->elf.sections_end;
+	const uint8_t *end = k->elf.data + k->elf.len;
+	struct vmlinux_list list[VMLINUX_LISTS];
+	unsigned n = 0;
+
+	if (!k->elf.sections_end)
+		return;
+	while (n < VMLINUX_LISTS && last_list(from, &end, &list[n]))
+		n++;
+	if (end != from || n < (k->elf.is_64 ? 2 : 1) || (!k->elf.is_64 && n > 1))
+		return;
+	k->relocatable = true;
+	k->add32 = list[0];
+	if (k->elf.is_64)
+		k->add64 = list[n - 1];
+	if (n == VMLINUX_LISTS)
+		k->sub32 = list[1];
+}
+
+const char *vmlinux_open(struct vmlinux *k, const uint8_t *data, size_t len, uint64_t base,
+	uint8_t *image, uint64_t room)
+{
+	const char *why;
+
+	*k = (struct vmlinux){.base = base, .room = room, .image = image};
+	why = elf_open(&k->elf, data, len);
+	if (!why)
+		why = fill(k);
+	if (!why && !range_in(k->elf.entry - base, 1, k->extent))
+		why = "its entry point lies outside of it";
+	if (!why)
+		find_relocations(k);
+	return why;
+}
+
+/* The field of the image that word i of the list names, or NULL. */
+static uint8_t *field(const struct vmlinux *k, const struct vmlinux_list *l, uint64_t i, size_t size)
+{
+	uint32_t word = get32(l->word + i * WORD);
+	uint64_t at = k->elf.is_64 ? (uint64_t)(int64_t)(int32_t)word : word;
+	uint64_t off = (k->elf.is_64 ? at - k->virtual : (uint32_t)(at - k->virtual)) - k->base;
+
+	return range_in(off, size, k->filled) ? k->image + off : NULL;
+}
+
+static bool move32(const struct vmlinux *k, const struct vmlinux_list *l, uint32_t delta)
+{
+	for (uint64_t i = 0; i < l->count; i++) {
+		uint8_t *p = field(k, l, i, 4);
+
+		if (!p)
+			return false;
+		put32(p, get32(p) + delta);
+	}
+	return true;
+}
+
+static bool move64(const struct vmlinux *k, const struct vmlinux_list *l, uint64_t delta)
+{
+	for (uint64_t i = 0; i < l->count; i++) {
+		uint8_t *p = field(k, l, i, 8);
+
+		if (!p)
+			return false;
+		put64(p, get64(p) + delta);
+	}
+	return true;
+}
+
+bool vmlinux_relocate(struct vmlinux *k, uint64_t delta)
+{
+	return !delta || (move32(k, &k->add32, (uint32_t)delta) &&
+				 move32(k, &k->sub32, (uint32_t)-delta) &&
+				 move64(k, &k->add64, delta));
+}
