@@ -167,6 +167,10 @@ static int open_images(struct front *f)
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
+	if (c->kernel && !status)
+		status = open_image(f, c->kernel, 0);
+	if (c->initrd && !status)
+		status = open_image(f, c->initrd, 0);
 	return status;
 }
 
@@ -805,7 +809,8 @@ static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
+	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
@@ -843,10 +848,25 @@ static int print_config(const struct config *c)
 
 static int run_help(void)
 {
-	puts("tinamou run [OPTIONS] IMAGE\n\nIMAGE is a boot sector of 512 bytes.\n");
+	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
+	     "IMAGE is a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
+}
+
+static const char *wrong_combination(const struct config *c)
+{
+	if (!c->image && !c->flats && !c->kernel)
+		return "no image; 'tinamou' alone shows examples";
+	if (c->image && c->flats)
+		return "a boot sector and --flat images do not go together; "
+		       "load all of them with --flat FILE@ADDR";
+	if (c->kernel && (c->image || c->flats))
+		return "--kernel starts by itself; leave the boot sector and --flat away";
+	if ((c->initrd || c->cmdline) && !c->kernel)
+		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	return NULL;
 }
 
 static int usage_error(const char *err)
@@ -887,11 +907,15 @@ int cmd_run(int argc, char **argv)
 	int status;
 
 	config_init(&f.config);
-	status = run_with(&f, argc, argv);
-	if (f.view)
-		screen_view_free(f.view);
-	json_decref(f.result);
-	free(f.text);
-	config_free(&f.config);
-	return status;
+	if (config_environment(&f.config, err, sizeof(err)) ||
+		config_parse(&f.config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	if (f.config.help)
+		return run_help();
+	if (f.config.print_config)
+		return print_config(&f.config);
+	if (wrong_combination(&f.config))
+		return usage_error(wrong_combination(&f.config));
+	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(&f);
 }

@@ -83,6 +83,8 @@ class Usage(Case):
                            (["run", "-m", "1", image], "4K"),
                            (["run", image, image], "two images"),
                            (["run", "-d", "disk"], "not available in this version"),
+                           (["run", "-k", "vmlinuz", image], "leave the boot sector"),
+                           (["run", "-a", "quiet", image], "are for a --kernel"),
                            (["rum"], "did you mean 'run'?")]:
             self.refused(*args, status=2, says=says)
 
