@@ -414,10 +414,6 @@ static const struct option options[] = {
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
-	{"kernel", 'k', "FILE", opt_kernel, false, false, "boot a Linux kernel"},
-	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial file system"},
-	{"append", 'a', "TEXT", opt_append, false, false, "add to the kernel's command line"},
-	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the whole command line"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
@@ -530,10 +526,6 @@ void config_init(struct config *c)
 
 void config_free(struct config *c)
 {
-	free(c->kernel);
-	free(c->initrd);
-	free(c->append);
-	free(c->cmdline);
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
 	free(c->image);

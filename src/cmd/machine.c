@@ -37,8 +37,7 @@ struct machine {
 	const struct engine_ops *engine;
 	struct vm *vm;
 	struct board *board;
-	struct board_image image[CONFIG_MAX_FLATS + 1 + BOOT_MAX_PIECES];
-	struct boot_plan plan;
+	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
@@ -361,8 +360,9 @@ static void on_control(void *ctx, uint32_t events)
 
 /* ---- start ---- */
 
-static int map_file(int fd, const char *name, struct boot_file *file)
+static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 {
+	struct board_image *im = &m->image[m->images];
 	struct stat st;
 	void *p;
 
@@ -371,18 +371,9 @@ static int map_file(int fd, const char *name, struct boot_file *file)
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*file = (struct boot_file){name, p, (size_t)st.st_size};
+	*im = (struct board_image){name, p, (size_t)st.st_size, addr};
+	m->images++;
 	return 0;
-}
-
-static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
-{
-	struct boot_file file;
-	int err = map_file(fd, name, &file);
-
-	if (!err)
-		m->image[m->images++] = (struct board_image){name, file.data, file.len, addr};
-	return err;
 }
 
 static int map_images(struct machine *m)
@@ -390,11 +381,7 @@ static int map_images(struct machine *m)
 	unsigned fd = FD_IMAGES;
 	int err = 0;
 
-	if (m->config.kernel)
-		err = map_file(m->fd[fd++], m->config.kernel, &m->boot.kernel);
-	if (m->config.initrd && !err)
-		err = map_file(m->fd[fd++], m->config.initrd, &m->boot.initrd);
-	if (m->config.image && !err)
+	if (m->config.image)
 		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
 	for (unsigned i = 0; i < m->config.flats && !err; i++)
 		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
@@ -452,6 +439,7 @@ static int open_kernel(struct machine *m)
 	if (!m->config.kernel)
 		return 0;
 	c->cmdline = m->config.cmdline;
+	c->rsdp = BOARD_RSDP;
 	/* Runs under the instruction clock are all alike. */
 	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
 		return -errno;
@@ -524,7 +512,6 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
-		.state = m->boot.kernel.data ? &m->plan.state : NULL,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
 		.serial = &m->serial};
@@ -578,8 +565,6 @@ static int run(struct machine *m)
 
 	if (map_screen(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
-	if (plan_boot(m, err, sizeof(err)))
-		return cannot_start(m, STATUS_HOST, err);
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
 	vm_lock(m->vm);
@@ -590,7 +575,8 @@ static int run(struct machine *m)
 	drain_serial(m);
 	report(m);
 	vm_free(m->vm);
-	boot_plan_free(&m->plan);
+	boot_free(m->boot);
+	free((void *)m->boot_config.kernel.data);
 	free(m->serial_out);
 	config_free(&m->config);
 	return STATUS_OK;

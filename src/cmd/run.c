@@ -156,11 +156,7 @@ static int open_images(struct front *f)
 
 	struct stat st;
 
-	if (c->kernel)
-		status = open_file(f, c->kernel, &st);
-	if (!status && c->initrd)
-		status = open_file(f, c->initrd, &st);
-	if (!status && c->image) {
+	if (c->image) {
 		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
@@ -168,9 +164,9 @@ static int open_images(struct front *f)
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	if (c->kernel && !status)
-		status = open_image(f, c->kernel, 0);
+		status = open_file(f, c->kernel, &st);
 	if (c->initrd && !status)
-		status = open_image(f, c->initrd, 0);
+		status = open_file(f, c->initrd, &st);
 	return status;
 }
 
@@ -866,6 +862,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->trace_file && !c->trace_exits)
+		return "--trace-file FILE goes with --trace exits";
 	return NULL;
 }
 
@@ -886,17 +884,8 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
-	if (!f->config.image && !f->config.flats && !f->config.kernel)
-		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f->config.image && f->config.flats)
-		return usage_error("a boot sector and --flat images do not go together; "
-				   "load all of them with --flat FILE@ADDR");
-	if (f->config.kernel && (f->config.image || f->config.flats))
-		return usage_error("a kernel and a boot sector or --flat image do not go together");
-	if (!f->config.kernel && (f->config.initrd || f->config.append || f->config.cmdline))
-		return usage_error("--initrd, --append and --cmdline go with --kernel FILE");
-	if (f->config.trace_file && !f->config.trace_exits)
-		return usage_error("--trace-file FILE goes with --trace exits");
+	if (wrong_combination(&f->config))
+		return usage_error(wrong_combination(&f->config));
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
@@ -907,15 +896,11 @@ int cmd_run(int argc, char **argv)
 	int status;
 
 	config_init(&f.config);
-	if (config_environment(&f.config, err, sizeof(err)) ||
-		config_parse(&f.config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f.config.help)
-		return run_help();
-	if (f.config.print_config)
-		return print_config(&f.config);
-	if (wrong_combination(&f.config))
-		return usage_error(wrong_combination(&f.config));
-	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(&f);
+	status = run_with(&f, argc, argv);
+	if (f.view)
+		screen_view_free(f.view);
+	json_decref(f.result);
+	free(f.text);
+	config_free(&f.config);
+	return status;
 }
