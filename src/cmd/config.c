@@ -320,31 +320,30 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
-static int set_text(char **text, const char *value)
-{
-	free(*text);
-	*text = xstrdup(value);
-	return 0;
-}
-
 static int opt_kernel(struct context *x, const char *value)
 {
-	return set_text(&x->c->kernel, value);
+	replace(&x->c->kernel, value);
+	return 0;
 }
 
 static int opt_initrd(struct context *x, const char *value)
 {
-	return set_text(&x->c->initrd, value);
+	replace(&x->c->initrd, value);
+	return 0;
 }
 
 static int opt_append(struct context *x, const char *value)
 {
-	return set_text(&x->c->append, value);
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = false;
+	return 0;
 }
 
 static int opt_cmdline(struct context *x, const char *value)
 {
-	return set_text(&x->c->cmdline, value);
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = true;
+	return 0;
 }
 
 static int opt_later(struct context *x, const char *value)
@@ -408,12 +407,13 @@ static const struct option options[] = {
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
+	{"kernel", 'k', "FILE", opt_kernel, false, false, "start a Linux kernel (bzImage)"},
+	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial RAM disk"},
+	{"append", 'a', "TEXT", opt_append, false, false,
+		"its command line; console=ttyS0 is added if it names no console"},
+	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
-	{"kernel", 'k', "FILE", opt_kernel, false, false, "boot a Linux kernel"},
-	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial file system"},
-	{"append", 'a', "TEXT", opt_append, false, false, "add to the kernel's command line"},
-	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the whole command line"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
@@ -526,13 +526,12 @@ void config_init(struct config *c)
 
 void config_free(struct config *c)
 {
-	free(c->kernel);
-	free(c->initrd);
-	free(c->append);
-	free(c->cmdline);
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
 	free(c->image);
+	free(c->kernel);
+	free(c->initrd);
+	free(c->cmdline);
 	free(c->engine);
 	free(c->serial_path);
 	free(c->trace_file);

@@ -32,8 +32,10 @@ struct config_dump {
 struct config {
 	json_t *set; /* option name -> string, true, or array of strings */
 	char *image; /* boot sector, or NULL */
-	char *kernel, *initrd, *append, *cmdline; /* or NULL */
-	uint64_t memory;                          /* bytes */
+	char *kernel, *initrd;
+	char *cmdline;      /* of the kernel, NULL: empty */
+	bool cmdline_as_is; /* --cmdline: nothing is added to it */
+	uint64_t memory;    /* bytes */
 	unsigned cpus;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */

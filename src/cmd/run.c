@@ -156,17 +156,17 @@ static int open_images(struct front *f)
 
 	struct stat st;
 
-	if (c->kernel)
-		status = open_file(f, c->kernel, &st);
-	if (!status && c->initrd)
-		status = open_file(f, c->initrd, &st);
-	if (!status && c->image) {
+	if (c->image) {
 		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
+	if (c->kernel && !status)
+		status = open_file(f, c->kernel, &st);
+	if (c->initrd && !status)
+		status = open_file(f, c->initrd, &st);
 	return status;
 }
 
@@ -805,7 +805,8 @@ static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
+	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
@@ -843,10 +844,27 @@ static int print_config(const struct config *c)
 
 static int run_help(void)
 {
-	puts("tinamou run [OPTIONS] IMAGE\n\nIMAGE is a boot sector of 512 bytes.\n");
+	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
+	     "IMAGE is a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
+}
+
+static const char *wrong_combination(const struct config *c)
+{
+	if (!c->image && !c->flats && !c->kernel)
+		return "no image; 'tinamou' alone shows examples";
+	if (c->image && c->flats)
+		return "a boot sector and --flat images do not go together; "
+		       "load all of them with --flat FILE@ADDR";
+	if (c->kernel && (c->image || c->flats))
+		return "--kernel starts by itself; leave the boot sector and --flat away";
+	if ((c->initrd || c->cmdline) && !c->kernel)
+		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->trace_file && !c->trace_exits)
+		return "--trace-file FILE goes with --trace exits";
+	return NULL;
 }
 
 static int usage_error(const char *err)
@@ -866,17 +884,8 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
-	if (!f->config.image && !f->config.flats && !f->config.kernel)
-		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f->config.image && f->config.flats)
-		return usage_error("a boot sector and --flat images do not go together; "
-				   "load all of them with --flat FILE@ADDR");
-	if (f->config.kernel && (f->config.image || f->config.flats))
-		return usage_error("a kernel and a boot sector or --flat image do not go together");
-	if (!f->config.kernel && (f->config.initrd || f->config.append || f->config.cmdline))
-		return usage_error("--initrd, --append and --cmdline go with --kernel FILE");
-	if (f->config.trace_file && !f->config.trace_exits)
-		return usage_error("--trace-file FILE goes with --trace exits");
+	if (wrong_combination(&f->config))
+		return usage_error(wrong_combination(&f->config));
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
@@ -888,6 +897,8 @@ int cmd_run(int argc, char **argv)
 
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
+	if (f.view)
+		screen_view_free(f.view);
 	json_decref(f.result);
 	free(f.text);
 	config_free(&f.config);

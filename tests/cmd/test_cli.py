@@ -83,6 +83,8 @@ class Usage(Case):
                            (["run", "-m", "1", image], "4K"),
                            (["run", image, image], "two images"),
                            (["run", "-d", "disk"], "not available in this version"),
+                           (["run", "-k", "vmlinuz", image], "leave the boot sector"),
+                           (["run", "-a", "quiet", image], "are for a --kernel"),
                            (["rum"], "did you mean 'run'?")]:
             self.refused(*args, status=2, says=says)
 
@@ -124,8 +126,9 @@ class Images(Case):
         self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
 
     def test_nothing_left_behind(self):
-        for option in ("--serial=file:" + self.path("s"), "--trace-file=" + self.path("t")):
-            self.refused("run", option, self.path("missing"), says="missing")
+        trace = ["--trace=exits", "--trace-file=" + self.path("t")]
+        for options in (["--serial=file:" + self.path("s")], trace):
+            self.refused("run", *options, self.path("missing"), says="missing")
         self.assertEqual(os.listdir(self.folder.name), [])
 
 

@@ -83,12 +83,12 @@ static inline void put_flags(struct cpu *c, uint32_t ax)
 		uint32_t a32 = (uint32_t)a;                                                        \
                                                                                                    \
 		if (size == 8)                                                                     \
-			__asm__(op "q %2, %0\n\tlahf\n\tseto %%al"                                  \
+			__asm__(op "q %2, %0\n\tlahf\n\tseto %%al"                                 \
 				: "+r"(a), "=&a"(ax)                                               \
 				: "r"(b)                                                           \
 				: "cc");                                                           \
 		else                                                                               \
-			__asm__(op "l %k2, %k0\n\tlahf\n\tseto %%al"                                \
+			__asm__(op "l %k2, %k0\n\tlahf\n\tseto %%al"                               \
 				: "+r"(a32), "=&a"(ax)                                             \
 				: "r"(b)                                                           \
 				: "cc");                                                           \
@@ -129,35 +129,70 @@ HOST_LOGIC(host_xor, "xor")
 	fast_store(c, i->mem.seg, off, size, fn(c, a, b, size));
 
 #define TWO_OPERANDS(op, fn, size)                                                                 \
-	BODY(op##_rr_##size) { REG(0) = fn(c, REG(0), REG(1), size); }                             \
-	BODY(op##_ri_##size) { REG(0) = fn(c, REG(0), IMM(1), size); }                             \
+	BODY(op##_rr_##size)                                                                       \
+	{                                                                                          \
+		REG(0) = fn(c, REG(0), REG(1), size);                                              \
+	}                                                                                          \
+	BODY(op##_ri_##size)                                                                       \
+	{                                                                                          \
+		REG(0) = fn(c, REG(0), IMM(1), size);                                              \
+	}                                                                                          \
 	BODY(op##_rm_##size)                                                                       \
 	{                                                                                          \
 		uint64_t b = LOAD(size);                                                           \
                                                                                                    \
 		REG(0) = fn(c, REG(0), b, size);                                                   \
 	}                                                                                          \
-	BODY(op##_mr_##size) { READ_MODIFY_WRITE(fn, size, REG(1)) }                               \
-	BODY(op##_mi_##size) { READ_MODIFY_WRITE(fn, size, IMM(1)) }
+	BODY(op##_mr_##size){READ_MODIFY_WRITE(fn, size, REG(1))} BODY(op##_mi_##size)             \
+	{                                                                                          \
+		READ_MODIFY_WRITE(fn, size, IMM(1))                                                \
+	}
 
 #define COMPARE(op, fn, size)                                                                      \
-	BODY(op##_rr_##size) { fn(c, REG(0), REG(1), size); }                                      \
-	BODY(op##_ri_##size) { fn(c, REG(0), IMM(1), size); }                                      \
+	BODY(op##_rr_##size)                                                                       \
+	{                                                                                          \
+		fn(c, REG(0), REG(1), size);                                                       \
+	}                                                                                          \
+	BODY(op##_ri_##size)                                                                       \
+	{                                                                                          \
+		fn(c, REG(0), IMM(1), size);                                                       \
+	}                                                                                          \
 	BODY(op##_rm_##size)                                                                       \
 	{                                                                                          \
 		uint64_t b = LOAD(size);                                                           \
                                                                                                    \
 		fn(c, REG(0), b, size);                                                            \
 	}                                                                                          \
-	BODY(op##_mr_##size) { fn(c, LOAD(size), REG(1), size); }                                  \
-	BODY(op##_mi_##size) { fn(c, LOAD(size), IMM(1), size); }
+	BODY(op##_mr_##size)                                                                       \
+	{                                                                                          \
+		fn(c, LOAD(size), REG(1), size);                                                   \
+	}                                                                                          \
+	BODY(op##_mi_##size)                                                                       \
+	{                                                                                          \
+		fn(c, LOAD(size), IMM(1), size);                                                   \
+	}
 
 #define MOVE(size)                                                                                 \
-	BODY(mov_rr_##size) { REG(0) = REG(1) & SIZED(size); }                                     \
-	BODY(mov_ri_##size) { REG(0) = IMM(1) & SIZED(size); }                                     \
-	BODY(mov_rm_##size) { REG(0) = LOAD(size); }                                               \
-	BODY(mov_mr_##size) { fast_store(c, i->mem.seg, effective(c, i), size, REG(1)); }          \
-	BODY(mov_mi_##size) { fast_store(c, i->mem.seg, effective(c, i), size, IMM(1)); }
+	BODY(mov_rr_##size)                                                                        \
+	{                                                                                          \
+		REG(0) = REG(1) & SIZED(size);                                                     \
+	}                                                                                          \
+	BODY(mov_ri_##size)                                                                        \
+	{                                                                                          \
+		REG(0) = IMM(1) & SIZED(size);                                                     \
+	}                                                                                          \
+	BODY(mov_rm_##size)                                                                        \
+	{                                                                                          \
+		REG(0) = LOAD(size);                                                               \
+	}                                                                                          \
+	BODY(mov_mr_##size)                                                                        \
+	{                                                                                          \
+		fast_store(c, i->mem.seg, effective(c, i), size, REG(1));                          \
+	}                                                                                          \
+	BODY(mov_mi_##size)                                                                        \
+	{                                                                                          \
+		fast_store(c, i->mem.seg, effective(c, i), size, IMM(1));                          \
+	}
 
 TWO_OPERANDS(add, host_add, 4)
 TWO_OPERANDS(add, host_add, 8)

@@ -429,7 +429,7 @@ void op_MOVNTI(struct cpu *c, const struct x86_insn *i)
 
 static void nothing(struct cpu *c, const struct x86_insn *i)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__asm__ volatile("mfence" ::: "memory");
 }
 
 void op_LFENCE(struct cpu *c, const struct x86_insn *i)

@@ -251,26 +251,31 @@ void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
 
 /* ---- LOCK ---- */
 
+/* The CPU's own, since operands need not be aligned, which C's atomics must be. */
+#define CMPXCHG(suffix, reg)                                                                       \
+	__asm__ volatile("lock cmpxchg" suffix " %" reg "3, (%2)"                                  \
+			 : "=@ccz"(same), "+a"(old)                                                \
+			 : "r"(p), "r"(new)                                                        \
+			 : "memory")
+
 static bool swap_host(uint8_t *p, unsigned size, uint64_t old, uint64_t new)
 {
-	uint8_t old8 = (uint8_t)old;
-	uint16_t old16 = (uint16_t)old;
-	uint32_t old32 = (uint32_t)old;
+	bool same;
 
-#define SWAP(type, was)                                                                            \
-	__atomic_compare_exchange_n(                                                               \
-		(type *)(void *)p, &(was), (type) new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 	switch (size) {
 	case 1:
-		return SWAP(uint8_t, old8);
+		CMPXCHG("b", "b");
+		break;
 	case 2:
-		return SWAP(any16, old16);
+		CMPXCHG("w", "w");
+		break;
 	case 4:
-		return SWAP(any32, old32);
+		CMPXCHG("l", "k");
+		break;
 	default:
-		return SWAP(any64, old);
+		CMPXCHG("q", "q");
 	}
-#undef SWAP
+	return same;
 }
 
 /* XCHG with memory locks without a prefix (SDM vol. 3A 8.1.2.1). */

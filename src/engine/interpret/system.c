@@ -100,7 +100,8 @@ static void write_cr8(struct cpu *c, uint64_t value)
 {
 	if (value > 15)
 		raise_error(c, X86_GP, 0);
-	c->s.cr8 = value;
+	vcpu_set_cr8(c->v, (uint8_t)value);
+	c->look = true;
 }
 
 static uint64_t read_control(struct cpu *c, unsigned reg)
@@ -115,7 +116,7 @@ static uint64_t read_control(struct cpu *c, unsigned reg)
 	case 4:
 		return c->s.cr4;
 	case 8:
-		return c->s.cr8;
+		return vcpu_cr8(c->v);
 	default:
 		raise_fault(c, X86_UD);
 	}
