@@ -41,6 +41,7 @@ static bool offered(const struct x86_insn *i)
 {
 	switch (x86_insn_table[i->entry].feature) {
 	case X86_FEATURE_SMM:
+	case X86_FEATURE_MONITOR:
 	case X86_FEATURE_XSAVES:
 		return false;
 	default:
