@@ -48,8 +48,7 @@ static const char *check_segments(const struct elf *e)
 			continue;
 		if (!range_in(s.offset, s.filesz, e->len))
 			return "a segment is not in the file";
-		if (s.type == ELF_LOAD &&
-			(s.filesz > s.memsz || s.paddr + s.memsz < s.paddr))
+		if (s.type == ELF_LOAD && (s.filesz > s.memsz || s.paddr + s.memsz < s.paddr))
 			return "a segment has an impossible size";
 	}
 	return NULL;

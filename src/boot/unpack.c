@@ -133,8 +133,8 @@ static int unpack_lz4(struct stream *s)
 			continue;
 		if (!range_in(at, block, s->len) || block > INT_MAX)
 			return -EBADMSG;
-		n = LZ4_decompress_safe((const char *)s->in + at, (char *)s->out + s->size,
-			(int)block, room);
+		n = LZ4_decompress_safe(
+			(const char *)s->in + at, (char *)s->out + s->size, (int)block, room);
 		if (n < 0)
 			return stopped(room == LZ4_BLOCK_MAX);
 		at += block;

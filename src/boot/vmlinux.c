@@ -93,7 +93,8 @@ const char *vmlinux_open(struct vmlinux *k, const uint8_t *data, size_t len, uin
 }
 
 /* The field of the image that word i of the list names, or NULL. */
-static uint8_t *field(const struct vmlinux *k, const struct vmlinux_list *l, uint64_t i, size_t size)
+static uint8_t *field(
+	const struct vmlinux *k, const struct vmlinux_list *l, uint64_t i, size_t size)
 {
 	uint32_t word = get32(l->word + i * WORD);
 	uint64_t at = k->elf.is_64 ? (uint64_t)(int64_t)(int32_t)word : word;
@@ -128,7 +129,7 @@ static bool move64(const struct vmlinux *k, const struct vmlinux_list *l, uint64
 
 bool vmlinux_relocate(struct vmlinux *k, uint64_t delta)
 {
-	return !delta || (move32(k, &k->add32, (uint32_t)delta) &&
-				 move32(k, &k->sub32, (uint32_t)-delta) &&
-				 move64(k, &k->add64, delta));
+	return !delta ||
+	       (move32(k, &k->add32, (uint32_t)delta) && move32(k, &k->sub32, (uint32_t)-delta) &&
+		       move64(k, &k->add64, delta));
 }

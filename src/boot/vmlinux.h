@@ -21,7 +21,7 @@ struct vmlinux {
 	uint64_t room; /* bytes of image */
 	uint8_t *image;
 	uint64_t filled, extent; /* bytes of the image from the file, and with .bss */
-	uint64_t virtual;	 /* its virtual addresses are physical ones plus this */
+	uint64_t virtual;        /* its virtual addresses are physical ones plus this */
 	bool relocatable;
 	struct vmlinux_list add32, sub32, add64;
 };
