@@ -56,7 +56,8 @@ void boot_describe(const struct boot_file *f, char *text, size_t len)
 	} else if (is_text(f)) {
 		snprintf(text, len, "it is text");
 	} else {
-		n = snprintf(text, len, "no Linux, multiboot or ELF header is in it; it starts with");
+		n = snprintf(
+			text, len, "no Linux, multiboot or ELF header is in it; it starts with");
 		for (size_t i = 0; i < MIN(f->len, 8); i++)
 			n += snprintf(text + n, len - (size_t)n, " %02x", f->data[i]);
 	}

@@ -176,12 +176,12 @@ static int put_by_header(struct boot *b, const struct header *h)
 	uint64_t off = h->load == UINT32_MAX ? 0 : h->at - (h->header_addr - h->load);
 
 	if (h->load != UINT32_MAX && h->header_addr < h->load)
-		return boot_fail(b, "%s: its multiboot header lies before its load address",
-			f->name);
+		return boot_fail(
+			b, "%s: its multiboot header lies before its load address", f->name);
 	piece.addr = h->load == UINT32_MAX ? h->header_addr - h->at : h->load;
 	if (off >= f->len)
-		return boot_fail(b, "%s: its multiboot header gives a load address outside of it",
-			f->name);
+		return boot_fail(
+			b, "%s: its multiboot header gives a load address outside of it", f->name);
 	piece.len = h->load_end ? (uint64_t)h->load_end - piece.addr : f->len - off;
 	if (!range_in(off, piece.len, f->len))
 		return boot_fail(b,
@@ -202,8 +202,8 @@ static int put_elf(struct boot *b, const struct header *h)
 	const char *why = elf_open(&e, f->data, f->len);
 
 	if (why)
-		return boot_fail(b, "%s: a multiboot kernel without addresses, and %s", f->name,
-			why);
+		return boot_fail(
+			b, "%s: a multiboot kernel without addresses, and %s", f->name, why);
 	b->rip = h->has_entry ? h->entry : e.entry;
 	return boot_put_elf(b, &e);
 }
@@ -312,8 +312,8 @@ static const char *module_text(const struct boot *b, unsigned i)
 
 static uint64_t size2(const struct boot *b, const char *cmdline)
 {
-	uint64_t size = 8 + round_up(8 + strlen(cmdline) + 1, 8) +
-			round_up(8 + sizeof(LOADER), 8) + 16 + 16 + b->areas * 24 + 32 + 8;
+	uint64_t size = 8 + round_up(8 + strlen(cmdline) + 1, 8) + round_up(8 + sizeof(LOADER), 8) +
+			16 + 16 + b->areas * 24 + 32 + 8;
 
 	for (unsigned i = 0; i < b->config.modules; i++)
 		size += round_up(16 + strlen(module_text(b, i)) + 1, 8);
@@ -366,8 +366,8 @@ static void fill2(struct boot *b, uint8_t *info, const char *cmdline, const stru
 	put32(info, (uint32_t)(p - info));
 }
 
-static int put_info(struct boot *b, const struct header *h, const char *cmdline,
-	const struct boot_modules *m)
+static int put_info(
+	struct boot *b, const struct header *h, const char *cmdline, const struct boot_modules *m)
 {
 	struct boot_piece piece = {.what = "its multiboot information"};
 	uint8_t *info;

@@ -98,8 +98,11 @@ int boot_put_modules(struct boot *b, const char *cmdline, struct boot_modules *m
 
 	for (unsigned i = 0; i < b->config.modules && !err; i++) {
 		const struct boot_file *f = &b->config.module[i];
-		struct boot_piece piece = {
-			.what = f->name, .addr = at, .data = f->data, .len = f->len, .size = f->len};
+		struct boot_piece piece = {.what = f->name,
+			.addr = at,
+			.data = f->data,
+			.len = f->len,
+			.size = f->len};
 
 		m->addr[i] = at;
 		at = round_up(at + f->len, PAGE);

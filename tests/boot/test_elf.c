@@ -238,7 +238,8 @@ static void vmlinux(void **unused)
 {
 	struct fixture *f = fixture_new(64 * MiB);
 
-	f->config.kernel = (struct boot_file){.name = "k", .data = file, .len = make_elf(file, true)};
+	f->config.kernel =
+		(struct boot_file){.name = "k", .data = file, .len = make_elf(file, true)};
 	fixture_refused(f, "an ELF file");
 	strcpy((char *)file + TEXT_AT + 0x500, "Linux version 9");
 	file[0x1fff] = 0x55;
@@ -274,7 +275,8 @@ static void pvh(void **unused)
 	char text[64];
 	gpa_t info, map, list;
 
-	f->config.kernel = (struct boot_file){.name = "k", .data = file, .len = make_elf(file, true)};
+	f->config.kernel =
+		(struct boot_file){.name = "k", .data = file, .len = make_elf(file, true)};
 	f->config.module[0] = (struct boot_file){"m", data, sizeof(data), "m arg"};
 	f->config.modules = 1;
 	f->config.cmdline = "a b";
@@ -320,7 +322,8 @@ static void wild_headers(void **unused)
 			add_note(LINKED + 0x20);
 			memcpy(copy, file, len);
 			put64(copy + at, wild[i]);
-			f->config.kernel = (struct boot_file){.name = "k", .data = copy, .len = len};
+			f->config.kernel =
+				(struct boot_file){.name = "k", .data = copy, .len = len};
 			b = fixture_boot(f);
 			assert_true(b || f->err[0]);
 			if (b)
