@@ -61,17 +61,18 @@ def fetch(package):
     return pathlib.Path(done.stdout.strip())
 
 
-def kernel_package():
-    """linux-image-amd64 is a meta package: the versioned one it depends on."""
-    done = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], text=True,
+def kernel_package(meta="linux-image-amd64"):
+    """It is a meta package: the versioned one it depends on."""
+    done = subprocess.run(["apt-cache", "depends", meta], text=True,
                           capture_output=True) if shutil.which("apt-cache") else None
     found = re.search(r"Depends: (linux-image-\S+)", done.stdout) if done else None
     if found:
         return found.group(1)
-    here = sorted((ROOT / "build/packages").glob("linux-image-*-amd64_*"))
+    flavour = "-cloud-amd64" if "cloud" in meta else "[0-9]-amd64"
+    here = sorted((ROOT / "build/packages").glob(f"linux-image-*{flavour}_*"))
     if here:
         return here[-1].name.split("_")[0]
-    raise Missing("apt does not know linux-image-amd64 (no package lists?)")
+    raise Missing(f"apt does not know {meta} (no package lists?)")
 
 
 class Cpio:
@@ -82,9 +83,9 @@ class Cpio:
         self.inode = 1
         self.seen = set()
 
-    def entry(self, name, mode, data=b""):
+    def entry(self, name, mode, data=b"", device=(0, 0)):
         encoded = name.encode() + b"\0"
-        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
+        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(encoded), 0]
         self.inode += 1
         self.write(b"070701" + b"".join(b"%08X" % f for f in fields) + encoded)
         self.write(data)
