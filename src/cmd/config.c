@@ -353,6 +353,12 @@ static int opt_later(struct context *x, const char *value)
 
 static int load_file(struct context *x, const char *path);
 
+static int flag_testdev(struct context *x, const char *value)
+{
+	x->c->testdev = true;
+	return 0;
+}
+
 static int flag_stats(struct context *x, const char *value)
 {
 	x->c->stats = true;
@@ -421,6 +427,8 @@ static const struct option options[] = {
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"testdev", 0, NULL, flag_testdev, false, false,
+		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},

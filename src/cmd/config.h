@@ -56,6 +56,7 @@ struct config {
 	enum serial serial;
 	char *serial_path;
 	bool display; /* text */
+	bool testdev;
 	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];

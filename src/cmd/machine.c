@@ -514,7 +514,8 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.images = m->images,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
-		.serial = &m->serial};
+		.serial = &m->serial,
+		.testdev = m->config.testdev};
 
 	m->serial.write = serial_write;
 	m->serial.room = serial_room;

@@ -81,6 +81,7 @@ struct lapic {
 	uint64_t icr;
 	uint32_t irr[8], isr[8], tmr[8];
 	uint32_t initial;
+	bool running;      /* the counter has not come to zero */
 	uint64_t started;  /* when the timer was, ns */
 	uint64_t deadline; /* IA32_TSC_DEADLINE */
 	bool pic;
@@ -237,15 +238,19 @@ static uint64_t tsc_to_ns(const struct lapic *a, uint64_t tsc)
 	return ns + 1; /* not before it */
 }
 
+static void expired(void *ctx);
+
 static void arm(struct lapic *a)
 {
 	uint32_t mode = a->lvt[LVT_TIMER] & LVT_MODE;
 
 	timer_cancel(&a->timer);
 	if (mode == MODE_TSC) {
-		if (a->deadline)
+		if (a->deadline && tsc_to_ns(a, a->deadline) <= clock_now(a->clock))
+			expired(a); /* at once, not when a thread comes to it */
+		else if (a->deadline)
 			timer_arm(&a->timer, tsc_to_ns(a, a->deadline));
-	} else if (a->initial) {
+	} else if (a->running) {
 		timer_arm(&a->timer, a->started + period(a));
 	}
 }
@@ -262,6 +267,8 @@ static void expired(void *ctx)
 		/* Late ones are dropped, not made up for. */
 		a->started += period(a) * MAX((now - a->started) / period(a), 1);
 		arm(a);
+	} else {
+		a->running = false;
 	}
 	fire(a, LVT_TIMER);
 }
@@ -270,7 +277,7 @@ static uint32_t current_count(const struct lapic *a)
 {
 	uint64_t gone = (clock_now(a->clock) - a->started) / divisor(a);
 
-	if (!a->initial || (a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
+	if (!a->running || (a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
 		return 0;
 	if (a->lvt[LVT_TIMER] & MODE_PERIOD)
 		return a->initial - (uint32_t)(gone % a->initial);
@@ -282,6 +289,7 @@ static void start_timer(struct lapic *a, uint32_t initial)
 	if ((a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
 		return;
 	a->initial = initial;
+	a->running = initial != 0;
 	a->started = clock_now(a->clock);
 	arm(a);
 }
@@ -384,8 +392,11 @@ static void write_lvt(struct lapic *a, unsigned entry, uint32_t value)
 	if (!(a->svr & SVR_ENABLE))
 		a->lvt[entry] |= LVT_MASKED;
 	if (entry == LVT_TIMER && (before ^ value) & LVT_MODE) {
-		a->initial = 0;
+		/* Between one-shot and periodic it counts on; the deadline is another timer. */
+		if ((before | value) & MODE_TSC)
+			a->initial = 0;
 		a->deadline = 0;
+		a->running &= a->initial != 0;
 		arm(a);
 	}
 	update(a);
@@ -622,6 +633,7 @@ static void lapic_reset(struct device *dev)
 
 	a->base = BASE_DEFAULT | BASE_ENABLE | (a->id ? 0 : BASE_BSP);
 	a->tpr = a->ldr = a->esr = a->esr_pending = a->divide = a->initial = 0;
+	a->running = false;
 	a->dfr = 0xffffffff;
 	a->svr = 0xff;
 	a->icr = a->deadline = 0;
@@ -656,10 +668,12 @@ static void lapic_snap(struct device *dev, struct snap *s)
 		snap_u32(s, "tmr", &a->tmr[n]);
 	}
 	snap_u32(s, "initial", &a->initial);
+	snap_bool(s, "running", &a->running);
 	snap_time(s, "started", &a->started, clock_now(a->clock));
 	snap_u64(s, "deadline", &a->deadline);
 	snap_bool(s, "pic", &a->pic);
 	if (snap_loading(s)) {
+		a->running &= a->initial != 0;
 		arm(a);
 		update(a);
 	}

@@ -264,7 +264,9 @@ static void drop_inner_segments(struct cpu *c, unsigned new_cpl)
 		bool conforming =
 			(s->attr & (TYPE_CODE | TYPE_CONFORMING)) == (TYPE_CODE | TYPE_CONFORMING);
 
-		if (!(s->attr & X86_ATTR_UNUSABLE) && !conforming && dpl(s) < new_cpl)
+		if (s->attr & X86_ATTR_UNUSABLE)
+			s->sel = 0; /* a null selector loses its RPL */
+		else if (!conforming && dpl(s) < new_cpl)
 			*s = null_segment(0, 0);
 	}
 }
