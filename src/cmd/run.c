@@ -223,6 +223,14 @@ static int open_screen(struct front *f)
 	return f->shared == MAP_FAILED ? -1 : fd;
 }
 
+/* Where no file is asked for a descriptor takes its place, which nobody writes to. */
+static int open_debugcon(struct front *f)
+{
+	if (f->config.debugcon == DEBUGCON_FILE)
+		return open_for_writing("debugcon", f->config.debugcon_path);
+	return dup(STDERR_FILENO);
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -236,6 +244,7 @@ static int open_all(struct front *f)
 	f->fd[FD_SERIAL] = open_serial(f);
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
+	f->fd[FD_DEBUGCON] = open_debugcon(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
@@ -877,6 +886,9 @@ static int run_with(struct front *f, int argc, char **argv)
 		return usage_error("--initrd, --append and --cmdline go with --kernel FILE");
 	if (f->config.trace_file && !f->config.trace_exits)
 		return usage_error("--trace-file FILE goes with --trace exits");
+	if (f->config.debugcon == DEBUGCON_STDIO && f->config.serial > SERIAL_NONE)
+		return usage_error("--debugcon stdio shows its output where --serial stdio does; "
+				   "with another --serial use --debugcon file:PATH");
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
