@@ -1,12 +1,14 @@
 /*
  * test_kvm.c - engine kvm: what is put is what is got, in every mode; ports,
- * MMIO and kicks. Exit status 77 where /dev/kvm cannot run a guest.
+ * MMIO, kicks and what KVM cannot emulate. Exit status 77 where /dev/kvm cannot run a guest.
  */
 #include "../core/test.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/vm.h"
 #include "engine/kvm/kvm.h"
@@ -204,6 +206,77 @@ static void test_kick_before_run(void **state)
 	atomic_store(&f->v->kick_pending, false);
 }
 
+static void *kick_later(void *arg)
+{
+	struct fixture *f = arg;
+
+	nanosleep(&(struct timespec){0, 200000}, NULL);
+	vcpu_kick(f->v);
+	return NULL;
+}
+
+/* The guest loops for ever: only the kick of another thread brings run() back. */
+static void test_kick_from_another_thread(void **state)
+{
+	static const uint8_t code[] = {0xeb, 0xfe}; /* jmp $ */
+	struct fixture *f = *state;
+	struct run_result r;
+
+	for (unsigned n = 0; n < 50; n++) {
+		pthread_t thread;
+
+		assert_int_equal(pthread_create(&thread, NULL, kick_later, f), 0);
+		run_code(f, code, sizeof(code), &r);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_int_equal(r.exit, RUN_KICKED);
+		atomic_store(&f->v->kick_pending, false);
+	}
+}
+
+static void test_string_io(void **state)
+{
+	static const uint8_t code[] = {
+		0xfc, 0xba, 0x10, 0x00,       /* cld; mov dx, 10h */
+		0xbf, 0x00, 0x10,             /* mov di, 1000h */
+		0xb9, 0x05, 0x00, 0xf3, 0x6c, /* mov cx, 5; rep insb */
+		0xbe, 0x00, 0x10,             /* mov si, 1000h */
+		0xb9, 0x04, 0x00, 0xf3, 0x6e, /* mov cx, 4; rep outsb */
+		0xf4,                         /* hlt */
+	};
+	static const uint8_t read[] = {0x11, 0x11, 0x11, 0x11, 0x11, 0};
+	struct fixture *f = *state;
+	struct x86_state s = {0};
+	struct run_result r;
+
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_memory_equal((uint8_t *)f->vm->ram.host + 0x1000, read, sizeof(read));
+	assert_int_equal(f->writes, 4);
+	assert_true(f->written == 0x11111111);
+	assert_int_equal(vcpu_get(f->v, &s, X86_GROUP_GPR), 0);
+	assert_int_equal(s.gpr[X86_RCX], 0);
+	assert_int_equal(s.gpr[X86_RSI], 0x1004);
+	assert_int_equal(s.gpr[X86_RDI], 0x1005);
+}
+
+/* x87 stores to MMIO are beyond KVM's emulator: the user sees which bytes. */
+static void test_emulation_failure(void **state)
+{
+	static const uint8_t code[] = {
+		0xbb, 0x00, 0xb8, 0x8e, 0xc3, /* mov bx, 0b800h; mov es, bx */
+		0x9b, 0xdb, 0xe3,             /* finit */
+		0x26, 0xdd, 0x36, 0x00, 0x00, /* fnsave es:[0] */
+		0xf4,                         /* hlt */
+	};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_FATAL);
+	assert_non_null(strstr(r.why, "cannot emulate"));
+	assert_non_null(strstr(r.why, "26 dd 36 00 00"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +285,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_long_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports_and_mmio, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kick_before_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kick_from_another_thread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_emulation_failure, setup, teardown),
 	};
 	struct engine_verdict v;
 

@@ -76,11 +76,43 @@ static bool fatal(struct run_result *r)
 	return false;
 }
 
+/* The bytes at cs:rip, up to the end of their page: where KVM gives none. */
+static unsigned fetch_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+{
+	int fd = kvm_cpu(v)->fd;
+	struct kvm_translation t;
+	struct kvm_sregs sregs;
+	unsigned n;
+
+	if (kvm_ioctl(fd, KVM_GET_SREGS, &sregs))
+		return 0;
+	t.linear_address = sregs.cs.base + rip;
+	if (kvm_ioctl(fd, KVM_TRANSLATE, &t) || !t.valid)
+		return 0;
+	n = (unsigned)MIN(room, 4096 - (t.linear_address & 4095));
+	return mem_read(&v->vm->mem, t.physical_address, bytes, n) ? 0 : n;
+}
+
+static unsigned failed_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+	unsigned n = MIN(run->emulation_failure.insn_size, room);
+
+	if (run->emulation_failure.ndata < 1 ||
+		!(run->emulation_failure.flags &
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return fetch_insn(v, rip, bytes, room);
+	memcpy(bytes, run->emulation_failure.insn_bytes, n);
+	return n;
+}
+
 static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 {
 	struct kvm_run *run = kvm_cpu(v)->run;
 	char bytes[3 * 15 + 1] = "";
+	uint8_t insn[15];
 	struct kvm_regs regs = {0};
+	unsigned n;
 
 	kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_REGS, &regs);
 	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
@@ -88,13 +120,11 @@ static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 			run->internal.suberror, (unsigned long long)regs.rip);
 		return fatal(r);
 	}
-	if (run->emulation_failure.ndata >= 1 &&
-		run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
-		for (unsigned i = 0; i < MIN(run->emulation_failure.insn_size, 15u); i++)
-			snprintf(bytes + strlen(bytes), 4, " %02x",
-				run->emulation_failure.insn_bytes[i]);
+	n = failed_insn(v, regs.rip, insn, sizeof(insn));
+	for (unsigned i = 0; i < n; i++)
+		snprintf(bytes + 3 * i, 4, " %02x", insn[i]);
 	snprintf(r->why, sizeof(r->why), "KVM cannot emulate the instruction at rip %#llx:%s",
-		(unsigned long long)regs.rip, bytes[0] ? bytes : " (KVM gives no bytes)");
+		(unsigned long long)regs.rip, bytes[0] ? bytes : " (its bytes cannot be read)");
 	return fatal(r);
 }
 
