@@ -4,6 +4,7 @@
  */
 #include "../core/test.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,10 @@
 #include <time.h>
 
 #include "core/vm.h"
-#include "engine/kvm/kvm.h"
+#include "engine/kvm/internal.h"
 #include "util/util.h"
+
+static bool on_hardware;
 
 struct fixture {
 	struct vm *vm;
@@ -151,6 +154,15 @@ static void test_long_mode_state(void **state)
 	round_trip(*state, true, true);
 }
 
+/* As on a KVM without KVM_CAP_XSAVE. */
+static void test_state_without_xsave(void **state)
+{
+	struct fixture *f = *state;
+
+	container_of(f->vm->engine, struct kvm_engine, engine)->has_xsave = false;
+	round_trip(f, true, true);
+}
+
 static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
 {
 	struct x86_state s;
@@ -189,6 +201,84 @@ static void test_ports_and_mmio(void **state)
 	assert_true(f->written == 0x334433);
 	assert_int_equal(f->v->stat[EXIT_PIO_IN].count, 1);
 	assert_int_equal(f->v->stat[EXIT_HLT].count, 1);
+}
+
+/* false: this KVM is backed by software that lacks it, which hardware never does. */
+static bool stopped(const struct run_result *r, uint64_t addr)
+{
+	if (!on_hardware && r->exit == RUN_HALTED)
+		return false;
+	assert_int_equal(r->exit, RUN_DEBUG);
+	assert_int_equal(r->debug_addr, addr);
+	return true;
+}
+
+static const uint8_t store[] = {
+	0x90, 0x90,       /* nop; nop */
+	0xa3, 0x00, 0x20, /* mov [2000h], ax */
+	0xf4,             /* hlt */
+};
+
+/* A breakpoint stops before its instruction; a step goes over it. */
+static void test_breakpoint(void **state)
+{
+	const struct debug_stop stops[] = {{0, 1, STOP_EXEC}, {1, 1, STOP_EXEC}};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_stops(f->v, stops, 5), -ENOSPC);
+	assert_int_equal(kvm_engine.set_stops(f->v, stops + 1, 1), 0);
+	run_code(f, store, sizeof(store), &r);
+	if (!stopped(&r, 1))
+		skip();
+	kvm_engine.step(f->v, &r);
+	assert_int_equal(r.exit, RUN_BUDGET);
+	assert_int_equal(r.executed, 1);
+	assert_int_equal(kvm_engine.set_stops(f->v, NULL, 0), 0);
+	kvm_engine.run(f->v, UINT64_MAX, &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+}
+
+static void test_watchpoint(void **state)
+{
+	const struct debug_stop stops[] = {{0x2000, 2, STOP_WRITE}};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_stops(f->v, stops, 1), 0);
+	run_code(f, store, sizeof(store), &r);
+	if (!stopped(&r, 0x2000))
+		skip();
+	assert_int_equal(kvm_engine.set_stops(f->v, NULL, 0), 0);
+	kvm_engine.run(f->v, UINT64_MAX, &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+}
+
+/* Pages 0 to 15; the guest writes to pages 2 and 9. KVM may count what it reads in page 0. */
+static void test_dirty_pages(void **state)
+{
+	static const uint8_t code[] = {
+		0xa3, 0x00, 0x20, /* mov [2000h], ax */
+		0xa3, 0xff, 0x97, /* mov [97ffh], ax */
+		0xf4,             /* hlt */
+	};
+	struct fixture *f = *state;
+	struct engine *e = f->vm->engine;
+	const struct engine_slot slot = {
+		.size = 64 * KiB, .host = f->vm->ram.host, .log_dirty = true};
+	uint64_t bitmap = 0;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_map(e, &slot, 1), 0);
+	assert_int_equal(kvm_engine.dirty(e, 0x1000, &bitmap, 1), -ENOENT);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 0), -EINVAL);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	assert_int_equal(bitmap & ~UINT64_C(1), 1 << 2 | 1 << 9);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	assert_int_equal(bitmap, 0);
 }
 
 /* A kick that comes before run() makes it return at once, and loses nothing. */
@@ -283,7 +373,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_real_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protected_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_mode_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state_without_xsave, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports_and_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_breakpoint, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_watchpoint, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dirty_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kick_before_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kick_from_another_thread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
@@ -296,5 +390,6 @@ int main(void)
 		printf("engine kvm is unusable: %s\n", v.why);
 		return 77;
 	}
+	on_hardware = v.level == ENGINE_READY;
 	return cmocka_run_group_tests_name("kvm", tests, NULL, NULL);
 }
