@@ -163,7 +163,7 @@ static void test_state_without_xsave(void **state)
 	round_trip(f, true, true);
 }
 
-static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
+static void prepare(struct fixture *f, const void *code, size_t len)
 {
 	struct x86_state s;
 
@@ -175,6 +175,11 @@ static void run_code(struct fixture *f, const void *code, size_t len, struct run
 	assert_int_equal(
 		vcpu_put(f->v, &s, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR | X86_GROUP_EVENTS),
 		0);
+}
+
+static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
+{
+	prepare(f, code, len);
 	memset(r, 0, sizeof(*r));
 	vm_lock(f->vm);
 	atomic_store(&f->v->inside, true);
@@ -218,6 +223,23 @@ static const uint8_t store[] = {
 	0xa3, 0x00, 0x20, /* mov [2000h], ax */
 	0xf4,             /* hlt */
 };
+
+static void test_step(void **state)
+{
+	struct fixture *f = *state;
+	struct x86_state s = {0};
+	struct run_result r;
+
+	prepare(f, store, sizeof(store));
+	for (unsigned n = 1; n <= 2; n++) {
+		memset(&r, 0, sizeof(r));
+		kvm_engine.step(f->v, &r);
+		assert_int_equal(r.exit, RUN_BUDGET);
+		assert_int_equal(r.executed, 1);
+		assert_int_equal(vcpu_get(f->v, &s, X86_GROUP_GPR), 0);
+		assert_int_equal(s.rip, n);
+	}
+}
 
 /* A breakpoint stops before its instruction; a step goes over it. */
 static void test_breakpoint(void **state)
@@ -376,6 +398,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_long_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_state_without_xsave, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports_and_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_step, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_breakpoint, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_watchpoint, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dirty_pages, setup, teardown),
