@@ -5,6 +5,7 @@ Argument: the executable. Guests are a few bytes of real-mode code, run by the
 engine `interpret`, so that no host facility is needed.
 """
 import fcntl
+import json
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import termios
 import time
+import tty
 import unittest
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/tinamou.1")
@@ -115,6 +117,18 @@ class Usage(Case):
         self.refused("run", "--config", self.file(b"{\n,", "bad.json"), status=2, says="line 2")
         self.refused("run", "--config", self.path("none"), status=2, says="none")
 
+    def test_options_of_the_environment(self):
+        image = self.file(sector(HALT))
+        env = dict(self.environment(), TINAMOU_OPTIONS="-q " * 200 + "--display none")
+        p = subprocess.run([TINAMOU, "run", "--print-config", image], env=env, text=True,
+                           capture_output=True, check=True)
+        self.assertEqual(json.loads(p.stdout)["display"], "none")
+
+    def test_what_goes_together(self):
+        image = self.file(sector(HALT))
+        self.refused("run", "--trace-file", self.path("t"), image, status=2, says="--trace exits")
+        self.refused("run", "--append", "quiet", image, status=2, says="--kernel")
+
 
 class Images(Case):
     def test_refusals(self):
@@ -175,6 +189,51 @@ class Ends(Case):
         with open(self.path("out"), "rb") as f:
             self.assertEqual(f.read(), b"hi")
         self.run_it("run", "--serial", "file:/dev/full", image, status=4, says="No space left")
+
+    def test_debugcon(self):
+        image = self.file(sector(b"\xb0\x68\xe6\xe9\xb0\x69\xe6\xe9" + HALT))  # out e9h
+        self.assertEqual(self.run_it("run", image).stdout, "")
+        self.assertEqual(self.run_it("run", "--debugcon", "stdio", image).stdout, "hi")
+        p = self.run_it("run", "--debugcon=stdio", "--serial=none", image)
+        self.assertEqual(p.stdout, "hi")
+        p = self.run_it("run", "--debugcon", "file:" + self.path("out"), image)
+        self.assertEqual(p.stdout, "")
+        with open(self.path("out"), "rb") as f:
+            self.assertEqual(f.read(), b"hi")
+        self.run_it("run", "--debugcon", "file:/dev/full", image, status=4, says="No space left")
+        self.refused("run", "--debugcon=stdio", "--serial=pty", image, status=2, says="file:PATH")
+
+    def test_serial_pty(self):
+        # waits for a byte, sends the next one and halts
+        code = LINE_8N1 + b"\xba\xfd\x03\xec\xa8\x01\x74\xf8\xba\xf8\x03\xec\xfe\xc0\xee"
+        p = subprocess.Popen([TINAMOU, "run", "--serial", "pty", self.file(sector(code + HALT))],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, env=self.environment(), text=True)
+        self.addCleanup(p.stderr.close)
+        self.addCleanup(p.kill)
+        path = next(line.split()[-1] for line in p.stderr if "serial line is at" in line)
+        line = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        self.addCleanup(os.close, line)
+        tty.setraw(line)
+        os.write(line, b"A")
+        self.assertTrue(select.select([line], [], [], 10)[0])
+        self.assertEqual(os.read(line, 10), b"B")
+        self.assertEqual(p.wait(10), 0)
+
+    def test_front_killed(self):
+        p = subprocess.Popen([TINAMOU, self.file(sector(FOREVER))], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env=self.environment())
+        children = []
+        while not children:
+            with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+                children = f.read().split()
+        machine = os.pidfd_open(int(children[0]))
+        self.addCleanup(os.close, machine)
+        time.sleep(0.2)
+        p.kill()
+        p.wait()
+        self.assertTrue(select.select([machine], [], [], 5)[0], "the machine lives on")
 
     def test_dump_stats_trace(self):
         trace = self.path("trace")
