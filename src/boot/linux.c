@@ -23,14 +23,15 @@
 #define VERSION_PREF     0x020a
 #define ENTRY_64         0x200 /* of the 64-bit protocol, from the load address */
 #define INITRD_MAX_2_06  0x37ffffff
-#define LOW_DATA         UINT64_C(0x10000) /* zero page and command line: from here */
-#define CMDLINE_MAX      65535             /* whatever the header allows */
-#define KERNEL_IMAGE_64  GiB               /* the kernel's part of the virtual addresses */
+#define CMDLINE_ELF      2047
+#define CMDLINE_MAX      65535 /* whatever the header allows */
+#define KERNEL_IMAGE_64  GiB   /* the kernel's part of the virtual addresses */
 #define KERNEL_IMAGE_32  (512 * MiB)
 #define INIT_SIZE_BEFORE 3 /* before 2.10 nobody says: as many times the image */
 
 struct linux_image {
 	const struct boot_file *file;
+	const uint8_t *header; /* the file, or one made up for a vmlinux */
 	unsigned version;
 	bool is_64;
 	uint64_t setup_size; /* bytes before the protected-mode part */
@@ -48,37 +49,6 @@ bool linux_is(const struct boot_file *f)
 {
 	return f->len >= HDR_MAGIC + 4 && get16(f->data + HDR_BOOT_FLAG) == HDR_BOOT_FLAG_VALUE &&
 	       get32(f->data + HDR_MAGIC) == HDR_MAGIC_VALUE;
-}
-
-/* ---- the command line ---- */
-
-/* true if a word of the command line starts with prefix. */
-static bool has_word(const char *text, const char *prefix)
-{
-	const char *at = text;
-
-	while ((at = strstr(at, prefix))) {
-		if (at == text || at[-1] == ' ')
-			return true;
-		at++;
-	}
-	return false;
-}
-
-static const char *cmdline(struct boot *b)
-{
-	const char *text = b->config.cmdline ? b->config.cmdline : "";
-	size_t room;
-	char *all;
-
-	if (!b->config.console || has_word(text, "console="))
-		return text;
-	room = strlen(text) + strlen(b->config.console) + sizeof(" console=");
-	all = boot_alloc(b, room);
-	b->console_added = all;
-	if (all)
-		snprintf(all, room, "%s%sconsole=%s", text, *text ? " " : "", b->config.console);
-	return all ? all : text;
 }
 
 /* ---- the file ---- */
@@ -125,7 +95,7 @@ static int check_sizes(struct boot *b, struct linux_image *im)
  */
 static int find_extent(struct boot *b, struct linux_image *im)
 {
-	const uint8_t *h = im->file->data;
+	const uint8_t *h = im->header;
 	uint64_t align = get32(h + HDR_KERNEL_ALIGNMENT);
 
 	im->load = BOOT_HIGH;
@@ -168,7 +138,7 @@ static int put_packed(struct boot *b, struct linux_image *im)
 /* A payload that is not in the file is an error, one of an unknown kind is the kernel's own. */
 static int find_payload(struct boot *b, struct linux_image *im, const uint8_t **data, uint64_t *len)
 {
-	const uint8_t *h = im->file->data;
+	const uint8_t *h = im->header;
 	uint64_t at = get32(h + HDR_PAYLOAD_OFFSET);
 
 	*len = im->version >= VERSION_PREF ? get32(h + HDR_PAYLOAD_LENGTH) : 0;
@@ -210,7 +180,7 @@ static int unpack_to(
 	if (!image)
 		return unpack_error(b, im, -ENOMEM);
 	why = vmlinux_open(
-		&im->k, out, size, get64(im->file->data + HDR_PREF_ADDRESS), image, im->size);
+		&im->k, out, size, get64(im->header + HDR_PREF_ADDRESS), image, im->size);
 	if (why || im->k.elf.is_64 != im->is_64) {
 		log_debug("%s: left packed: %s", im->file->name, why ? why : "other word size");
 		im->k.image = NULL;
@@ -241,7 +211,7 @@ static uint64_t random_end(const struct boot *b, const struct linux_image *im)
 		return KERNEL_IMAGE_64;
 	for (unsigned i = 0; i < b->config.modules; i++)
 		initrd += round_up(b->config.module[i].len, PAGE);
-	end = MIN(end, (uint64_t)get32(im->file->data + HDR_INITRD_MAX) + 1);
+	end = MIN(end, (uint64_t)get32(im->header + HDR_INITRD_MAX) + 1);
 	return end > initrd ? end - initrd : 0;
 }
 
@@ -250,7 +220,7 @@ static uint64_t random_delta(const struct boot *b, struct linux_image *im)
 {
 	uint64_t end = random_end(b, im), slots;
 
-	if (!b->config.seed || !im->k.relocatable || has_word(im->cmdline, "nokaslr") ||
+	if (!b->config.seed || !im->k.relocatable || boot_has_word(im->cmdline, "nokaslr") ||
 		im->align < 2 || end < im->start + im->size)
 		return 0;
 	im->random = true;
@@ -318,7 +288,7 @@ static int put_kernel(struct boot *b, struct linux_image *im)
 
 static void copy_header(struct linux_image *im)
 {
-	const uint8_t *h = im->file->data;
+	const uint8_t *h = im->header;
 	unsigned end = MIN(HDR_MAGIC + (unsigned)h[HDR_JUMP + 1], HDR_END);
 
 	memcpy(im->params + HDR_START, h + HDR_START, MAX(end, HDR_MAGIC) - HDR_START);
@@ -367,7 +337,7 @@ static int put_params(struct boot *b, struct linux_image *im)
 	fill_memory_map(b, im->params);
 	put64(im->params + BP_ACPI_RSDP, b->config.rsdp);
 	piece.data = im->params;
-	err = boot_place(b, &piece, LOW_DATA, BOOT_LOW_END, PAGE);
+	err = boot_place(b, &piece, BOOT_LOW_DATA, BOOT_LOW_END, PAGE);
 	b->gpr[X86_RSI] = piece.addr;
 	return err;
 }
@@ -375,7 +345,7 @@ static int put_params(struct boot *b, struct linux_image *im)
 static int put_cmdline(struct boot *b, struct linux_image *im)
 {
 	const char *text = im->cmdline;
-	uint64_t limit = MIN(get32(im->file->data + HDR_CMDLINE_SIZE), CMDLINE_MAX);
+	uint64_t limit = MIN(get32(im->header + HDR_CMDLINE_SIZE), CMDLINE_MAX);
 	uint64_t len = strlen(text);
 	struct boot_piece piece = {.what = "its command line",
 		.data = (const uint8_t *)text,
@@ -388,7 +358,7 @@ static int put_cmdline(struct boot *b, struct linux_image *im)
 			"%s: the command line has %llu characters, this kernel takes %llu; "
 			"shorten --append",
 			im->file->name, (unsigned long long)len, (unsigned long long)limit);
-	err = boot_place(b, &piece, LOW_DATA, BOOT_LOW_END, 16);
+	err = boot_place(b, &piece, BOOT_LOW_DATA, BOOT_LOW_END, 16);
 	put32(im->params + HDR_CMD_LINE_PTR, (uint32_t)piece.addr);
 	return err;
 }
@@ -421,7 +391,7 @@ static int join_modules(struct boot *b, struct boot_piece *piece)
 static int put_initrd(struct boot *b, struct linux_image *im)
 {
 	struct boot_piece piece = {.what = "the initrd"};
-	uint64_t max = get32(im->file->data + HDR_INITRD_MAX);
+	uint64_t max = get32(im->header + HDR_INITRD_MAX);
 	int err = 0;
 
 	if (!b->config.modules)
@@ -438,6 +408,15 @@ static int put_initrd(struct boot *b, struct linux_image *im)
 	put32(im->params + HDR_RAMDISK_IMAGE, (uint32_t)piece.addr);
 	put32(im->params + HDR_RAMDISK_SIZE, (uint32_t)piece.len);
 	return 0;
+}
+
+static int put_data(struct boot *b, struct linux_image *im)
+{
+	int err = put_params(b, im);
+
+	if (!err)
+		err = put_cmdline(b, im);
+	return err ? err : put_initrd(b, im);
 }
 
 static void say_how(struct boot *b, const struct linux_image *im)
@@ -457,10 +436,61 @@ static void say_how(struct boot *b, const struct linux_image *im)
 		b->console_added ? b->config.console : "");
 }
 
+/* A header for a kernel that has none: as much as the rest of this file reads. */
+static uint8_t *make_header(struct boot *b)
+{
+	uint8_t *h = boot_alloc(b, HDR_END);
+
+	if (!h)
+		return NULL;
+	put16(h + HDR_BOOT_FLAG, HDR_BOOT_FLAG_VALUE);
+	h[HDR_JUMP + 1] = HDR_END - HDR_MAGIC;
+	put32(h + HDR_MAGIC, HDR_MAGIC_VALUE);
+	put16(h + HDR_VERSION, VERSION_64);
+	h[HDR_LOADFLAGS] = HDR_LOADED_HIGH;
+	put32(h + HDR_INITRD_MAX, INITRD_MAX_2_06);
+	put32(h + HDR_CMDLINE_SIZE, CMDLINE_ELF);
+	return h;
+}
+
+int linux_plan_elf(struct boot *b)
+{
+	const struct boot_file *f = &b->config.kernel;
+	struct linux_image im = {.file = f,
+		.header = make_header(b),
+		.params = boot_alloc(b, BP_SIZE),
+		.load = BOOT_HIGH,
+		.cmdline = boot_cmdline(b, true)};
+	const char *why = elf_open(&im.k.elf, f->data, f->len);
+	int err;
+
+	if (!im.header || !im.params)
+		return boot_fail(b, "the host has no memory");
+	if (why)
+		return boot_fail(b, "%s: %s", f->name, why);
+	err = boot_put_elf(b, &im.k.elf);
+	if (!err && !boot_is_ram(b, im.k.elf.entry, 1))
+		err = boot_fail(b, "%s: its entry point %#llx is no RAM; is the file whole?",
+			f->name, (unsigned long long)im.k.elf.entry);
+	if (!err)
+		err = put_data(b, &im);
+	if (err)
+		return err;
+	b->rip = im.k.elf.entry;
+	b->long_mode = im.k.elf.is_64;
+	snprintf(b->note, sizeof(b->note), "Linux ELF file, %s-bit; entry at %#llx%s%s",
+		b->long_mode ? "64" : "32", (unsigned long long)b->rip,
+		b->console_added ? "; added console=" : "",
+		b->console_added ? b->config.console : "");
+	return boot_tables(b);
+}
+
 int linux_plan(struct boot *b)
 {
-	struct linux_image im = {
-		.file = &b->config.kernel, .params = boot_alloc(b, BP_SIZE), .cmdline = cmdline(b)};
+	struct linux_image im = {.file = &b->config.kernel,
+		.header = b->config.kernel.data,
+		.params = boot_alloc(b, BP_SIZE),
+		.cmdline = boot_cmdline(b, true)};
 	int err = im.params ? check_version(b, &im) : boot_fail(b, "the host has no memory");
 
 	if (!err)
@@ -470,11 +500,7 @@ int linux_plan(struct boot *b)
 	if (!err)
 		err = put_kernel(b, &im);
 	if (!err)
-		err = put_params(b, &im);
-	if (!err)
-		err = put_cmdline(b, &im);
-	if (!err)
-		err = put_initrd(b, &im);
+		err = put_data(b, &im);
 	if (err)
 		return err;
 	b->long_mode = im.is_64;

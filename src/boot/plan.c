@@ -6,6 +6,8 @@
  */
 #include "boot/plan.h"
 
+#include "boot/elf.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -286,11 +288,20 @@ int boot_load(struct boot *b, struct x86_state *s)
 
 static int plan(struct boot *b)
 {
+	const struct boot_file *f = &b->config.kernel;
+	char found[200];
+
 	map_areas(b);
-	if (linux_is(&b->config.kernel))
+	if (linux_is(f))
 		return linux_plan(b);
-	return boot_fail(b, "%s: no kernel that can be started: it has no Linux setup header",
-		b->config.kernel.name);
+	if (multiboot_is(f))
+		return multiboot_plan(b);
+	if (pvh_is(f))
+		return pvh_plan(b);
+	if (elf_is(f->data, f->len) && boot_is_linux(f))
+		return linux_plan_elf(b);
+	boot_describe(f, found, sizeof(found));
+	return boot_fail(b, "%s: no kernel that can be started: %s", f->name, found);
 }
 
 struct boot *boot_new(

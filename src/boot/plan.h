@@ -13,6 +13,7 @@
 #define BOOT_MAX_AREAS  16
 #define BOOT_MAX_PIECES 64
 
+#define BOOT_LOW_DATA UINT64_C(0x10000) /* from here on: what a loader hands over */
 #define BOOT_EBDA     UINT64_C(0x9fc00) /* where PC firmware keeps its data: not for the kernel */
 #define BOOT_LOW_END  UINT64_C(0x90000) /* Linux puts a trampoline above while it unpacks itself */
 #define BOOT_BASE_END UINT64_C(0xa0000)
@@ -60,9 +61,19 @@ struct boot {
 
 /* Each returns -EINVAL if it is not so, and has then said why. */
 int linux_plan(struct boot *b);
+int linux_plan_elf(struct boot *b); /* a vmlinux without a PVH entry point */
+int multiboot_plan(struct boot *b);
+int pvh_plan(struct boot *b);
 
 /* Does the kernel's file look like one for this loader? */
 bool linux_is(const struct boot_file *f);
+bool multiboot_is(const struct boot_file *f);
+bool pvh_is(const struct boot_file *f);
+/* Anywhere in it: the banner that every Linux prints. */
+bool boot_is_linux(const struct boot_file *f);
+
+/* What the file is, as far as its first bytes tell: a clause for an error. */
+void boot_describe(const struct boot_file *f, char *text, size_t len);
 
 /* Says why the kernel cannot be started. Always -EINVAL. */
 __attribute__((format(printf, 2, 3))) int boot_fail(struct boot *b, const char *fmt, ...);
@@ -84,6 +95,24 @@ int boot_place(struct boot *b, struct boot_piece *piece, gpa_t low, gpa_t high, 
 
 /* The GDT, and page tables for long mode, below BOOT_LOW_END. */
 int boot_tables(struct boot *b);
+
+/* Where things of the same kind went. */
+struct boot_modules {
+	gpa_t cmdline, addr[BOOT_MAX_MODULES], args[BOOT_MAX_MODULES];
+};
+
+/* Puts the loadable segments of e, which lies in memory that outlives the plan. */
+struct elf;
+int boot_put_elf(struct boot *b, const struct elf *e);
+
+/* Does a word of text start with prefix? */
+bool boot_has_word(const char *text, const char *prefix);
+
+/* The command line; with the console of the configuration if asked and it names none. */
+const char *boot_cmdline(struct boot *b, bool add_console);
+
+/* Puts the command line into low memory and the modules behind the kernel, on pages. */
+int boot_put_modules(struct boot *b, const char *cmdline, struct boot_modules *m);
 
 /* Unaligned little-endian fields of files. The caller has checked that they are there. */
 static inline uint16_t get16(const uint8_t *p)

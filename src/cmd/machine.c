@@ -414,7 +414,7 @@ static int read_kernel(struct machine *m, int fd, struct boot_file *f)
 }
 
 /* An initrd is only copied to the guest, so it may be mapped. */
-static int map_module(struct boot_config *c, int fd, const char *name)
+static int map_module(struct boot_config *c, int fd, const struct config_module *module)
 {
 	struct stat st;
 	void *p;
@@ -424,8 +424,8 @@ static int map_module(struct boot_config *c, int fd, const char *name)
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	c->module[c->modules++] =
-		(struct boot_file){.name = name, .data = p, .len = (size_t)st.st_size};
+	c->module[c->modules++] = (struct boot_file){
+		.name = module->path, .data = p, .len = (size_t)st.st_size, .args = module->args};
 	return 0;
 }
 
@@ -445,8 +445,8 @@ static int open_kernel(struct machine *m)
 		return -errno;
 	c->console = add ? "ttyS0" : NULL;
 	err = read_kernel(m, m->fd[fd++], &c->kernel);
-	if (!err && m->config.initrd)
-		err = map_module(c, m->fd[fd++], m->config.initrd);
+	for (unsigned i = 0; i < m->config.modules && !err; i++)
+		err = map_module(c, m->fd[fd++], &m->config.module[i]);
 	return err;
 }
 
@@ -597,7 +597,9 @@ int machine_main(int ctl)
 	config_init(&m.config);
 	start = receive_start(&m);
 	if (!start || m.fds < FD_IMAGES ||
-		config_from_json(&m.config, json_object_get(start, "config"), err, sizeof(err)))
+		config_from_json(&m.config, json_object_get(start, "config"), err, sizeof(err)) ||
+		config_modules(&m.config, json_is_true(json_object_get(start, "one_initrd")), err,
+			sizeof(err)))
 		return cannot_start(&m, STATUS_HOST, err);
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));

@@ -40,10 +40,11 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int signals; /* signalfd */
-	int ctl;     /* to the machine */
-	int serial;  /* our end of the serial line, -1: none */
-	int pty;     /* master of --serial pty, -1: none */
+	bool one_initrd; /* all of --initrd is one file's name */
+	int signals;     /* signalfd */
+	int ctl;         /* to the machine */
+	int serial;      /* our end of the serial line, -1: none */
+	int pty;         /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -149,12 +150,31 @@ static int check_boot_sector(struct front *f)
 	return STATUS_HOST;
 }
 
+/* The kernel, then what --initrd names. Whether they fit is not known yet. */
+static int open_kernel(struct front *f)
+{
+	struct config *c = &f->config;
+	char err[512];
+	struct stat st;
+	int status;
+
+	if (!c->kernel)
+		return STATUS_OK;
+	f->one_initrd = c->initrd && cmd_file_exists(c->initrd);
+	if (config_modules(c, f->one_initrd, err, sizeof(err))) {
+		log_error("%s", err);
+		return STATUS_USAGE;
+	}
+	status = open_file(f, c->kernel, &st);
+	for (unsigned i = 0; i < c->modules && !status; i++)
+		status = open_file(f, c->module[i].path, &st);
+	return status;
+}
+
 static int open_images(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
-
-	struct stat st;
 
 	if (c->image) {
 		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
@@ -163,11 +183,7 @@ static int open_images(struct front *f)
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
-	if (c->kernel && !status)
-		status = open_file(f, c->kernel, &st);
-	if (c->initrd && !status)
-		status = open_file(f, c->initrd, &st);
-	return status;
+	return status ? status : open_kernel(f);
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -247,7 +263,8 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine", f->engine->name);
+	json_t *start = json_pack("{s:O, s:s, s:b}", "config", f->config.set, "engine",
+		f->engine->name, "one_initrd", f->one_initrd);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
