@@ -106,15 +106,23 @@ int vcpu_get(struct vcpu *v, struct x86_state *s, unsigned mask)
 {
 	int err = v->vm->engine->ops->get(v, s, mask);
 
-	if (!err && (mask & X86_GROUP_EVENTS))
+	if (!err && (mask & X86_GROUP_EVENTS)) {
 		s->events.run = v->run;
+		s->events.init_pending = v->init_pending;
+		s->events.sipi_pending = v->sipi_pending;
+		s->events.sipi_vector = v->sipi_vector;
+	}
 	return err;
 }
 
 int vcpu_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
 {
-	if (mask & X86_GROUP_EVENTS)
+	if (mask & X86_GROUP_EVENTS) {
 		v->run = s->events.run;
+		v->init_pending = s->events.init_pending;
+		v->sipi_pending = s->events.sipi_pending;
+		v->sipi_vector = s->events.sipi_vector;
+	}
 	v->stuck = false;
 	return v->vm->engine->ops->put(v, s, mask);
 }
