@@ -19,8 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "board/acpi.h"
 #include "board/barebios.h"
+#include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/ioapic.h"
+#include "dev/lapic.h"
 #include "dev/pic.h"
 #include "dev/pit.h"
 #include "dev/postcode.h"
@@ -47,6 +51,15 @@ struct board {
 	struct vm *vm;
 	struct board_config config;
 	struct bus_region ram[3]; /* base, extended, above 4 GiB */
+	struct bus_region acpi_rom, lapic_page;
+	uint8_t *acpi;
+	struct acpi_pm *pm;
+	struct ioapic *ioapic;
+	struct lapic *lapic[VM_MAX_VCPUS];
+	struct lapic_place {
+		struct board *board;
+		unsigned id;
+	} place[VM_MAX_VCPUS];
 	struct pic *pic;
 	struct pit *pit;
 	struct ps2 *ps2;
@@ -61,18 +74,170 @@ struct board {
 
 /* ---- wires ---- */
 
-static void intr_changed(void *ctx, bool level)
+static void pic_changed(void *ctx, bool level)
 {
 	struct board *b = ctx;
 
-	vcpu_set_intr(b->vm->vcpu[0], level);
+	if (b->lapic[0])
+		lapic_set_pic(b->lapic[0], level);
 }
 
 static int intr_ack(void *ctx, struct vcpu *v)
 {
 	struct board *b = ctx;
+	int vector = lapic_ack(b->lapic[v->id]);
 
-	return pic_ack(b->pic);
+	return vector >= 0 ? vector : pic_ack(b->pic);
+}
+
+/* A device's line goes to the PICs and to the I/O APIC, the PIT's to another pin there. */
+static void line_changed(void *ctx, int line, bool level)
+{
+	struct board *b = ctx;
+
+	irq_set(pic_irq(b->pic, line), level);
+	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
+}
+
+static struct irq line(struct board *b, int n)
+{
+	return (struct irq){line_changed, b, n};
+}
+
+/* ---- local APICs ---- */
+
+static void apic_intr(void *ctx, bool level)
+{
+	struct lapic_place *p = ctx;
+
+	vcpu_set_intr(p->board->vm->vcpu[p->id], level);
+}
+
+static void apic_nmi(void *ctx)
+{
+	struct lapic_place *p = ctx;
+
+	vcpu_nmi(p->board->vm->vcpu[p->id]);
+}
+
+static void apic_init(void *ctx)
+{
+	struct lapic_place *p = ctx;
+
+	vcpu_init_ipi(p->board->vm->vcpu[p->id]);
+}
+
+static void apic_startup(void *ctx, uint8_t vector)
+{
+	struct lapic_place *p = ctx;
+
+	vcpu_startup_ipi(p->board->vm->vcpu[p->id], vector);
+}
+
+static void apic_eoi(void *ctx, uint8_t vector)
+{
+	struct lapic_place *p = ctx;
+
+	ioapic_eoi(p->board->ioapic, vector);
+}
+
+/* Of several that a lowest-priority message names, the idlest one takes it. */
+static void send_lowest(struct board *b, const struct apic_message *m)
+{
+	struct lapic *best = NULL;
+
+	for (unsigned n = 0; n < b->vm->vcpus; n++)
+		if (lapic_is_dest(b->lapic[n], m) &&
+			(!best || lapic_priority(b->lapic[n]) < lapic_priority(best)))
+			best = b->lapic[n];
+	if (best)
+		lapic_deliver(best, m);
+}
+
+static void apic_send(void *ctx, const struct apic_message *m)
+{
+	struct board *b = ctx;
+
+	if (m->delivery == APIC_LOWEST) {
+		send_lowest(b, m);
+		return;
+	}
+	for (unsigned n = 0; n < b->vm->vcpus; n++)
+		if (lapic_is_dest(b->lapic[n], m))
+			lapic_deliver(b->lapic[n], m);
+}
+
+enum { TO_NAMED, TO_SELF, TO_ALL, TO_OTHERS };
+
+static void apic_send_from(void *ctx, const struct apic_message *m)
+{
+	struct lapic_place *p = ctx;
+	struct board *b = p->board;
+
+	if (m->shorthand == TO_NAMED) {
+		apic_send(b, m);
+		return;
+	}
+	for (unsigned n = 0; n < b->vm->vcpus; n++)
+		if (n == p->id ? m->shorthand != TO_OTHERS : m->shorthand != TO_SELF)
+			lapic_deliver(b->lapic[n], m);
+}
+
+/* Every vCPU finds its own APIC there. A device's access finds nothing. */
+static uint64_t lapic_page_read(void *ctx, uint64_t off, unsigned size)
+{
+	struct board *b = ctx;
+	struct vcpu *v = b->vm->accessing;
+
+	return v ? lapic_read(b->lapic[v->id], off, size) : UINT64_MAX;
+}
+
+static void lapic_page_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
+{
+	struct board *b = ctx;
+	struct vcpu *v = b->vm->accessing;
+
+	if (v)
+		lapic_write(b->lapic[v->id], off, size, value);
+}
+
+static const struct bus_ops lapic_page_ops = {lapic_page_read, lapic_page_write, 1, 4};
+
+static int apic_rdmsr(void *ctx, struct vcpu *v, uint32_t msr, uint64_t *value)
+{
+	struct board *b = ctx;
+
+	return lapic_rdmsr(b->lapic[v->id], msr, value);
+}
+
+static int apic_wrmsr(void *ctx, struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	struct board *b = ctx;
+
+	return lapic_wrmsr(b->lapic[v->id], msr, value);
+}
+
+static uint8_t apic_cr8(void *ctx, struct vcpu *v)
+{
+	struct board *b = ctx;
+
+	return lapic_cr8(b->lapic[v->id]);
+}
+
+static void apic_set_cr8(void *ctx, struct vcpu *v, uint8_t value)
+{
+	struct board *b = ctx;
+
+	lapic_set_cr8(b->lapic[v->id], value);
+}
+
+static const struct vm_apic board_apic = {apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8};
+
+static void power_off(void *ctx)
+{
+	struct board *b = ctx;
+
+	vm_end(b->vm, VM_END_POWEROFF, 0, "the guest powered off");
 }
 
 static void a20_changed(void *ctx, bool open)
@@ -217,21 +382,37 @@ static int check_images(struct board *b, char *err, size_t errlen)
 
 /* ---- the wiring ---- */
 
+static void make_lapics(struct board *b)
+{
+	for (unsigned n = 0; n < b->vm->vcpus; n++) {
+		struct lapic_wires wires = {apic_intr, apic_nmi, apic_init, apic_startup,
+			apic_send_from, apic_eoi, &b->place[n]};
+
+		b->place[n] = (struct lapic_place){b, n};
+		b->lapic[n] = lapic_new(n, &b->vm->clock, b->vm->tsc_hz, &wires);
+	}
+	b->vm->apic = &board_apic;
+	b->vm->apic_ctx = b;
+}
+
 static void make_devices(struct board *b)
 {
 	struct clock *clock = &b->vm->clock;
 	struct sysctl_wires wires = {.a20 = a20_changed, .reset = reset_asked, .ctx = b};
 	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
 
-	b->pic = pic_new(intr_changed, b);
-	b->pit = pit_new(clock, pic_irq(b->pic, IRQ_PIT));
+	b->pic = pic_new(pic_changed, b);
+	b->ioapic = ioapic_new(apic_send, b);
+	make_lapics(b);
+	b->pm = acpi_pm_new(clock, line(b, ACPI_SCI), power_off, b);
+	b->pit = pit_new(clock, line(b, IRQ_PIT));
 	wires.pit = b->pit;
 	b->sysctl = sysctl_new(clock, &wires);
-	ps2.keyboard = pic_irq(b->pic, IRQ_KEYBOARD);
-	ps2.mouse = pic_irq(b->pic, IRQ_MOUSE);
+	ps2.keyboard = line(b, IRQ_KEYBOARD);
+	ps2.mouse = line(b, IRQ_MOUSE);
 	b->ps2 = ps2_new(clock, &ps2);
-	b->rtc = rtc_new(clock, pic_irq(b->pic, IRQ_RTC), b->config.epoch);
-	b->com1 = uart_new("com1", clock, pic_irq(b->pic, IRQ_COM1), b->config.serial);
+	b->rtc = rtc_new(clock, line(b, IRQ_RTC), b->config.epoch);
+	b->com1 = uart_new("com1", clock, line(b, IRQ_COM1), b->config.serial);
 	b->vga = vga_new(clock);
 	b->postcode = postcode_new();
 	b->debugcon = debugcon_new(b->config.debug);
@@ -242,6 +423,8 @@ static void make_devices(struct board *b)
 static void add_devices(struct board *b)
 {
 	struct device *const list[] = {
+		ioapic_device(b->ioapic),
+		acpi_pm_device(b->pm),
 		pic_device(b->pic),
 		pit_device(b->pit),
 		sysctl_device(b->sysctl),
@@ -255,6 +438,8 @@ static void add_devices(struct board *b)
 		&b->dev,
 	};
 
+	for (unsigned i = 0; i < b->vm->vcpus; i++)
+		vm_add_device(b->vm, lapic_device(b->lapic[i]));
 	for (unsigned i = 0; i < ARRAY_SIZE(list); i++)
 		vm_add_device(b->vm, list[i]);
 }
@@ -294,6 +479,7 @@ static int map_ports(struct board *b)
 		{vga_region(b->vga, VGA_COLOUR), 0x3d4},
 		{uart_region(b->com1), 0x3f8},
 		{pic_region(b->pic, PIC_ELCR), 0x4d0},
+		{acpi_pm_region(b->pm), ACPI_PM_PORTS},
 		{sysctl_region(b->sysctl, SYSCTL_RESET), 0xcf9},
 	};
 
@@ -302,8 +488,26 @@ static int map_ports(struct board *b)
 
 static int map_memory(struct board *b)
 {
-	const struct place place[] = {{vga_region(b->vga, VGA_MEMORY), 0xb8000}};
+	const struct place place[] = {
+		{vga_region(b->vga, VGA_MEMORY), 0xb8000},
+		{ioapic_region(b->ioapic), IOAPIC_ADDR},
+		{&b->lapic_page, LAPIC_ADDR},
+		{&b->acpi_rom, ACPI_ADDR},
+	};
 	int err = map_ram(b);
+
+	b->lapic_page = (struct bus_region){.name = "lapic",
+		.size = 4096,
+		.kind = BUS_IO,
+		.prio = BUS_PRIO_FIXED,
+		.ops = &lapic_page_ops,
+		.ctx = b};
+	b->acpi_rom = (struct bus_region){.name = "acpi tables",
+		.size = ACPI_SIZE,
+		.kind = BUS_ROM,
+		.prio = BUS_PRIO_FIXED,
+		.host = b->acpi};
+	acpi_tables(b->acpi, b->vm->vcpus);
 
 	if (!err)
 		err = map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
@@ -314,6 +518,7 @@ static int map_memory(struct board *b)
 
 static void board_destroy(struct device *dev)
 {
+	free(container_of(dev, struct board, dev)->acpi);
 	free(container_of(dev, struct board, dev));
 }
 
@@ -325,6 +530,12 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 
 	b->vm = vm;
 	b->config = *config;
+	b->acpi = aligned_alloc(4096, ACPI_SIZE); /* engines map pages */
+	if (!b->acpi) {
+		free(b);
+		snprintf(err, errlen, "out of memory");
+		return -ENOMEM;
+	}
 	b->dev = (struct device){.name = "board", .destroy = board_destroy};
 	make_devices(b);
 	add_devices(b);

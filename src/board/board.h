@@ -10,6 +10,7 @@
 #include "core/chardev.h"
 #include "core/display.h"
 #include "core/vm.h"
+#include "x86/state.h"
 
 /* Bytes that are copied into guest memory at every reset. */
 struct board_image {
@@ -32,6 +33,8 @@ struct board_config {
 };
 
 struct board;
+
+#define BOARD_RSDP 0xe0000 /* where the ACPI tables begin */
 
 /*
  * Builds the board on vm: RAM, devices, images. Fails with -errno and a line

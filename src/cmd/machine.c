@@ -439,6 +439,7 @@ static int open_kernel(struct machine *m)
 	if (!m->config.kernel)
 		return 0;
 	c->cmdline = m->config.cmdline;
+	c->rsdp = BOARD_RSDP;
 	/* Runs under the instruction clock are all alike. */
 	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
 		return -errno;
@@ -471,6 +472,8 @@ static uint64_t entry_point(const struct config *c)
 {
 	if (c->has_entry || c->kernel)
 		return c->entry;
+	if (c->kernel)
+		return 0;
 	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
 }
 
@@ -572,6 +575,10 @@ static int run(struct machine *m)
 	drain_serial(m);
 	report(m);
 	vm_free(m->vm);
+	boot_free(m->boot);
+	free((void *)m->boot_config.kernel.data);
+	free(m->serial_out);
+	config_free(&m->config);
 	return STATUS_OK;
 }
 

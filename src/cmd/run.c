@@ -89,11 +89,8 @@ static const char *open_cure(int error)
 	return error == EACCES ? "; it must be readable for you (chmod +r)" : "";
 }
 
-/* addr: where it goes in the guest's memory. */
-static int open_image(struct front *f, const char *path, uint64_t addr)
+static int open_file(struct front *f, const char *path, struct stat *st)
 {
-	uint64_t memory = f->config.memory;
-	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0) {
@@ -101,12 +98,26 @@ static int open_image(struct front *f, const char *path, uint64_t addr)
 		return STATUS_HOST;
 	}
 	f->fd[f->fds++] = fd;
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+	if (fstat(fd, st) || !S_ISREG(st->st_mode))
 		log_error("%s: %s, not a file with an image", path,
-			S_ISDIR(st.st_mode) ? "a directory" : "something else");
-	else if (!st.st_size)
+			S_ISDIR(st->st_mode) ? "a directory" : "something else");
+	else if (!st->st_size)
 		log_error("%s: the file is empty", path);
-	else if (!range_in(addr, (uint64_t)st.st_size, memory))
+	else
+		return STATUS_OK;
+	return STATUS_HOST;
+}
+
+/* addr: where it goes in the guest's memory. */
+static int open_image(struct front *f, const char *path, uint64_t addr)
+{
+	uint64_t memory = f->config.memory;
+	struct stat st;
+	int status = open_file(f, path, &st);
+
+	if (status)
+		return status;
+	if (!range_in(addr, (uint64_t)st.st_size, memory))
 		log_error("%s: its %lld bytes at address %llx do not fit into the guest's memory "
 			  "of %llu KiB; give more with --memory",
 			path, (long long)st.st_size, (unsigned long long)addr,
@@ -143,6 +154,7 @@ static int check_boot_sector(struct front *f)
 static int open_kernel(struct front *f)
 {
 	struct config *c = &f->config;
+	struct stat st;
 	char err[512];
 	int status;
 
@@ -153,9 +165,9 @@ static int open_kernel(struct front *f)
 		log_error("%s", err);
 		return STATUS_USAGE;
 	}
-	status = open_image(f, c->kernel, 0);
+	status = open_file(f, c->kernel, &st);
 	for (unsigned i = 0; i < c->modules && !status; i++)
-		status = open_image(f, c->module[i].path, 0);
+		status = open_file(f, c->module[i].path, &st);
 	return status;
 }
 
@@ -867,6 +879,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->trace_file && !c->trace_exits)
+		return "--trace-file FILE goes with --trace exits";
 	return NULL;
 }
 
@@ -876,21 +890,34 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+static int run_with(struct front *f, int argc, char **argv)
+{
+	char err[512];
+
+	if (config_environment(&f->config, err, sizeof(err)) ||
+		config_parse(&f->config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	if (f->config.help)
+		return run_help();
+	if (f->config.print_config)
+		return print_config(&f->config);
+	if (wrong_combination(&f->config))
+		return usage_error(wrong_combination(&f->config));
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	return run_machine(f);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct front f = {.serial = -1, .pty = -1, .signals = -1};
-	char err[512];
+	int status;
 
 	config_init(&f.config);
-	if (config_environment(&f.config, err, sizeof(err)) ||
-		config_parse(&f.config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f.config.help)
-		return run_help();
-	if (f.config.print_config)
-		return print_config(&f.config);
-	if (wrong_combination(&f.config))
-		return usage_error(wrong_combination(&f.config));
-	log_level = f.config.quiet ? LOG_WARN : f.config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(&f);
+	status = run_with(&f, argc, argv);
+	if (f.view)
+		screen_view_free(f.view);
+	json_decref(f.result);
+	free(f.text);
+	config_free(&f.config);
+	return status;
 }

@@ -112,7 +112,10 @@ struct engine_ops {
 
 	/* Replaces all stops. NULL: not supported. */
 	int (*set_stops)(struct vcpu *v, const struct debug_stop *stop, unsigned count);
-	/* RAM changed behind the guest's back: drop translations. May be NULL. */
+	/*
+	 * RAM changed behind the guest's back: drop translations. vm->lock held; an
+	 * engine that needs a stopped world for it stops it. May be NULL.
+	 */
 	void (*ram_changed)(struct engine *e, gpa_t gpa, uint64_t len);
 	/* Fetches and clears the dirty bitmap of the slot at base. May be NULL. */
 	int (*dirty)(struct engine *e, gpa_t base, uint64_t *bitmap, size_t words);

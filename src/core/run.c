@@ -12,6 +12,7 @@
 
 #include "core/vm.h"
 #include "util/util.h"
+#include "x86/cpuid.h"
 #include "x86/insn.h"
 
 /* Instructions a vCPU runs before it is the next one's turn; 1 instruction is 1 ns. */
@@ -148,6 +149,40 @@ static void park(struct vcpu *v)
 	v->parked = false;
 }
 
+/* To the state after INIT: the boot processor starts again, others wait for SIPI. */
+static void serve_init(struct vcpu *v)
+{
+	struct x86_state s = {0};
+
+	v->init_pending = false;
+	x86_state_reset(&s, x86_cpuid_signature());
+	s.tsc = vcpu_tsc(v);
+	vcpu_put(v, &s, X86_GROUP_ALL & ~(X86_GROUP_FPU | X86_GROUP_TSC | X86_GROUP_MSR));
+	v->run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
+}
+
+/* SDM vol. 3A 8.4.3: execution begins at 000VV000h in real mode. */
+static void serve_sipi(struct vcpu *v)
+{
+	struct x86_state s;
+
+	v->sipi_pending = false;
+	if (v->run != X86_WAIT_SIPI || vcpu_get(v, &s, X86_GROUP_GPR | X86_GROUP_SEG))
+		return;
+	x86_seg_real(&s.seg[X86_CS], (uint16_t)(v->sipi_vector << 8), true);
+	s.rip = 0;
+	vcpu_put(v, &s, X86_GROUP_GPR | X86_GROUP_SEG);
+	v->run = X86_RUNNING;
+}
+
+static void serve_ipis(struct vcpu *v)
+{
+	if (v->init_pending)
+		serve_init(v);
+	if (v->sipi_pending)
+		serve_sipi(v);
+}
+
 static bool open_vcpu(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -170,6 +205,8 @@ void *vcpu_thread(void *arg)
 	open = open_vcpu(v);
 	while (!vm->stopping) {
 		atomic_store(&v->kick_pending, false);
+		if (open)
+			serve_ipis(v);
 		if (!open || must_park(vm) || !runnable(v))
 			park(v);
 		else
@@ -192,6 +229,7 @@ bool run_turn(struct vm *vm)
 		uint64_t left = deadline > now ? deadline - now : 1;
 		struct run_result r;
 
+		serve_ipis(v);
 		if (!runnable(v))
 			continue;
 		any = true;

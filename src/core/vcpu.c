@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 
 #include "core/run.h"
@@ -216,8 +217,11 @@ void vcpu_pio_out(struct vcpu *v, uint16_t port, unsigned size, uint32_t value)
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size)
 {
 	uint64_t start = begin(v);
-	uint64_t value = bus_read(&v->vm->mem_bus, gpa, size);
+	uint64_t value;
 
+	v->vm->accessing = v;
+	value = bus_read(&v->vm->mem_bus, gpa, size);
+	v->vm->accessing = NULL;
 	trace(v, EXIT_MMIO_READ, gpa, size, value);
 	end(v, EXIT_MMIO_READ, start);
 	return value;
@@ -228,7 +232,9 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 	uint64_t start = begin(v);
 
 	trace(v, EXIT_MMIO_WRITE, gpa, size, value);
+	v->vm->accessing = v;
 	bus_write(&v->vm->mem_bus, gpa, size, value);
+	v->vm->accessing = NULL;
 	end(v, EXIT_MMIO_WRITE, start);
 }
 
@@ -244,21 +250,84 @@ uint8_t vcpu_intr_ack(struct vcpu *v)
 
 void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
+	const struct x86_cpuid_input in = {v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz};
+
 	vcpu_count(v, EXIT_CPUID, 0);
-	x86_cpuid(leaf, subleaf, out);
+	x86_cpuid(&in, leaf, subleaf, out);
 }
 
-/* No MSR outside x86_state exists yet. */
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value)
 {
-	vcpu_count(v, EXIT_MSR, 0);
-	return -ENOENT;
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+	int err = vm->apic ? vm->apic->rdmsr(vm->apic_ctx, v, msr, value) : -ENOENT;
+
+	end(v, EXIT_MSR, start);
+	return err;
 }
 
 int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value)
 {
-	vcpu_count(v, EXIT_MSR, 0);
-	return -ENOENT;
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+	int err = vm->apic ? vm->apic->wrmsr(vm->apic_ctx, v, msr, value) : -ENOENT;
+
+	end(v, EXIT_MSR, start);
+	return err;
+}
+
+uint8_t vcpu_cr8(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+	uint8_t value = vm->apic ? vm->apic->cr8(vm->apic_ctx, v) : 0;
+
+	end(v, EXIT_OTHER, start);
+	return value;
+}
+
+void vcpu_set_cr8(struct vcpu *v, uint8_t value)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->apic)
+		vm->apic->set_cr8(vm->apic_ctx, v, value);
+	end(v, EXIT_OTHER, start);
+}
+
+static void wake(struct vcpu *v)
+{
+	v->stuck = false;
+	vcpu_kick(v);
+	pthread_cond_broadcast(&v->vm->wake);
+}
+
+void vcpu_init_ipi(struct vcpu *v)
+{
+	v->init_pending = true;
+	v->sipi_pending = false;
+	wake(v);
+}
+
+void vcpu_startup_ipi(struct vcpu *v, uint8_t vector)
+{
+	v->sipi_pending = true;
+	v->sipi_vector = vector;
+	wake(v);
+}
+
+uint64_t vcpu_random(struct vcpu *v)
+{
+	uint64_t r = 0;
+
+	if (v->vm->clock.driver == CLOCK_HOST && getrandom(&r, sizeof(r), 0) == sizeof(r))
+		return r;
+	/* splitmix64 over the machine's own time: no two are the same, and every run has them */
+	r = clock_now(&v->vm->clock) + ++v->randoms * UINT64_C(0x9e3779b97f4a7c15);
+	r = (r ^ r >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	r = (r ^ r >> 27) * UINT64_C(0x94d049bb133111eb);
+	return r ^ r >> 31;
 }
 
 uint64_t vcpu_tsc(struct vcpu *v)

@@ -57,13 +57,16 @@ struct vcpu {
 	_Atomic bool inside;
 
 	/* Under vm->lock. */
-	uint8_t run; /* enum x86_run, as core knows it */
-	bool parked; /* its thread waits in core and will not enter by itself */
-	bool stuck;  /* can never run again without NMI, INIT or RESET */
-	bool look;   /* is to be looked at for a jump to itself */
+	uint8_t run;                     /* enum x86_run, as core knows it */
+	bool parked;                     /* its thread waits in core and will not enter by itself */
+	bool stuck;                      /* can never run again without NMI, INIT or RESET */
+	bool look;                       /* is to be looked at for a jump to itself */
+	bool init_pending, sipi_pending; /* IPIs that its thread will serve */
+	uint8_t sipi_vector;
 	void (*deferred)(struct vcpu *v, void *ctx); /* see vcpu_defer */
 	void *deferred_ctx;
 
+	uint64_t randoms; /* vcpu_random calls so far */
 	struct exit_stat stat[EXIT_REASONS];
 	_Atomic uint64_t executed; /* instructions, where the engine counts */
 };
@@ -79,6 +82,9 @@ static inline bool vcpu_kicked(struct vcpu *v)
 /* Interrupt controller: vm->lock held. Wakes a halted vCPU, kicks a running one on a rise. */
 void vcpu_set_intr(struct vcpu *v, bool level);
 void vcpu_nmi(struct vcpu *v);
+/* INIT and start-up IPIs (SDM vol. 3A 8.4): vm->lock held; they are served by its thread. */
+void vcpu_init_ipi(struct vcpu *v);
+void vcpu_startup_ipi(struct vcpu *v, uint8_t vector);
 
 /*
  * Runs fn on the vCPU's thread after the current instruction, vm->lock held,
@@ -115,9 +121,14 @@ uint8_t vcpu_intr_ack(struct vcpu *v);
 bool vcpu_nmi_take(struct vcpu *v);
 
 void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
-/* MSRs that are not in x86_state: 0, or -ENOENT for #GP. */
+/* MSRs that are not in x86_state: 0; -ENOENT: there is none here; -EINVAL: #GP. */
+/* CR8, the task priority; 0 without an APIC. */
+uint8_t vcpu_cr8(struct vcpu *v);
+void vcpu_set_cr8(struct vcpu *v, uint8_t value);
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
+/* A random number; one of a fixed sequence under the instruction clock. */
+uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
 

@@ -126,11 +126,8 @@ static void ram_written(void *ctx, gpa_t gpa, uint64_t len)
 {
 	struct vm *vm = ctx;
 
-	if (vm->engine && vm->engine->ops->ram_changed) {
-		world_stop(vm);
+	if (vm->engine && vm->engine->ops->ram_changed)
 		vm->engine->ops->ram_changed(vm->engine, gpa, len);
-		world_go(vm);
-	}
 }
 
 /* ---- life ---- */

@@ -52,6 +52,15 @@ struct vm_config {
 	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
+/* What of a vCPU belongs to its local APIC; vm->lock held. */
+struct vm_apic {
+	/* -ENOENT: not the APIC's; -EINVAL: #GP. */
+	int (*rdmsr)(void *ctx, struct vcpu *v, uint32_t msr, uint64_t *value);
+	int (*wrmsr)(void *ctx, struct vcpu *v, uint32_t msr, uint64_t value);
+	uint8_t (*cr8)(void *ctx, struct vcpu *v);
+	void (*set_cr8)(void *ctx, struct vcpu *v, uint8_t value);
+};
+
 struct vm {
 	struct vm_config config;
 	pthread_mutex_t lock;
@@ -70,6 +79,10 @@ struct vm {
 	/* Board's hooks. */
 	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
 	void *intr_ack_ctx;
+	const struct vm_apic *apic; /* NULL: none */
+	void *apic_ctx;
+	struct vcpu
+		*accessing; /* whose access the buses carry, for what each vCPU has its own of */
 	/* After RESET of vCPUs and devices: load the image again, set vCPU 0's entry state. */
 	int (*boot)(void *ctx, struct vm *vm);
 	void *boot_ctx;

@@ -159,8 +159,9 @@ class Images(Case):
         self.assertEqual(len(p.stderr.splitlines()), 1, p.stderr)
 
     def test_nothing_left_behind(self):
-        for option in ("--serial=file:" + self.path("s"), "--trace-file=" + self.path("t")):
-            self.refused("run", option, self.path("missing"), says="missing")
+        trace = ["--trace=exits", "--trace-file=" + self.path("t")]
+        for options in (["--serial=file:" + self.path("s")], trace):
+            self.refused("run", *options, self.path("missing"), says="missing")
         self.assertEqual(os.listdir(self.folder.name), [])
 
 

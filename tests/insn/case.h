@@ -54,7 +54,7 @@ static inline uint16_t case_selector(enum x86_mode mode, unsigned seg)
 	return (uint16_t)(((mode == X86_MODE_16 ? 1 : 9) + seg) << 3 | 7);
 }
 
-#define WINDOW_SIZE  320u
+#define WINDOW_SIZE  576u /* FXSAVE's 512 and some more */
 #define WINDOW_COUNT 4
 
 struct insn_window {
@@ -69,12 +69,18 @@ struct insn_regs {
 	uint16_t sel[6];
 };
 
+/* x87 and SSE state as FXSAVE lays it out (SDM vol. 1 table 10-2). */
+#define FPU_SIZE 512u
+#define FPU_ST   32u
+#define FPU_XMM  160u
+
 struct insn_case {
 	uint64_t number;
 	uint8_t mode; /* enum x86_mode */
 	uint8_t bytes[X86_INSN_MAX + 1];
 	struct x86_insn insn;
 	struct insn_regs regs;
+	_Alignas(16) uint8_t fpu[FPU_SIZE];
 	struct insn_window window[WINDOW_COUNT];
 };
 
@@ -99,6 +105,7 @@ struct insn_result {
 	uint32_t error; /* of the exceptions that have one, else 0 */
 	uint64_t cr2;   /* of #PF, else 0 */
 	struct insn_regs regs;
+	uint8_t fpu[FPU_SIZE];
 	struct insn_system system;
 	uint8_t window[WINDOW_COUNT][WINDOW_SIZE];
 };

@@ -8,6 +8,7 @@
 #include "util/util.h"
 #include "x86/cpuid.h"
 #include "x86/feature.h"
+#include "x86/paging.h"
 
 const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
 #define X(id, why) {#id, why},
@@ -82,10 +83,13 @@ static bool offered(unsigned feature)
 		{1, X86_FEATURE_CMOV, EDX, 15},
 		{1, X86_FEATURE_CLFLUSH, EDX, 19},
 		{1, X86_FEATURE_MMX, EDX, 23},
+		{1, X86_FEATURE_FXSR, EDX, 24},
 		{1, X86_FEATURE_SSE, EDX, 25},
 		{1, X86_FEATURE_SSE2, EDX, 26},
 		{1, X86_FEATURE_SSE3, ECX, 0},
+		{1, X86_FEATURE_SSSE3, ECX, 9},
 		{1, X86_FEATURE_CX16, ECX, 13},
+		{1, X86_FEATURE_SSE41, ECX, 19},
 		{1, X86_FEATURE_SSE42, ECX, 20},
 		{1, X86_FEATURE_MOVBE, ECX, 22},
 		{1, X86_FEATURE_POPCNT, ECX, 23},
@@ -102,7 +106,7 @@ static bool offered(unsigned feature)
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
 		if (known[i].feature != feature)
 			continue;
-		x86_cpuid(known[i].leaf, 0, out);
+		x86_cpuid(&(struct x86_cpuid_input){0, 1, 0}, known[i].leaf, 0, out);
 		return out[known[i].reg] >> known[i].bit & 1;
 	}
 	return false;
@@ -136,6 +140,13 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 		return EXCEPTION_LONG_CODE;
 	if (insn->op == X86_OP_RETF && insn->nops && insn->imm >= 0x1000)
 		return EXCEPTION_RETF_IMM;
+	if (insn->mode == X86_MODE_64 && insn->opsize_prefix &&
+		IS_ONE_OF(insn, X86_OP_J, X86_OP_JMP, X86_OP_CALL, X86_OP_RET, X86_OP_LOOP,
+			X86_OP_LOOPE, X86_OP_LOOPNE, X86_OP_JCXZ))
+		return EXCEPTION_BRANCH_66;
+	if (insn->opsize == 8 &&
+		IS_ONE_OF(insn, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS, X86_OP_JMPF, X86_OP_CALLF))
+		return EXCEPTION_FAR_64;
 	if (IS_ONE_OF(insn, X86_OP_INT1))
 		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
@@ -284,6 +295,40 @@ static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_resul
 	return any;
 }
 
+/* What the host has mapped elsewhere, or in its own half, is not the guest's. */
+static bool forgive_present(const struct insn_result *oracle, struct insn_result *engine)
+{
+	if (oracle->end != X86_PFV || engine->end != X86_PFV || oracle->cr2 != engine->cr2 ||
+		(oracle->error ^ engine->error) != X86_PF_PRESENT ||
+		(oracle->cr2 >= AREA_BASE && oracle->cr2 < AREA_END))
+		return false;
+	engine->error = oracle->error;
+	return true;
+}
+
+/* The precision flag beside an unmasked underflow. */
+static bool forgive_underflow(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	const uint8_t pe = 0x20, ue = 0x10, um = 0x08; /* UM is bit 11 */
+
+	if (oracle->end != X86_XM || engine->end != X86_XM || c->fpu[25] & um ||
+		!(oracle->fpu[24] & ue) || (oracle->fpu[24] ^ engine->fpu[24]) != pe)
+		return false;
+	engine->fpu[24] = oracle->fpu[24];
+	return true;
+}
+
+static void forgive_mxcsr_mask(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	for (unsigned w = 0; w < WINDOW_COUNT; w++)
+		for (unsigned at = 0; c->window[w].addr && at < WINDOW_SIZE; at++)
+			if ((oracle->window[w][at] ^ engine->window[w][at]) == 2 &&
+				oracle->window[w][at] == 2)
+				engine->window[w][at] = 2;
+}
+
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -294,15 +339,25 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		*engine = *oracle;
 		return EXCEPTION_REAL_STACK;
 	}
-	if (IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
-		engine->end == X86_SSV) {
+	if ((IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
+		    engine->end == X86_SSV) ||
+		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE) && oracle->end != INSN_RETIRED &&
+			oracle->end == engine->end)) {
 		*engine = *oracle;
 		return EXCEPTION_HALF_DONE;
 	}
+	if (forgive_underflow(c, oracle, engine))
+		return EXCEPTION_UNDERFLOW_PE;
+	if (forgive_present(oracle, engine))
+		return EXCEPTION_PF_PRESENT;
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
 	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
 		return EXCEPTION_NULL_RPL;
+	if (IS_ONE_OF(&c->insn, X86_OP_FXSAVE)) {
+		forgive_mxcsr_mask(c, oracle, engine);
+		return EXCEPTION_MXCSR_MASK;
+	}
 	if (IS_ONE_OF(&c->insn, X86_OP_PUSHF)) {
 		forgive_pushed_tf(c, oracle, engine);
 		return EXCEPTION_PUSHF_TF;
@@ -346,6 +401,18 @@ static bool same_registers(
 	return !((a->rip ^ b->rip) & mask) && !memcmp(a->sel, b->sel, sizeof(a->sel));
 }
 
+/* FOP, FIP and FDP are left out: CPUs differ, and ours shows none. */
+static bool same_fpu(const struct insn_result *a, const struct insn_result *b)
+{
+	if (memcmp(a->fpu, b->fpu, 5) || memcmp(a->fpu + 24, b->fpu + 24, 4) ||
+		memcmp(a->fpu + FPU_XMM, b->fpu + FPU_XMM, 256))
+		return false;
+	for (unsigned n = 0; n < 8; n++)
+		if (memcmp(a->fpu + FPU_ST + n * 16, b->fpu + FPU_ST + n * 16, 10))
+			return false;
+	return true;
+}
+
 static bool same_windows(
 	const struct insn_case *c, const struct insn_result *a, const struct insn_result *b)
 {
@@ -375,7 +442,7 @@ struct comparison compare_results(enum guest_kind kind, const struct insn_case *
 			 (oracle->error == engine->error && oracle->cr2 == engine->cr2)) &&
 		 same_registers(kind, &oracle->regs, &engine->regs) &&
 		 !((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
-		 same_windows(c, oracle, engine) &&
+		 same_windows(c, oracle, engine) && same_fpu(oracle, engine) &&
 		 (kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
 	return v;
 }
@@ -437,6 +504,22 @@ static void print_windows(FILE *out, const struct insn_case *c, const struct ins
 		}
 }
 
+static void print_fpu(FILE *out, const struct insn_case *c, const struct insn_result *a,
+	const struct insn_result *b)
+{
+	for (unsigned at = 0; at < FPU_XMM + 256 && !same_fpu(a, b); at += 8) {
+		uint64_t was, x, y;
+
+		memcpy(&was, c->fpu + at, 8);
+		memcpy(&x, a->fpu + at, 8);
+		memcpy(&y, b->fpu + at, 8);
+		if (x != y || x != was)
+			fprintf(out, "%s fpu+%u %016llx -> %016llx | %016llx\n", x == y ? " " : "*",
+				at, (unsigned long long)was, (unsigned long long)x,
+				(unsigned long long)y);
+	}
+}
+
 static void print_system(FILE *out, const struct insn_system *a, const struct insn_system *b)
 {
 	if (same_system(a, b) || !a->base[X86_CS]) /* the real CPU tells nothing of it */
@@ -487,4 +570,5 @@ void print_case(FILE *out, const struct insn_case *c, const struct insn_result *
 	fprintf(out, "  undefined    ");
 	print_flags(out, masked);
 	print_windows(out, c, a, b);
+	print_fpu(out, c, a, b);
 }

@@ -33,16 +33,22 @@
 			     "#SS and #GP varies")                                                 \
 	NOT_JUDGED(ENTER_REAL,                                                                     \
 		"ENTER with levels in real mode: if it faults, the frame covers what it pushed")   \
+	NOT_JUDGED(                                                                                \
+		BRANCH_66, "66 before a near branch in 64-bit mode: ignored on Intel, not on AMD") \
+	NOT_JUDGED(FAR_64, "far pointers of 64 bits: AMD has none")                                \
 	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
 	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
+	FORGIVEN(PF_PRESENT, "#PF outside of the areas: the host has other pages there")           \
+	FORGIVEN(MXCSR_MASK, "FXSAVE: this CPU has MXCSR.MM, which is no part of the guest's")     \
+	FORGIVEN(UNDERFLOW_PE, "unmasked underflow: PE tells of the result with a wider exponent") \
 	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(NULL_RPL,                                                                         \
 		"the host's IRET on the way to the handler clears a null selector's RPL")          \
-	FORGIVEN(HALF_DONE,                                                                        \
-		"PUSHA, POPA that fault: this CPU keeps what was done; ours does all or nothing")  \
+	FORGIVEN(HALF_DONE, "PUSHA, POPA, FNSAVE that fault: this CPU keeps what was done; ours "  \
+			    "does all or nothing")                                                 \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

@@ -275,6 +275,17 @@ static void put_registers(struct rng *r, struct insn_case *c)
 /* ENTER pushes most: 31 frame pointers and two more words of up to 8 bytes. */
 #define WINDOW_BELOW (WINDOW_SIZE - 48)
 
+/* How much of the window lies below the operand: little where it is a whole FPU state. */
+static uint32_t below(const struct insn_case *c)
+{
+	unsigned op = c->insn.op;
+
+	if (op == X86_OP_FXSAVE || op == X86_OP_FXRSTOR || op == X86_OP_FNSAVE ||
+		op == X86_OP_FRSTOR)
+		return 48;
+	return WINDOW_BELOW;
+}
+
 /* A window around a linear address, if that lies in an area; random bytes, a corner at it. */
 static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t addr)
 {
@@ -286,7 +297,7 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 		return;
 	start = c->mode == X86_MODE_64 ? AREA_BASE : (uint32_t)addr & ~(AREA_SIZE - 1);
 	end = (c->mode == X86_MODE_64 ? AREA_END : start + AREA_SIZE) - WINDOW_SIZE;
-	w->addr = (uint32_t)MIN(MAX(addr - WINDOW_BELOW, start), end);
+	w->addr = (uint32_t)MIN(MAX(addr - below(c), start), end);
 	for (unsigned i = 0; i < WINDOW_SIZE; i += 8) {
 		v = rng_next(r);
 		memcpy(w->bytes + i, &v, 8);
@@ -333,6 +344,10 @@ static void put_windows(struct rng *r, struct insn_case *c)
 {
 	if (uses_mem(&c->insn))
 		put_window(r, c, 0, operand_linear(c, &c->insn.mem));
+	if (c->insn.op == X86_OP_MASKMOVQ || c->insn.op == X86_OP_MASKMOVDQU)
+		put_window(r, c, 0,
+			segment_base(c, c->insn.mem.seg) +
+				(c->regs.gpr[X86_RDI] & address_mask(c->insn.addrsize)));
 	if (uses_mem2(&c->insn))
 		put_window(r, c, 1, operand_linear(c, &c->insn.mem2));
 	put_window(r, c, 2, stack_linear(c, X86_RSP));
@@ -355,6 +370,111 @@ static void settle_overlaps(struct insn_case *c)
 			}
 }
 
+/* ---- x87 and SSE ---- */
+
+/* A double or a float that means something: small integers, fractions, edges. */
+static uint64_t number_64(struct rng *r)
+{
+	static const double corner[] = {0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e308, 4.9e-324, 2.2e-308,
+		65536.5, -2147483648.0, 1e20};
+	double d;
+	uint64_t v;
+
+	if (rng_below(r, 2))
+		d = corner[rng_below(r, ARRAY_SIZE(corner))];
+	else
+		d = (double)(int32_t)rng_next(r) / (double)(1u << rng_below(r, 31));
+	memcpy(&v, &d, 8);
+	return v;
+}
+
+static uint32_t number_32(struct rng *r)
+{
+	uint64_t v = number_64(r);
+	double d;
+	float f;
+	uint32_t w;
+
+	memcpy(&d, &v, 8);
+	f = d > 3e38 ? 3e38f : (float)d;
+	memcpy(&w, &f, 4);
+	return w;
+}
+
+static uint64_t vector_word(struct rng *r)
+{
+	switch (rng_below(r, 4)) {
+	case 0:
+		return number_64(r);
+	case 1:
+		return number_32(r) | (uint64_t)number_32(r) << 32;
+	case 2: /* infinities and NaNs */
+		return rng_below(r, 2) ? UINT64_C(0x7ff0000000000000) | (rng_next(r) & 0xf)
+				       : UINT64_C(0xffc000007f800001);
+	default:
+		return interesting(r);
+	}
+}
+
+static void put_st(struct rng *r, uint8_t *st)
+{
+	uint64_t fraction = interesting(r);
+	uint16_t exponent = (uint16_t)(0x3fff + (int)rng_below(r, 80) - 16);
+
+	switch (rng_below(r, 8)) {
+	case 0:
+		exponent = 0;
+		break;
+	case 1:
+		exponent = 0x7fff;
+		break;
+	case 2:
+		exponent = (uint16_t)rng_next(r) & 0x7fff;
+		break;
+	default:
+		break;
+	}
+	if (rng_below(r, 8)) /* normal */
+		fraction |= UINT64_C(1) << 63;
+	if (rng_below(r, 2))
+		exponent |= 0x8000;
+	memcpy(st, &fraction, 8);
+	memcpy(st + 8, &exponent, 2);
+}
+
+static void put_fpu(struct rng *r, struct insn_case *c)
+{
+	uint16_t fcw = 0x37f, fsw = (uint16_t)(rng_next(r) & 0x7f00);
+	uint32_t mxcsr = 0x1f80;
+
+	if (!rng_below(r, 4))
+		fcw = (uint16_t)((rng_next(r) & 0xf00) | 0x7f);
+	if (!rng_below(r, 8))
+		fcw = (uint16_t)((fcw & ~0x3fu) | (rng_next(r) & 0x3f));
+	if (!rng_below(r, 4))
+		fsw |= rng_next(r) & 0x3f & fcw;
+	if (!rng_below(r, 4))
+		mxcsr |= rng_next(r) & 0xe07f;
+	if (!rng_below(r, 8))
+		mxcsr = (mxcsr & ~0x1f80u) | (rng_next(r) & 0x1f80);
+	memcpy(c->fpu, &fcw, 2);
+	memcpy(c->fpu + 2, &fsw, 2);
+	c->fpu[4] = rng_below(r, 2) ? 0xff : (uint8_t)rng_next(r);
+	memcpy(c->fpu + 24, &mxcsr, 4);
+	for (unsigned n = 0; n < 8; n++)
+		put_st(r, c->fpu + FPU_ST + n * 16);
+	for (unsigned at = FPU_XMM; at < FPU_XMM + 256; at += 8) {
+		uint64_t v = vector_word(r);
+
+		memcpy(c->fpu + at, &v, 8);
+	}
+}
+
+static bool uses_fpu(const struct x86_insn *insn)
+{
+	return insn->map != X86_MAP_1 || (insn->opcode & 0xf8) == 0xd8;
+}
+
 void generate_case(const struct generator *g, uint64_t number, struct insn_case *c)
 {
 	struct rng r = case_rng(g, number);
@@ -366,5 +486,9 @@ void generate_case(const struct generator *g, uint64_t number, struct insn_case 
 		;
 	put_registers(&r, c);
 	put_windows(&r, c);
+	if (uses_fpu(&c->insn))
+		put_fpu(&r, c);
+	else
+		memcpy(c->fpu, (uint16_t[]){0x37f}, 2);
 	settle_overlaps(c);
 }

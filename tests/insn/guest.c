@@ -287,6 +287,8 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 		base_long(&g->base);
 	else
 		base_protected(&g->base, mode[kind]);
+	g->base.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
+	g->base.cr0 |= X86_CR0_NE;
 	if (g->ops->put(g->vm->vcpu[0], &g->base, X86_GROUP_ALL & ~X86_GROUP_TSC))
 		return false;
 	nop.regs.rip = 0x100;
@@ -463,6 +465,7 @@ static void take_state(struct guest *g, const struct insn_case *c, struct insn_r
 	r->regs.rflags = s->rflags;
 	for (unsigned seg = 0; seg < 6; seg++)
 		r->regs.sel[seg] = s->seg[seg].sel;
+	memcpy(r->fpu, s->xsave, FPU_SIZE);
 	r->end = INSN_RETIRED;
 	take_system(r, s);
 	if (in_handler(g, s) && is_real(g))
@@ -479,6 +482,8 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 	memcpy(s->gpr, c->regs.gpr, sizeof(s->gpr));
 	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
+	memcpy(s->xsave, c->fpu, FPU_SIZE);
+	s->xsave[512] = 3; /* XSTATE_BV: x87 and SSE */
 }
 
 void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r)
@@ -486,7 +491,7 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	struct vcpu *v = g->vm->vcpu[0];
 	struct x86_state s;
 	struct run_result run = {0};
-	const unsigned groups = X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR;
+	const unsigned groups = X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR | X86_GROUP_FPU;
 
 	memset(r, 0, sizeof(*r));
 	write_case(g, c);

@@ -275,7 +275,7 @@ static void read_case(const struct insn_case *c, struct insn_result *r)
 	put_pattern(CODE_BASE + (uint32_t)c->regs.rip, sizeof(c->bytes));
 }
 
-static void build_frame(ucontext_t *uc, const struct insn_case *c, const stack_t *stack)
+static void build_frame(ucontext_t *uc, const struct insn_case *c, const stack_t *stack, void *fpu)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
 	uint64_t ss = c->mode == X86_MODE_64 ? USER_DS : c->regs.sel[X86_SS];
@@ -289,6 +289,8 @@ static void build_frame(ucontext_t *uc, const struct insn_case *c, const stack_t
 	g[REG_RIP] = (greg_t)(c->regs.rip + (c->mode == X86_MODE_64 ? CODE_BASE : 0));
 	g[REG_EFL] = (greg_t)(c->regs.rflags | X86_TF);
 	g[REG_CSGSFS] = (greg_t)(cs | ss << 48);
+	memcpy(fpu, c->fpu, FPU_SIZE);
+	uc->uc_mcontext.fpregs = fpu;
 }
 
 static void load_selectors(const struct insn_case *c)
@@ -333,14 +335,16 @@ static void take_end(struct insn_result *r, const ucontext_t *uc)
 
 static void run_case(const struct insn_case *c, struct insn_result *r, const stack_t *stack)
 {
+	static _Alignas(64) uint8_t fpu[FPU_SIZE];
 	ucontext_t frame, *after;
 
 	write_case(c);
-	build_frame(&frame, c, stack);
+	build_frame(&frame, c, stack, fpu);
 	load_selectors(c);
 	after = native_enter(&frame);
 	take_registers(r, after, c);
 	take_end(r, after);
+	memcpy(r->fpu, after->uc_mcontext.fpregs, FPU_SIZE);
 	read_case(c, r);
 }
 

@@ -150,7 +150,9 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 	uint32_t engine = guest_stray_write(t->guest);
 	uint32_t native = t->native ? native_stray_write(t->native) : 0;
 
-	if (engine == native) /* nobody, or both alike: a write at the edge of a window */
+	if (engine)
+		guest_clean(t->guest); /* as the oracle has done */
+	if (engine == native)          /* nobody, or both alike: a write at the edge of a window */
 		return;
 	t->total.different++;
 	printf("DIFFERENT: written outside all windows: %05x by the engine, %05x by the oracle, in "
@@ -158,7 +160,6 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 	       "before cases %llu to %llu of %s\n",
 		engine, native, (unsigned long long)first, (unsigned long long)(first + count - 1),
 		kinds[t->kind].name);
-	guest_clean(t->guest);
 }
 
 static int run_kind(struct test *t)
@@ -395,6 +396,11 @@ int main(int argc, char **argv)
 	struct test *t = xcalloc(1, sizeof(*t));
 	int status = 2;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	puts("the sanitizer maps memory where the cases expect none");
+	free(t);
+	return 77;
+#endif
 	t->opt = (struct options){.seed = 1, .cases = 100000, .kind = -1, .show = 20};
 	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
 		status = test_main(t);

@@ -195,6 +195,11 @@ void op_MOVSX(struct cpu *c, const struct x86_insn *i)
 	set(c, i, 0, (uint64_t)extend(get(c, i, 1), i->opnd[1].size));
 }
 
+void op_MOVSXD(struct cpu *c, const struct x86_insn *i)
+{
+	set(c, i, 0, (uint64_t)extend(get(c, i, 1), i->opnd[1].size));
+}
+
 void op_LEA(struct cpu *c, const struct x86_insn *i)
 {
 	set(c, i, 0, address(c, i, &i->mem));
@@ -244,16 +249,27 @@ void op_CMPXCHG(struct cpu *c, const struct x86_insn *i)
 
 void op_CMPXCHG8B(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t off = address(c, i, &i->mem), old = load(c, i->mem.seg, off, 8);
+	uint64_t old = get(c, i, 0);
 	uint64_t want = get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4);
 	uint64_t new = get_gpr(c, X86_RCX, 4) << 32 | get_gpr(c, X86_RBX, 4);
 	bool equal = old == want;
 
-	store(c, i->mem.seg, off, 8, equal ? new : old);
+	set(c, i, 0, equal ? new : old);
 	if (!equal) {
 		set_gpr(c, X86_RAX, 4, old);
 		set_gpr(c, X86_RDX, 4, old >> 32);
 	}
+	set_flag(c, X86_ZF, equal);
+}
+
+void op_CMPXCHG16B(struct cpu *c, const struct x86_insn *i)
+{
+	uint64_t old[2] = {c->s.gpr[X86_RAX], c->s.gpr[X86_RDX]};
+	uint64_t new[2] = {c->s.gpr[X86_RBX], c->s.gpr[X86_RCX]};
+	bool equal = swap_16(c, i->mem.seg, address(c, i, &i->mem), old, new);
+
+	c->s.gpr[X86_RAX] = old[0];
+	c->s.gpr[X86_RDX] = old[1];
 	set_flag(c, X86_ZF, equal);
 }
 

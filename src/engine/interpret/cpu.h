@@ -4,8 +4,7 @@
  * A body executes one decoded instruction. It reads its operands first and
  * writes last, memory before registers, so that a fault leaves the state as it
  * was. A fault leaves the body by longjmp to the run loop.
- * Left out so far: paging and long mode, call gates, task switches, x87 and
- * vectors. Source: Intel SDM vol. 2 and 3A.
+ * Source: Intel SDM vol. 2 and 3A.
  */
 #ifndef TINAMOU_INTERPRET_CPU_H
 #define TINAMOU_INTERPRET_CPU_H
@@ -15,16 +14,56 @@
 #include "core/vm.h"
 #include "util/util.h"
 #include "x86/insn.h"
+#include "x86/paging.h"
 
-#define CACHE_SIZE 4096u /* decoded instructions, by physical address */
-#define LINE_SHIFT 6     /* code is tracked by lines of 64 bytes */
-#define LINE_COUNT 65536u
+#define BLOCK_COUNT 8192u /* blocks of decoded instructions, by physical address */
+#define BLOCK_MAX   16u   /* instructions a block */
+#define POOL_SIZE   65536u
+#define TLB_SIZE    4096u
+#define PAGE_SIZE   4096u
+#define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
+#define NO_PAGE     UINT64_MAX
 
-struct cached_insn {
-	gpa_t addr;
-	uint32_t generation;
-	uint8_t mode;
-	struct x86_insn insn;
+/*
+ * A physical page that holds decoded instructions. A store to one of its marked
+ * lines makes another version of it, and what was decoded before is stale. All
+ * vCPUs share these.
+ */
+struct code_page {
+	_Atomic uint64_t lines;
+	_Atomic uint32_t version;
+};
+
+struct interpret_engine {
+	struct engine engine;
+	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
+	uint64_t code_pages;
+};
+
+struct x86_insn;
+struct cpu;
+typedef void insn_body(struct cpu *c, const struct x86_insn *i);
+
+/*
+ * Instructions that follow each other in one page. All but the last are plain:
+ * they change neither rIP, nor mode, nor what interrupts may come.
+ */
+struct block {
+	gpa_t addr; /* UINT64_MAX: none */
+	uint32_t version;
+	uint32_t first; /* in the pool */
+	uint8_t mode, count, bytes;
+	bool ends_plain; /* the last one is plain, too, or a near branch or string instruction */
+};
+
+struct tlb_entry {
+	uint64_t page; /* linear address >> 12, or NO_PAGE */
+	uint32_t rights;
+	uint32_t fast; /* the rights that go straight to host: none of a device, no writes of ROM */
+	uint8_t *host;
+	gpa_t gpa;
+	struct code_page *code; /* NULL of a device */
+	bool global;
 };
 
 struct fault {
@@ -33,27 +72,53 @@ struct fault {
 	uint32_t error;
 };
 
-enum { JUMP_FAULT = 1, JUMP_FATAL, JUMP_SHUTDOWN };
+enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
 	struct vcpu *v;
+	struct interpret_engine *e;
 	struct x86_state s;
 	uint64_t next_rip; /* where this instruction ends, or where it branches to */
 	bool halt;         /* HLT was executed */
 	bool keep_shadow;  /* this instruction began an interrupt shadow */
 
+	/* What follows from the state; refresh() keeps it so. */
+	uint8_t mode;      /* enum x86_mode of the code */
+	uint8_t privilege; /* enum x86_privilege of data accesses */
+	uint8_t cpl;
+	bool align_check; /* CR0.AM, AC, ring 3 */
+	bool watch;       /* DR7 enables a data breakpoint */
+	bool stop_exec;   /* DR7 enables an instruction breakpoint */
+	unsigned phys_bits;
+	uint64_t dr6_hits; /* data breakpoints met by this instruction */
+
 	jmp_buf leave;
+	bool undo_ss; /* a fault puts old_ss back: SS is on trial for a stack switch */
+	struct x86_seg old_ss;
 	struct fault fault;
 	bool delivering;          /* an exception or interrupt is on its way */
 	uint8_t delivered_vector; /* which */
 	struct run_result *result;
 	char chain[160]; /* the faults since the last one that was delivered, for people */
 
-	struct bus_range range; /* the last RAM or ROM reached */
-	uint32_t generation;    /* entries of the cache with another one are stale */
-	uint8_t line[LINE_COUNT / 8];
-	struct cached_insn cache[CACHE_SIZE];
+	struct host_stubs *stubs;
+	uint8_t fpu_result[X86_XSAVE_SIZE]; /* what becomes of xsave if the store succeeds */
+	uint64_t locked;                    /* what a LOCKed instruction read */
+	struct tlb_entry tlb[TLB_SIZE];
+	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
+	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
+	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
+
+	bool look;             /* a device or decoded code was reached: leave the block */
+	struct x86_insn apart; /* an instruction that is not kept */
+	struct block block[BLOCK_COUNT];
+	uint32_t pool_used;
+	struct x86_insn pool[POOL_SIZE];
+	insn_body *pool_body[POOL_SIZE];
 };
+
+/* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
+void refresh(struct cpu *c);
 
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
@@ -66,18 +131,57 @@ void deliver_fault(struct cpu *c);
 void deliver(
 	struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip);
 
+/* ---- translations (tlb.c) ---- */
+void tlb_flush(struct cpu *c, bool globals_too);
+void tlb_flush_page(struct cpu *c, uint64_t lin);
+/* The entry that allows the access; raises #PF. */
+struct tlb_entry *tlb_find(
+	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
+/* The PDPTEs that a value of CR3 points to, into the state; raises #GP. */
+void load_pdptes(struct cpu *c, uint64_t cr3);
+/* Bytes at a physical address were written: is decoded code among them? */
+void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
+
 /* ---- memory (memory.c) ---- */
-enum access { READ, WRITE };
-/* Linear address of size bytes at seg:off after all checks. */
-uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum access a);
+/* Linear address of size bytes at seg:off after all checks but those of paging. */
+uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a);
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
-/* System accesses (tables): linear addresses, no segment. */
+/* Faults as a store would, and changes nothing. */
+void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
+/* The halves of a read-modify-write: the load faults as a store does; LOCK is obeyed. */
+uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
+void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
+	unsigned size, uint64_t value);
+/* CMPXCHG16B; false: old is now what memory holds. */
+bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const uint64_t new[2]);
+/* Linear addresses that linear() gave, with the rights of the instruction. */
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size);
 void store_linear(struct cpu *c, uint64_t lin, unsigned size, uint64_t value);
-void forget_code(struct cpu *c);
-/* The instruction at CS:rIP, from the cache or decoded anew. */
+/* The CPU's own accesses to descriptor tables and TSSs: always a supervisor's. */
+uint64_t load_system(struct cpu *c, uint64_t lin, unsigned size);
+void store_system(struct cpu *c, uint64_t lin, unsigned size, uint64_t value);
+static inline bool is_canonical(uint64_t lin)
+{
+	return (uint64_t)((int64_t)(lin << 16) >> 16) == lin;
+}
+
+/* ---- code (memory.c, block.c) ---- */
+uint64_t code_address(const struct cpu *c);
+uint64_t code_limit(const struct cpu *c);
+enum x86_privilege code_privilege(const struct cpu *c);
+/* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
+bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
+void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+/* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
+/* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */
+const struct block *find_block(struct cpu *c);
+void forget_blocks(struct cpu *c);
+/* What executes an instruction: never NULL. */
+insn_body *body_of(const struct x86_insn *i);
+/* May more instructions follow it in a block? */
+bool is_plain(const struct x86_insn *i);
 
 /* ---- operands (memory.c) ---- */
 uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *m);
@@ -90,29 +194,80 @@ void set_gpr(struct cpu *c, unsigned reg, unsigned size, uint64_t value);
 /* Several pushes are one effect: they move *sp, and RSP is set by stack_commit. */
 uint64_t stack_pointer(const struct cpu *c);
 void push_at(struct cpu *c, uint64_t *sp, unsigned size, uint64_t value);
+void probe_push(struct cpu *c, uint64_t sp, unsigned size);
 uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size);
 void stack_commit(struct cpu *c, uint64_t sp);
 
 /* ---- segments (segment.c) ---- */
+#define TYPE_ACCESSED   1u
+#define TYPE_WRITABLE   2u /* of data; readable, of code */
+#define TYPE_CONFORMING 4u /* of code; expand-down, of data */
+#define TYPE_CODE       8u
+
 static inline bool protected_mode(const struct cpu *c)
 {
 	return (c->s.cr0 & X86_CR0_PE) && !(c->s.rflags & X86_VM);
 }
+static inline bool long_mode(const struct cpu *c)
+{
+	return c->s.efer & X86_EFER_LMA;
+}
+static inline bool v86_mode(const struct cpu *c)
+{
+	return c->s.rflags & X86_VM;
+}
 static inline unsigned cpl(const struct cpu *c)
 {
-	if (!(c->s.cr0 & X86_CR0_PE))
-		return 0;
-	return c->s.rflags & X86_VM ? 3 : c->s.seg[X86_SS].attr >> 5 & 3;
+	return c->cpl;
+}
+static inline bool is_null(uint16_t sel)
+{
+	return !(sel & ~3u);
+}
+static inline uint16_t error_of(uint16_t sel)
+{
+	return sel & 0xfffc;
+}
+static inline unsigned dpl(const struct x86_seg *s)
+{
+	return s->attr >> 5 & 3;
 }
 /* What loading sel into seg gives, after all checks of a data segment or stack. */
 struct x86_seg check_segment(struct cpu *c, unsigned seg, uint16_t sel);
-/* Code segment for a far jump, call or return; rpl: of the new CS. */
-struct x86_seg check_code(struct cpu *c, uint16_t sel, unsigned new_cpl, bool is_return);
-/* Stack of another ring. */
+/* Data segment; vector is what a bad one raises: #GP, or #TS in a task switch. */
+struct x86_seg check_data(struct cpu *c, uint16_t sel, uint8_t vector);
+/* Code segment for a far jump, call or return; new_cpl: where it will run. */
+struct x86_seg check_code(
+	struct cpu *c, uint16_t sel, unsigned new_cpl, bool is_return, uint8_t vector);
+/* Stack segment of ring new_cpl. */
 struct x86_seg check_stack(struct cpu *c, uint16_t sel, unsigned new_cpl, uint8_t vector);
-/* -1 as errors go: false if outside of its table. */
+struct x86_seg null_segment(uint16_t sel, unsigned dpl);
+/* false if outside of its table. */
 bool read_descriptor(struct cpu *c, uint16_t sel, uint64_t *raw);
+/* The same, raising vector(sel). */
+uint64_t fetch_descriptor(struct cpu *c, uint16_t sel, uint8_t vector);
 struct x86_seg unpack_segment(uint16_t sel, uint64_t raw);
+void mark_accessed(struct cpu *c, struct x86_seg *s);
+/* An LDT or TSS descriptor with its upper half in long mode. */
+struct x86_seg system_segment(struct cpu *c, uint16_t sel, unsigned types, uint8_t vector);
+
+/* ---- far transfers (far.c, task.c) ---- */
+/* rip may be entered in cs, or #GP(error). */
+void check_target(struct cpu *c, const struct x86_seg *cs, uint64_t rip, uint32_t error);
+/* Stack of an inner ring from the TSS; ist: 0, or an entry of a 64-bit TSS. */
+struct x86_seg inner_stack(
+	struct cpu *c, unsigned new_cpl, unsigned ist, uint32_t ext, uint64_t *sp);
+/* From here pushes go to the new stack, with the rights of new_cpl, until keep_stack or a fault. */
+void try_stack(struct cpu *c, const struct x86_seg *ss, unsigned new_cpl, enum x86_mode mode);
+void keep_stack(struct cpu *c, uint64_t sp);
+
+enum task_switch { TASK_JMP, TASK_CALL, TASK_EVENT, TASK_IRET };
+/* Sets s.rip and next_rip; rip is what the old TSS keeps. error: of an event, or NULL. */
+void task_switch(struct cpu *c, uint16_t sel, enum task_switch why, uint64_t rip,
+	const uint32_t *error, uint32_t ext);
+
+/* ---- model-specific registers (msr.c) ---- */
+void set_efer(struct cpu *c, uint64_t value);
 
 /* ---- flags ---- */
 static inline bool flag(const struct cpu *c, uint64_t f)
@@ -140,7 +295,6 @@ void set_szp(struct cpu *c, uint64_t result, unsigned size);
 void flags_sub(struct cpu *c, uint64_t a, uint64_t b, uint64_t borrow, unsigned size);
 bool condition(const struct cpu *c, unsigned cc);
 
-typedef void insn_body(struct cpu *c, const struct x86_insn *i);
 #define X86_MNEMONIC(name) insn_body op_##name __attribute__((weak));
 #include "x86/mnemonic.def"
 

@@ -1,7 +1,7 @@
 /*
  * exception.c - delivery of exceptions and interrupts, up to the triple fault.
- * Source: SDM vol. 3A 6.12 to 6.15 (protected mode), table 6-5 (double
- * faults), 20.1.4 (real mode). Left out: task gates, virtual-8086 mode.
+ * Source: SDM vol. 3A 6.12 to 6.15 (protected mode), 6.14 (64-bit mode), 20.3
+ * (virtual-8086 mode), 20.1.4 (real mode), table 6-5 (double faults).
  */
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +38,7 @@ static void deliver_real(struct cpu *c, uint8_t vector, uint64_t rip)
 
 	if (vector * 4u + 3 > c->s.idtr.limit)
 		raise_error(c, X86_GP, vector * 8u | IDT | EXT);
-	entry = load_linear(c, c->s.idtr.base + vector * 4u, 4);
+	entry = load_system(c, c->s.idtr.base + vector * 4u, 4);
 	push_at(c, &sp, 2, c->s.rflags);
 	push_at(c, &sp, 2, c->s.seg[X86_CS].sel);
 	push_at(c, &sp, 2, rip);
@@ -48,32 +48,43 @@ static void deliver_real(struct cpu *c, uint8_t vector, uint64_t rip)
 	c->s.rip = entry & 0xffff;
 }
 
-/* ---- protected mode ---- */
+/* ---- protected mode and long mode ---- */
+
+#define GATE_TASK 5u
 
 struct gate {
-	unsigned type, dpl, size; /* size of what is pushed: 2 or 4 */
+	unsigned type, size; /* size of what is pushed: 2, 4 or 8 */
+	unsigned ist;
 	uint16_t sel;
 	uint64_t off;
 };
 
+static bool gate_type_ok(const struct cpu *c, unsigned type)
+{
+	if (long_mode(c))
+		return type == 14 || type == 15;
+	return type == GATE_TASK || type == 6 || type == 7 || type == 14 || type == 15;
+}
+
 static struct gate read_gate(struct cpu *c, uint8_t vector, bool soft)
 {
 	uint32_t error = vector * 8u | IDT | (soft ? 0 : EXT);
-	uint64_t raw;
-	struct gate g;
+	unsigned length = long_mode(c) ? 16 : 8;
+	uint64_t at = vector * length, raw;
+	struct gate g = {0};
 
-	if (vector * 8u + 7 > c->s.idtr.limit)
+	if (at + length - 1 > c->s.idtr.limit)
 		raise_error(c, X86_GP, error);
-	raw = load_linear(c, c->s.idtr.base + vector * 8u, 8);
+	raw = load_system(c, c->s.idtr.base + at, 8);
 	g.type = raw >> 40 & 0x1f;
-	g.dpl = raw >> 45 & 3;
-	g.size = g.type & 8 ? 4 : 2;
+	g.size = length == 16 ? 8 : g.type & 8 ? 4 : 2;
 	g.sel = (uint16_t)(raw >> 16);
-	g.off = (raw & 0xffff) | (g.size == 4 ? raw >> 32 & 0xffff0000 : 0);
-	if (g.type == 5)
-		raise_fatal(
-			c, "the guest uses a task gate, which engine interpret does not do yet");
-	if ((g.type & 0x16) != 6 || (soft && g.dpl < cpl(c)))
+	g.off = (raw & 0xffff) | (g.size >= 4 ? raw >> 32 & 0xffff0000 : 0);
+	if (length == 16) {
+		g.off |= load_system(c, c->s.idtr.base + at + 8, 8) << 32;
+		g.ist = raw >> 32 & 7;
+	}
+	if (!gate_type_ok(c, g.type) || (soft && (raw >> 45 & 3) < cpl(c)))
 		raise_error(c, X86_GP, error);
 	if (!(raw >> 47 & 1))
 		raise_error(c, X86_NP, error);
@@ -83,46 +94,64 @@ static struct gate read_gate(struct cpu *c, uint8_t vector, bool soft)
 /* Code segment of a handler; *new_cpl is where it runs. */
 static struct x86_seg handler_code(struct cpu *c, uint16_t sel, uint32_t ext, unsigned *new_cpl)
 {
-	uint32_t error = (sel & ~3u) | ext;
+	uint32_t error = error_of(sel) | ext;
 	struct x86_seg s;
 	uint64_t raw;
 
-	if (!(sel & ~3u))
+	if (is_null(sel))
 		raise_error(c, X86_GP, ext);
 	if (!read_descriptor(c, sel, &raw))
 		raise_error(c, X86_GP, error);
 	s = unpack_segment(sel, raw);
-	if (!(s.attr & X86_ATTR_S) || !(s.attr & 8) || (s.attr >> 5 & 3) > cpl(c))
+	if (!(s.attr & X86_ATTR_S) || !(s.attr & TYPE_CODE) || dpl(&s) > cpl(c))
+		raise_error(c, X86_GP, error);
+	if (long_mode(c) && (s.attr & (X86_ATTR_L | X86_ATTR_DB)) != X86_ATTR_L)
 		raise_error(c, X86_GP, error);
 	if (!(s.attr & X86_ATTR_P))
 		raise_error(c, X86_NP, error);
-	*new_cpl = s.attr & 4 ? cpl(c) : s.attr >> 5 & 3;
-	s.sel = (uint16_t)((sel & ~3u) | *new_cpl);
+	*new_cpl = s.attr & TYPE_CONFORMING ? cpl(c) : dpl(&s);
+	if (v86_mode(c) && *new_cpl)
+		raise_error(c, X86_GP, error);
+	mark_accessed(c, &s);
+	s.sel = (uint16_t)(error_of(sel) | *new_cpl);
 	return s;
 }
 
-/* The inner ring's stack from the TSS (SDM 7.2.1). */
-static struct x86_seg inner_stack(struct cpu *c, unsigned new_cpl, uint64_t *sp)
+/* The frame goes to another stack: of an inner ring, or always in 64-bit mode. */
+static void switch_stack(struct cpu *c, const struct gate *g, unsigned new_cpl, unsigned cells,
+	uint32_t ext, uint64_t *sp)
 {
-	const struct x86_seg *tr = &c->s.seg[X86_TR];
-	bool wide = tr->attr & 8;
-	uint32_t at = wide ? 4 + new_cpl * 8 : 2 + new_cpl * 4;
+	struct x86_seg ss = c->s.seg[X86_SS];
+	enum x86_mode mode = long_mode(c) ? X86_MODE_64 : g->size == 4 ? X86_MODE_32 : X86_MODE_16;
 
-	if (tr->attr & X86_ATTR_UNUSABLE || at + (wide ? 5 : 3) > tr->limit)
-		raise_error(c, X86_TS, tr->sel & ~3u);
-	*sp = load_linear(c, tr->base + at, wide ? 4 : 2);
-	return check_stack(
-		c, (uint16_t)load_linear(c, tr->base + at + (wide ? 4 : 2), 2), new_cpl, X86_TS);
+	if (new_cpl < cpl(c) || g->ist)
+		ss = inner_stack(c, new_cpl, g->ist, ext, sp);
+	if (new_cpl == cpl(c))
+		ss = c->s.seg[X86_SS];
+	if (long_mode(c)) {
+		*sp &= ~UINT64_C(15);
+	} else {
+		uint64_t bottom = (*sp - cells * g->size) & (ss.attr & X86_ATTR_DB ? ~0u : 0xffffu);
+
+		if (bottom + cells * g->size - 1 > ss.limit && !(ss.attr & 4))
+			raise_error(c, X86_SSV, error_of(ss.sel) | ext);
+	}
+	try_stack(c, &ss, new_cpl, mode);
 }
 
-static void push_frame(
-	struct cpu *c, const struct gate *g, uint64_t *sp, uint64_t rip, const struct fault *f)
+/* Virtual-8086 mode leaves its segments on the stack, and none in the registers. */
+static void push_v86_segments(struct cpu *c, uint64_t *sp, unsigned size)
 {
-	push_at(c, sp, g->size, c->s.rflags);
-	push_at(c, sp, g->size, c->s.seg[X86_CS].sel);
-	push_at(c, sp, g->size, rip);
-	if (f->has_error)
-		push_at(c, sp, g->size, f->error);
+	static const uint8_t order[] = {X86_GS, X86_FS, X86_DS, X86_ES};
+
+	for (unsigned n = 0; n < 4; n++)
+		push_at(c, sp, size, c->s.seg[order[n]].sel);
+}
+
+static void drop_v86_segments(struct cpu *c)
+{
+	c->s.seg[X86_ES] = c->s.seg[X86_DS] = null_segment(0, 0);
+	c->s.seg[X86_FS] = c->s.seg[X86_GS] = null_segment(0, 0);
 }
 
 static void enter_handler(struct cpu *c, const struct gate *g, const struct x86_seg *cs)
@@ -131,34 +160,53 @@ static void enter_handler(struct cpu *c, const struct gate *g, const struct x86_
 
 	if (!(g->type & 1)) /* an interrupt gate, not a trap gate */
 		off |= X86_IF;
+	if (v86_mode(c))
+		drop_v86_segments(c);
 	c->s.rflags &= ~off;
 	c->s.seg[X86_CS] = *cs;
 	c->s.rip = g->off;
 }
 
+static void deliver_by_task(
+	struct cpu *c, const struct gate *g, const struct fault *f, uint32_t ext, uint64_t rip)
+{
+	task_switch(c, g->sel, TASK_EVENT, rip, f->has_error ? &f->error : NULL, ext);
+}
+
 static void deliver_protected(struct cpu *c, const struct fault *f, bool soft, uint64_t rip)
 {
+	uint32_t ext = soft ? 0 : EXT;
 	struct gate g = read_gate(c, f->vector, soft);
-	unsigned new_cpl;
-	struct x86_seg cs = handler_code(c, g.sel, soft ? 0 : EXT, &new_cpl),
-		       old = c->s.seg[X86_SS];
 	uint64_t sp = stack_pointer(c), old_sp = c->s.gpr[X86_RSP];
+	uint16_t old_ss = c->s.seg[X86_SS].sel;
+	unsigned new_cpl;
+	struct x86_seg cs;
+	bool switched;
 
-	if (g.off > cs.limit)
-		raise_error(c, X86_GP, soft ? 0 : EXT);
-	if (new_cpl < cpl(c)) {
-		struct x86_seg ss = inner_stack(c, new_cpl, &sp);
-		unsigned cells = f->has_error ? 6 : 5;
-		uint64_t bottom = (sp - cells * g.size) & (ss.attr & X86_ATTR_DB ? ~0u : 0xffffu);
-
-		if (bottom + cells * g.size - 1 > ss.limit)
-			raise_error(c, X86_SSV, (ss.sel & ~3u) | (soft ? 0 : EXT));
-		c->s.seg[X86_SS] = ss;
-		push_at(c, &sp, g.size, old.sel);
+	if (g.type == GATE_TASK) {
+		deliver_by_task(c, &g, f, ext, rip);
+		return;
+	}
+	cs = handler_code(c, g.sel, ext, &new_cpl);
+	check_target(c, &cs, g.off, ext);
+	switched = new_cpl < cpl(c) || long_mode(c);
+	if (switched)
+		switch_stack(
+			c, &g, new_cpl, (f->has_error ? 6u : 5u) + (v86_mode(c) ? 4 : 0), ext, &sp);
+	else
+		try_stack(c, &c->s.seg[X86_SS], new_cpl, c->mode);
+	if (v86_mode(c))
+		push_v86_segments(c, &sp, g.size);
+	if (switched) {
+		push_at(c, &sp, g.size, old_ss);
 		push_at(c, &sp, g.size, old_sp);
 	}
-	push_frame(c, &g, &sp, rip, f);
-	stack_commit(c, sp);
+	push_at(c, &sp, g.size, c->s.rflags);
+	push_at(c, &sp, g.size, c->s.seg[X86_CS].sel);
+	push_at(c, &sp, g.size, rip);
+	if (f->has_error)
+		push_at(c, &sp, g.size, f->error);
+	keep_stack(c, sp);
 	enter_handler(c, &g, &cs);
 }
 
@@ -167,25 +215,12 @@ static void deliver_protected(struct cpu *c, const struct fault *f, bool soft, u
 void deliver(struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip)
 {
 	struct fault f = {vector, has_error, error};
-	struct x86_seg ss = c->s.seg[X86_SS];
 
-	if (protected_mode(c)) {
-		jmp_buf outer;
-		int why;
-
-		/* A fault on the new stack leaves the old one in place. */
-		memcpy(outer, c->leave, sizeof(outer));
-		why = setjmp(c->leave);
-		if (!why) {
-			deliver_protected(c, &f, soft, rip);
-			memcpy(c->leave, outer, sizeof(outer));
-			return;
-		}
-		c->s.seg[X86_SS] = ss;
-		memcpy(c->leave, outer, sizeof(outer));
-		longjmp(c->leave, why);
-	}
-	deliver_real(c, vector, rip);
+	if (c->s.cr0 & X86_CR0_PE)
+		deliver_protected(c, &f, soft, rip);
+	else
+		deliver_real(c, vector, rip);
+	refresh(c);
 }
 
 /* Table 6-4. */
@@ -248,7 +283,7 @@ void deliver_fault(struct cpu *c)
 	}
 	c->delivering = true;
 	c->delivered_vector = f.vector;
-	if (protected_mode(c) && f.vector != X86_DB)
+	if (c->s.cr0 & X86_CR0_PE && f.vector != X86_DB)
 		c->s.rflags |= X86_RF; /* in the pushed image: the instruction is restarted */
 	deliver(c, f.vector, false, f.has_error, f.error, c->s.rip);
 	c->delivering = false;

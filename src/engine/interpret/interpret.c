@@ -11,16 +11,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "engine/interpret/cpu.h"
+#include "engine/interpret/fast.h"
+#include "engine/interpret/fpu.h"
+#include "engine/interpret/hostexec.h"
+#include "x86/cpuid.h"
 
 static insn_body *const body[X86_OP_COUNT] = {
 #define X86_MNEMONIC(name) [X86_OP_##name] = op_##name,
 #include "x86/mnemonic.def"
-};
-
-struct interpret_engine {
-	struct engine engine;
 };
 
 static struct cpu *cpu_of(struct vcpu *v)
@@ -30,22 +31,109 @@ static struct cpu *cpu_of(struct vcpu *v)
 
 /* ---- one instruction ---- */
 
+static void undefined(struct cpu *c, const struct x86_insn *i)
+{
+	raise_fault(c, X86_UD);
+}
+
+/* No such instruction, or one that no model of ours has. */
 static bool offered(const struct x86_insn *i)
 {
 	switch (x86_insn_table[i->entry].feature) {
-	case X86_FEATURE_BASE:
-	case X86_FEATURE_486:
-	case X86_FEATURE_CPUID:
-	case X86_FEATURE_TSC:
-	case X86_FEATURE_MSR:
-	case X86_FEATURE_CX8:
-	case X86_FEATURE_CMOV:
-		return true;
+	case X86_FEATURE_SMM:
+	case X86_FEATURE_MONITOR:
+	case X86_FEATURE_XSAVES:
+		return false;
 	default:
-		/* F3 0F BC and BD are BSF and BSR where these are not offered. */
-		return i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT;
+		return i->op != X86_OP_UD0 && i->op != X86_OP_UD1 && i->op != X86_OP_UD2;
 	}
 }
+
+insn_body *body_of(const struct x86_insn *i)
+{
+	if (!offered(i))
+		return undefined;
+	return fast_body(i, body[i->op] ? body[i->op] : host_execute);
+}
+
+/* ---- what follows from the state ---- */
+
+static bool data_breakpoint(uint64_t dr7)
+{
+	for (unsigned n = 0; n < 4; n++)
+		if (dr7 >> (n * 2) & 3 && dr7 >> (16 + n * 4) & 1)
+			return true;
+	return false;
+}
+
+static bool code_breakpoint(uint64_t dr7)
+{
+	for (unsigned n = 0; n < 4; n++)
+		if (dr7 >> (n * 2) & 3 && !(dr7 >> (16 + n * 4) & 3))
+			return true;
+	return false;
+}
+
+static enum x86_mode code_mode(const struct cpu *c)
+{
+	const struct x86_seg *cs = &c->s.seg[X86_CS];
+
+	if (c->s.efer & X86_EFER_LMA && cs->attr & X86_ATTR_L)
+		return X86_MODE_64;
+	return cs->attr & X86_ATTR_DB ? X86_MODE_32 : X86_MODE_16;
+}
+
+void refresh(struct cpu *c)
+{
+	const struct x86_state *s = &c->s;
+
+	c->mode = (uint8_t)code_mode(c);
+	if (!(s->cr0 & X86_CR0_PE))
+		c->cpl = 0;
+	else
+		c->cpl = s->rflags & X86_VM ? 3 : s->seg[X86_SS].attr >> 5 & 3;
+	if (c->cpl == 3)
+		c->privilege = X86_USER;
+	else
+		c->privilege = s->rflags & X86_AC ? X86_SUPERVISOR_AC : X86_SUPERVISOR;
+	c->align_check = c->cpl == 3 && s->cr0 & X86_CR0_AM && s->rflags & X86_AC;
+	c->watch = data_breakpoint(s->dr[7]);
+	c->stop_exec = code_breakpoint(s->dr[7]);
+}
+
+/* After these, what follows from the state is computed anew. */
+static const bool refreshes[X86_OP_COUNT] = {
+	[X86_OP_IRET] = true,
+	[X86_OP_RETF] = true,
+	[X86_OP_CALLF] = true,
+	[X86_OP_JMPF] = true,
+	[X86_OP_POPF] = true,
+	[X86_OP_MOVCR] = true,
+	[X86_OP_MOVDR] = true,
+	[X86_OP_LMSW] = true,
+	[X86_OP_WRMSR] = true,
+	[X86_OP_STAC] = true,
+	[X86_OP_CLAC] = true,
+	[X86_OP_SYSCALL] = true,
+	[X86_OP_SYSRET] = true,
+	[X86_OP_SYSENTER] = true,
+	[X86_OP_SYSEXIT] = true,
+};
+
+bool is_plain(const struct x86_insn *i)
+{
+	return x86_insn_table[i->entry].class == X86_CLASS_PLAIN && !refreshes[i->op] &&
+	       i->opnd[0].kind != X86_OPND_SEG;
+}
+
+/* Their handler runs with TF clear, and no trap comes between (SDM vol. 3A 17.3.1.4). */
+static const bool steps_over[X86_OP_COUNT] = {
+	[X86_OP_INT] = true,
+	[X86_OP_INT3] = true,
+	[X86_OP_INTO] = true,
+	[X86_OP_INT1] = true,
+	[X86_OP_SYSCALL] = true,
+};
 
 static void end_shadow(struct cpu *c)
 {
@@ -57,33 +145,55 @@ static void end_shadow(struct cpu *c)
 
 #define DR6_BS 0x4000u
 
-/* TF at the start of the instruction traps behind it, except behind MOV SS. */
-static void single_step_trap(struct cpu *c)
+/* Single-step and data breakpoints trap behind the instruction, except behind MOV SS. */
+static void debug_trap(struct cpu *c, uint64_t causes)
 {
 	if (c->keep_shadow && c->s.events.shadow_mov_ss)
 		return;
 	c->halt = false; /* the trap wakes from HLT at once */
-	c->s.dr[6] |= DR6_BS;
+	c->s.dr[6] |= causes;
 	c->fault = (struct fault){.vector = X86_DB};
 	deliver_fault(c);
 }
 
-static void execute(struct cpu *c)
+/* Instruction breakpoints fault before the instruction, unless RF is set. */
+static void check_code_breakpoint(struct cpu *c)
 {
-	const struct x86_insn *i = fetch(c);
-	bool trap = flag(c, X86_TF);
+	uint64_t base = c->mode == X86_MODE_64 ? 0 : c->s.seg[X86_CS].base, hits = 0;
 
-	if (!body[i->op] || !offered(i))
-		raise_fault(c, X86_UD);
+	if (flag(c, X86_RF))
+		return;
+	for (unsigned n = 0; n < 4; n++)
+		if (c->s.dr[7] >> (n * 2) & 3 && !(c->s.dr[7] >> (16 + n * 4) & 3) &&
+			c->s.dr[n] == base + c->s.rip)
+			hits |= UINT64_C(1) << n;
+	if (!hits)
+		return;
+	c->s.dr[6] |= hits;
+	raise_fault(c, X86_DB);
+}
+
+/* One instruction with everything that may come before and behind it. */
+static void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
+{
+	bool trap = flag(c, X86_TF);
+	uint64_t causes;
+
 	c->next_rip = c->s.rip + i->len;
+	if (i->mode != X86_MODE_64)
+		c->next_rip = (uint32_t)c->next_rip;
 	c->keep_shadow = false;
-	body[i->op](c, i);
+	c->dr6_hits = 0;
+	fn(c, i);
 	c->s.rip = c->next_rip;
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	if (trap)
-		single_step_trap(c);
+	causes = c->dr6_hits | (trap && !steps_over[i->op] ? DR6_BS : 0);
+	if (refreshes[i->op])
+		refresh(c);
+	if (causes)
+		debug_trap(c, causes);
 }
 
 /* ---- events ---- */
@@ -118,7 +228,7 @@ static void deliver_pending(struct cpu *c)
 	c->s.events.exc_pending = false;
 	c->s.events.db_pending = false;
 	if (!now.exc_pending) {
-		single_step_trap(c);
+		debug_trap(c, c->s.dr[6] & (UINT64_C(1) << 15) ? 0 : DR6_BS);
 		return;
 	}
 	if (now.exc_has_payload && now.exc_vector == X86_PFV)
@@ -174,29 +284,98 @@ static void finish(struct cpu *c, struct run_result *r, int why)
 	c->chain[0] = '\0';
 }
 
-/* false: run is over. Counts an instruction that faults, since its handler is entered. */
-static bool one(struct cpu *c, struct run_result *r)
+/* Interrupts, NMI or a kick may wait: a cheap look that may be wrong in one way. */
+static bool may_have_events(const struct cpu *c)
 {
-	take_events(c);
-	r->executed++;
-	execute(c);
+	const struct x86_events *e = &c->s.events;
+
+	return e->type != X86_EVENT_NONE || e->exc_pending || e->db_pending || e->nmi_pending ||
+	       vcpu_intr_pending(c->v) ||
+	       atomic_load_explicit(&c->v->nmi_line, memory_order_relaxed);
+}
+
+static bool halted(struct cpu *c, struct run_result *r)
+{
 	if (!c->halt)
-		return true;
+		return false;
 	c->halt = false;
 	r->exit = RUN_HALTED;
 	vcpu_count(c->v, EXIT_HLT, 0);
-	return false;
+	return true;
+}
+
+/* An instruction that faults counts, since its handler is entered. */
+static void run_one(struct cpu *c, struct run_result *r)
+{
+	const struct x86_insn *i;
+
+	r->executed++;
+	if (c->stop_exec)
+		check_code_breakpoint(c);
+	i = fetch(c);
+	execute(c, i, body_of(i));
+}
+
+/* Plain instructions need nothing but rIP; in a block only the last may be another. */
+static void run_block(struct cpu *c, const struct block *b, struct run_result *r)
+{
+	const struct x86_insn *i = &c->pool[b->first];
+	insn_body **fn = &c->pool_body[b->first];
+	const struct x86_insn *last = i + b->count - 1;
+	bool wide = b->mode == X86_MODE_64;
+
+	c->look = false;
+	for (; i < last || b->ends_plain; i++, fn++) {
+		r->executed++;
+		c->next_rip = c->s.rip + i->len;
+		if (!wide)
+			c->next_rip = (uint32_t)c->next_rip;
+		(*fn)(c, i);
+		c->s.rip = c->next_rip;
+		if (i == last || c->look)
+			return;
+	}
+	r->executed++;
+	execute(c, i, *fn);
+}
+
+/* Nothing is asked for that a block would run past. */
+static bool undisturbed(const struct cpu *c)
+{
+	return !(c->s.rflags & (X86_TF | X86_RF)) && !c->stop_exec && !c->watch && !in_shadow(c);
+}
+
+/* false: run is over. */
+static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
+{
+	const struct block *b = NULL;
+
+	if (may_have_events(c))
+		take_events(c);
+	if (undisturbed(c))
+		b = find_block(c);
+	if (b && b->count <= budget - r->executed)
+		run_block(c, b, r);
+	else
+		run_one(c, r);
+	return !halted(c, r);
 }
 
 static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 {
 	int why = setjmp(c->leave);
 
+	if (c->undo_ss) {
+		c->s.seg[X86_SS] = c->old_ss;
+		c->undo_ss = false;
+	}
+	if (why)
+		refresh(c);
 	if (why == JUMP_FAULT) {
 		c->keep_shadow = false;
 		end_shadow(c);
 		deliver_fault(c);
-	} else if (why) {
+	} else if (why && why != JUMP_RETRY) {
 		finish(c, r, why);
 		return;
 	}
@@ -205,7 +384,7 @@ static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kick
 			r->exit = RUN_KICKED;
 			return;
 		}
-		if (!one(c, r))
+		if (!advance(c, budget, r))
 			return;
 	}
 	r->exit = RUN_BUDGET;
@@ -216,7 +395,6 @@ static void interpret_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 	struct cpu *c = cpu_of(v);
 
 	c->result = r;
-	c->range.size = 0; /* the map may have changed while we were outside */
 	loop(c, budget, r, true);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
@@ -226,7 +404,6 @@ static void interpret_step(struct vcpu *v, struct run_result *r)
 	struct cpu *c = cpu_of(v);
 
 	c->result = r;
-	c->range.size = 0;
 	loop(c, 1, r, false);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
@@ -285,12 +462,11 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 {
 	struct cpu *c = cpu_of(v);
 
-	if (mask & X86_GROUP_CR && s->cr0 & X86_CR0_PG) /* paging and long mode come later */
-		return -ENOTSUP;
 	copy_groups(&c->s, s, mask);
 	if (mask & X86_GROUP_TSC)
 		c->s.tsc = s->tsc - vcpu_tsc(v);
-	forget_code(c);
+	tlb_flush(c, true);
+	refresh(c);
 	return 0;
 }
 
@@ -299,8 +475,7 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 static void interpret_probe(struct engine_verdict *v)
 {
 	*v = (struct engine_verdict){.level = ENGINE_READY};
-	snprintf(v->why, sizeof(v->why),
-		"the software CPU: real mode and protected mode without paging so far");
+	snprintf(v->why, sizeof(v->why), "the software CPU; the reference for all others");
 }
 
 static int interpret_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
@@ -312,38 +487,92 @@ static int interpret_open(struct vm *vm, struct engine **out, char *err, size_t 
 	return 0;
 }
 
-static void interpret_close(struct engine *e)
+static void free_code(struct interpret_engine *e)
 {
-	free(container_of(e, struct interpret_engine, engine));
+	if (e->code)
+		munmap(e->code, e->code_pages * sizeof(*e->code));
+	e->code = NULL;
+	e->code_pages = 0;
+}
+
+static void interpret_close(struct engine *engine)
+{
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+
+	free_code(e);
+	free(e);
+}
+
+/* After a change of the memory map nothing found before is true any more. */
+static void forget_all(struct cpu *c)
+{
+	tlb_flush(c, true);
+	forget_blocks(c);
 }
 
 static int interpret_vcpu_open(struct vcpu *v)
 {
-	struct cpu *c = xcalloc(1, sizeof(*c));
+	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	int err;
 
+	if (!c)
+		return -ENOMEM;
+	memset(c, 0, sizeof(*c));
 	c->v = v;
-	c->generation = 1;
+	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
+	c->phys_bits = X86_PHYS_BITS;
+	for (unsigned n = 0; n < TLB_SIZE; n++)
+		c->tlb[n].page = NO_PAGE;
+	forget_blocks(c);
+	err = host_stubs_new(&c->stubs);
+	if (err) {
+		free(c);
+		return err;
+	}
 	v->priv = c;
 	return 0;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
-	free(v->priv);
+	struct cpu *c = cpu_of(v);
+
+	host_stubs_free(c->stubs);
+	free(c);
 	v->priv = NULL;
 }
 
-/* The world stands still: nobody is inside. */
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 {
-	for (unsigned i = 0; i < e->vm->vcpus; i++)
-		if (e->vm->vcpu[i]->priv)
-			forget_code(cpu_of(e->vm->vcpu[i]));
+	written(container_of(e, struct interpret_engine, engine), gpa, len);
 }
 
-static int interpret_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
+/*
+ * The world stands still: nobody is inside. The table of code pages is anonymous
+ * memory of which only what is used becomes real.
+ */
+static int interpret_set_map(struct engine *engine, const struct engine_slot *slot, unsigned count)
 {
-	interpret_ram_changed(e, 0, 0); /* decoded instructions are found by address */
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+	uint64_t end = 0;
+	void *table;
+
+	for (unsigned n = 0; n < count; n++)
+		if (slot[n].base + slot[n].size > end)
+			end = slot[n].base + slot[n].size;
+	for (unsigned n = 0; n < engine->vm->vcpus; n++)
+		if (engine->vm->vcpu[n]->priv)
+			forget_all(cpu_of(engine->vm->vcpu[n]));
+	end = (end + PAGE_SIZE - 1) / PAGE_SIZE;
+	if (end <= e->code_pages)
+		return 0;
+	table = mmap(NULL, end * sizeof(*e->code), PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (table == MAP_FAILED)
+		return -errno;
+	free_code(e);
+	e->code = table;
+	e->code_pages = end;
 	return 0;
 }
 

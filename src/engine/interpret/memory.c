@@ -1,8 +1,8 @@
 /*
  * memory.c - how an instruction reaches memory: segment, linear, physical.
  *
- * Sources: SDM vol. 3A 5.3 (limits), 5.4 and 3.4.5.1 (types), 3.3 (linear).
- * Paging is left out: a linear address is a physical one.
+ * Sources: SDM vol. 3A 5.3 (limits), 5.4 and 3.4.5.1 (types), 3.3 (linear),
+ * 3.3.7.1 (canonical), 17.2 (data breakpoints), 6.15 (#AC).
  */
 #include <string.h>
 
@@ -29,14 +29,41 @@ static bool in_limit(const struct x86_seg *s, uint64_t off, unsigned size)
 	return end <= s->limit;
 }
 
-static bool type_allows(const struct x86_seg *s, enum access a)
+static bool type_allows(const struct x86_seg *s, enum x86_access a)
 {
-	if (a == WRITE)
+	if (a == X86_WRITE)
 		return !(s->attr & TYPE_CODE) && s->attr & TYPE_WRITABLE;
 	return !(s->attr & TYPE_CODE) || s->attr & TYPE_WRITABLE;
 }
 
-uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum access a)
+/* Data breakpoints of DR7 trap behind the instruction. */
+static void watch(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a)
+{
+	static const uint8_t length[] = {1, 2, 8, 4};
+
+	for (unsigned n = 0; n < 4; n++) {
+		unsigned control = c->s.dr[7] >> (16 + n * 4) & 15, len = length[control >> 2];
+		uint64_t base = c->s.dr[n] & ~(uint64_t)(len - 1);
+
+		if (!(c->s.dr[7] >> (n * 2) & 3) || !(control & 1) ||
+			((control & 3) == 1 && a != X86_WRITE))
+			continue;
+		if (lin < base + len && base < lin + size)
+			c->dr6_hits |= UINT64_C(1) << n;
+	}
+}
+
+static uint64_t linear_64(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
+{
+	uint64_t lin = seg >= X86_FS ? c->s.seg[seg].base + off : off;
+
+	if (!is_canonical(lin) || !is_canonical(lin + size - 1))
+		segment_fault(c, seg);
+	return lin;
+}
+
+static uint64_t linear_32(
+	struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a)
 {
 	const struct x86_seg *s = &c->s.seg[seg];
 
@@ -47,173 +74,360 @@ uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum a
 	return (uint32_t)(s->base + off);
 }
 
+uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a)
+{
+	uint64_t lin = c->mode == X86_MODE_64 ? linear_64(c, seg, off, size)
+					      : linear_32(c, seg, off, size, a);
+
+	if (c->align_check && lin & (size - 1) && !(size & (size - 1)))
+		raise_error(c, X86_ACV, 0);
+	if (c->watch)
+		watch(c, lin, size, a);
+	return lin;
+}
+
 /* ---- physical memory ---- */
 
-static gpa_t physical(const struct cpu *c, uint64_t lin)
-{
-	return lin & c->v->vm->a20_mask;
-}
+/* Single accesses of the guest are single accesses of the host, whatever their alignment. */
+typedef uint16_t __attribute__((aligned(1), may_alias)) any16;
+typedef uint32_t __attribute__((aligned(1), may_alias)) any32;
+typedef uint64_t __attribute__((aligned(1), may_alias)) any64;
 
-/* Host memory of size bytes at addr, or NULL if they are not all in one RAM or ROM. */
-static uint8_t *host_memory(struct cpu *c, gpa_t addr, unsigned size, enum access a)
+__attribute__((no_sanitize("thread"))) static inline uint64_t load_host(
+	const uint8_t *p, unsigned size)
 {
-	const struct bus_range *r = &c->range;
-
-	if (addr - r->base >= r->size || size > r->size - (addr - r->base)) {
-		r = bus_find(&c->v->vm->mem_bus, addr);
-		if (!r || r->region->kind == BUS_IO || size > r->size - (addr - r->base))
-			return NULL;
-		c->range = *r;
+	switch (size) {
+	case 1:
+		return *(const volatile uint8_t *)p;
+	case 2:
+		return *(const volatile any16 *)p;
+	case 4:
+		return *(const volatile any32 *)p;
+	default:
+		return *(const volatile any64 *)p;
 	}
-	if (a == WRITE && r->region->kind != BUS_RAM)
-		return NULL;
-	return r->region->host + r->off + (addr - r->base);
 }
 
-static bool line_has_code(const struct cpu *c, gpa_t addr)
+__attribute__((no_sanitize("thread"))) static inline void store_host(
+	uint8_t *p, unsigned size, uint64_t value)
 {
-	unsigned n = (unsigned)(addr >> LINE_SHIFT) % LINE_COUNT;
-
-	return c->line[n / 8] >> (n % 8) & 1;
+	switch (size) {
+	case 1:
+		*(volatile uint8_t *)p = (uint8_t)value;
+		break;
+	case 2:
+		*(volatile any16 *)p = (uint16_t)value;
+		break;
+	case 4:
+		*(volatile any32 *)p = (uint32_t)value;
+		break;
+	default:
+		*(volatile any64 *)p = value;
+	}
 }
 
-static void mark_line(struct cpu *c, gpa_t addr)
+static bool one_page(uint64_t lin, unsigned size)
 {
-	unsigned n = (unsigned)(addr >> LINE_SHIFT) % LINE_COUNT;
-
-	c->line[n / 8] |= (uint8_t)(1u << (n % 8));
+	return (lin & 4095) + size <= PAGE_SIZE;
 }
 
-void forget_code(struct cpu *c)
+/* Linear addresses wrap at 4 GiB outside of 64-bit mode. */
+static uint64_t wrap(const struct cpu *c, uint64_t lin)
 {
-	c->generation++;
-	c->range.size = 0;
-	memset(c->line, 0, sizeof(c->line));
+	return long_mode(c) ? lin : (uint32_t)lin;
 }
 
-static uint64_t load_bytes(const uint8_t *p, unsigned size)
+static bool simple(unsigned size)
 {
+	return size && !(size & (size - 1));
+}
+
+/* Perhaps the instructions that follow. */
+static void wrote_code(struct cpu *c, const struct tlb_entry *e, uint64_t lin, unsigned size)
+{
+	c->look = true;
+	written(c->e, e->gpa + (lin & 4095), size);
+}
+
+static uint64_t load_in_page(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
+{
+	struct tlb_entry *e = tlb_find(c, lin, p, X86_READ);
 	uint64_t v = 0;
 
-	memcpy(&v, p, size);
+	if (!(e->fast & X86_RIGHT(p, X86_READ))) {
+		c->look = true;
+		return vcpu_mmio_read(c->v, e->gpa + (lin & 4095), size);
+	}
+	if (simple(size))
+		return load_host(e->host + (lin & 4095), size);
+	memcpy(&v, e->host + (lin & 4095), size);
 	return v;
 }
 
-static uint64_t load_physical(struct cpu *c, gpa_t addr, unsigned size)
+static void store_in_page(
+	struct cpu *c, uint64_t lin, unsigned size, uint64_t value, enum x86_privilege p)
 {
-	uint8_t *p = host_memory(c, addr, size, READ);
+	struct tlb_entry *e = tlb_find(c, lin, p, X86_WRITE);
 
-	return p ? load_bytes(p, size) : vcpu_mmio_read(c->v, addr, size);
-}
-
-static void store_physical(struct cpu *c, gpa_t addr, unsigned size, uint64_t value)
-{
-	uint8_t *p = host_memory(c, addr, size, WRITE);
-
-	if (!p) {
-		vcpu_mmio_write(c->v, addr, size, value);
-		c->range.size = 0; /* the handler may have changed the map */
+	if (!(e->fast & X86_RIGHT(p, X86_WRITE))) {
+		c->look = true;
+		vcpu_mmio_write(c->v, e->gpa + (lin & 4095), size, value);
 		return;
 	}
-	memcpy(p, &value, size);
-	if (line_has_code(c, addr) || line_has_code(c, addr + size - 1))
-		forget_code(c);
+	if (simple(size))
+		store_host(e->host + (lin & 4095), size, value);
+	else
+		memcpy(e->host + (lin & 4095), &value, size);
+	if (e->code && atomic_load_explicit(&e->code->lines, memory_order_relaxed))
+		wrote_code(c, e, lin, size);
 }
 
-/* Does the access wrap at 4 GiB or at A20, so that its bytes lie apart? */
-static bool torn(const struct cpu *c, uint64_t lin, unsigned size)
+static uint64_t load_as(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
 {
-	return (uint32_t)(lin + size - 1) < (uint32_t)lin ||
-	       physical(c, lin + size - 1) != physical(c, lin) + size - 1;
+	unsigned first = PAGE_SIZE - (lin & 4095);
+	uint64_t v;
+
+	if (one_page(lin, size))
+		return load_in_page(c, lin, size, p);
+	tlb_find(c, lin, p, X86_READ); /* no side effect before the last fault */
+	tlb_find(c, wrap(c, lin + first), p, X86_READ);
+	v = 0;
+	for (unsigned n = 0; n < size; n++)
+		v |= load_in_page(c, wrap(c, lin + n), 1, p) << (n * 8);
+	return v;
+}
+
+static void store_as(
+	struct cpu *c, uint64_t lin, unsigned size, uint64_t value, enum x86_privilege p)
+{
+	if (one_page(lin, size)) {
+		store_in_page(c, lin, size, value, p);
+		return;
+	}
+	tlb_find(c, lin, p, X86_WRITE);
+	tlb_find(c, wrap(c, lin + size - 1), p, X86_WRITE);
+	for (unsigned n = 0; n < size; n++)
+		store_in_page(c, wrap(c, lin + n), 1, value >> (n * 8) & 0xff, p);
 }
 
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size)
 {
-	uint64_t v = 0;
-
-	if (!torn(c, lin, size))
-		return load_physical(c, physical(c, (uint32_t)lin), size);
-	for (unsigned n = 0; n < size; n++)
-		v |= load_physical(c, physical(c, (uint32_t)(lin + n)), 1) << (n * 8);
-	return v;
+	return load_as(c, lin, size, c->privilege);
 }
 
 void store_linear(struct cpu *c, uint64_t lin, unsigned size, uint64_t value)
 {
-	if (!torn(c, lin, size)) {
-		store_physical(c, physical(c, (uint32_t)lin), size, value);
-		return;
-	}
-	for (unsigned n = 0; n < size; n++)
-		store_physical(c, physical(c, (uint32_t)(lin + n)), 1, value >> (n * 8) & 0xff);
+	store_as(c, lin, size, value, c->privilege);
+}
+
+uint64_t load_system(struct cpu *c, uint64_t lin, unsigned size)
+{
+	return load_as(c, wrap(c, lin), size, X86_SUPERVISOR);
+}
+
+void store_system(struct cpu *c, uint64_t lin, unsigned size, uint64_t value)
+{
+	store_as(c, wrap(c, lin), size, value, X86_SUPERVISOR);
 }
 
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
 {
-	return load_linear(c, linear(c, seg, off, size, READ), size);
+	return load_linear(c, linear(c, seg, off, size, X86_READ), size);
 }
 
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value)
 {
-	store_linear(c, linear(c, seg, off, size, WRITE), size, value);
+	store_linear(c, linear(c, seg, off, size, X86_WRITE), size, value);
+}
+
+void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
+{
+	uint64_t lin = linear(c, seg, off, size, X86_WRITE);
+
+	tlb_find(c, lin, c->privilege, X86_WRITE);
+	if (!one_page(lin, size))
+		tlb_find(c, wrap(c, lin + size - 1), c->privilege, X86_WRITE);
+}
+
+/* ---- LOCK ---- */
+
+/* The CPU's own, since operands need not be aligned, which C's atomics must be. */
+#define CMPXCHG(suffix, reg)                                                                       \
+	__asm__ volatile("lock cmpxchg" suffix " %" reg "3, (%2)"                                  \
+			 : "=@ccz"(same), "+a"(old)                                                \
+			 : "r"(p), "r"(new)                                                        \
+			 : "memory")
+
+static bool swap_host(uint8_t *p, unsigned size, uint64_t old, uint64_t new)
+{
+	bool same;
+
+	switch (size) {
+	case 1:
+		CMPXCHG("b", "b");
+		break;
+	case 2:
+		CMPXCHG("w", "w");
+		break;
+	case 4:
+		CMPXCHG("l", "k");
+		break;
+	default:
+		CMPXCHG("q", "q");
+	}
+	return same;
+}
+
+/* XCHG with memory locks without a prefix (SDM vol. 3A 8.1.2.1). */
+static bool locks(const struct x86_insn *i)
+{
+	return i->lock || i->op == X86_OP_XCHG;
+}
+
+uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
+{
+	probe_store(c, seg, off, size);
+	c->locked = load(c, seg, off, size);
+	return c->locked;
+}
+
+/*
+ * The write of a LOCKed instruction: if another vCPU was faster, the
+ * instruction is executed again, since nothing else of it has happened yet.
+ * What lies across two pages is written as it is.
+ */
+static void store_locked(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value)
+{
+	uint64_t lin = linear(c, seg, off, size, X86_WRITE);
+	struct tlb_entry *e = tlb_find(c, lin, c->privilege, X86_WRITE);
+
+	if (!one_page(lin, size) || !(e->fast & X86_RIGHT(c->privilege, X86_WRITE))) {
+		store_linear(c, lin, size, value);
+		return;
+	}
+	if (!swap_host(e->host + (lin & 4095), size, c->locked, value))
+		longjmp(c->leave, JUMP_RETRY);
+	if (e->code)
+		wrote_code(c, e, lin, size);
+}
+
+void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
+	unsigned size, uint64_t value)
+{
+	if (locks(i))
+		store_locked(c, seg, off, size, value);
+	else
+		store(c, seg, off, size, value);
+}
+
+/* CMPXCHG16B: old takes what is there if it is not the same. */
+bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const uint64_t new[2])
+{
+	uint64_t lin = linear(c, seg, off, 16, X86_WRITE);
+	struct tlb_entry *e;
+	bool same;
+
+	if (lin & 15)
+		raise_error(c, X86_GP, 0);
+	e = tlb_find(c, lin, c->privilege, X86_WRITE);
+	if (!(e->fast & X86_RIGHT(c->privilege, X86_WRITE))) { /* a device: two plain accesses */
+		uint64_t now[2] = {load_linear(c, lin, 8), load_linear(c, lin + 8, 8)};
+
+		same = now[0] == old[0] && now[1] == old[1];
+		store_linear(c, lin, 8, same ? new[0] : now[0]);
+		store_linear(c, lin + 8, 8, same ? new[1] : now[1]);
+		old[0] = now[0];
+		old[1] = now[1];
+		return same;
+	}
+	__asm__ volatile("lock cmpxchg16b %1"
+			 : "=@ccz"(same),
+			 "+m"(*(unsigned __int128 *)(void *)(e->host + (lin & 4095))), "+a"(old[0]),
+			 "+d"(old[1])
+			 : "b"(new[0]), "c"(new[1])
+			 : "memory");
+	if (e->code)
+		wrote_code(c, e, lin, 16);
+	return same;
 }
 
 /* ---- fetch ---- */
 
-static enum x86_mode code_mode(const struct cpu *c)
+uint64_t code_address(const struct cpu *c)
 {
-	return c->s.seg[X86_CS].attr & X86_ATTR_DB ? X86_MODE_32 : X86_MODE_16;
+	if (c->mode == X86_MODE_64)
+		return c->s.rip;
+	return (uint32_t)(c->s.seg[X86_CS].base + c->s.rip);
 }
 
-/* As many bytes of code as the limit allows; absent memory reads as all ones. */
-static unsigned fetch_bytes(struct cpu *c, uint8_t *bytes)
+uint64_t code_limit(const struct cpu *c)
 {
-	const struct x86_seg *cs = &c->s.seg[X86_CS];
-	unsigned n;
+	return c->mode == X86_MODE_64 ? UINT64_MAX : c->s.seg[X86_CS].limit;
+}
 
-	for (n = 0; n < X86_INSN_MAX && c->s.rip + n <= cs->limit; n++)
-		bytes[n] = (uint8_t)load_linear(c, (uint32_t)(cs->base + c->s.rip + n), 1);
+enum x86_privilege code_privilege(const struct cpu *c)
+{
+	return c->cpl == 3 ? X86_USER : X86_SUPERVISOR;
+}
+
+/* The bytes of code in the page of lin, from n on, as far as the limit allows. */
+static unsigned fetch_page(struct cpu *c, uint64_t lin, uint8_t *bytes, unsigned n)
+{
+	struct tlb_entry *e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
+
+	do {
+		gpa_t gpa = e->gpa + (lin & 4095);
+
+		if (c->s.rip + n > code_limit(c))
+			break;
+		bytes[n++] = e->host ? e->host[lin & 4095] : (uint8_t)vcpu_mmio_read(c->v, gpa, 1);
+		lin++;
+	} while (n < X86_INSN_MAX && lin & 4095);
 	return n;
 }
 
-static void decode_at(struct cpu *c, gpa_t addr, struct cached_insn *e)
+static void check_decoded(struct cpu *c, enum x86_decode_status status, const struct x86_insn *i)
+{
+	if (status == X86_DECODE_UD)
+		raise_fault(c, X86_UD);
+	if (status != X86_DECODE_OK)
+		raise_error(c, X86_GP, 0);
+	/* VEX is not recognised in real and virtual-8086 mode (SDM vol. 2A 2.3.5). */
+	if (i->vex && !protected_mode(c))
+		raise_fault(c, X86_UD);
+}
+
+/* true: it may be kept, since all of it is in one page. */
+bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
 {
 	uint8_t bytes[X86_INSN_MAX];
-	unsigned n = fetch_bytes(c, bytes);
+	unsigned n = fetch_page(c, lin, bytes, 0), first = n;
+	enum x86_decode_status status = x86_decode(bytes, n, c->mode, insn);
 
-	e->addr = addr;
-	e->mode = code_mode(c);
-	e->generation = c->generation - 1; /* not valid until decoded */
-	switch (x86_decode(bytes, n, e->mode, &e->insn)) {
-	case X86_DECODE_OK:
-		break;
-	case X86_DECODE_UD:
-		raise_fault(c, X86_UD);
-	case X86_DECODE_MORE:
-	case X86_DECODE_LONG:
-		raise_error(c, X86_GP, 0);
+	if (status == X86_DECODE_MORE && n < X86_INSN_MAX && !((lin + n) & 4095)) {
+		n = fetch_page(c, wrap(c, lin + n), bytes, n);
+		status = x86_decode(bytes, n, c->mode, insn);
 	}
-	/* VEX is not recognised in real and virtual-8086 mode (SDM vol. 2A 2.3.5). */
-	if (e->insn.vex && !protected_mode(c))
-		raise_fault(c, X86_UD);
-	e->generation = c->generation;
-	mark_line(c, addr);
-	mark_line(c, addr + e->insn.len - 1);
+	check_decoded(c, status, insn);
+	return insn->len <= first;
+}
+
+void mark_code(struct code_page *p, gpa_t addr, unsigned len)
+{
+	uint64_t lines = UINT64_C(1) << ((addr & 4095) >> LINE_SHIFT) |
+			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
+
+	atomic_fetch_or_explicit(&p->lines, lines, memory_order_relaxed);
 }
 
 const struct x86_insn *fetch(struct cpu *c)
 {
-	const struct x86_seg *cs = &c->s.seg[X86_CS];
-	gpa_t addr = physical(c, (uint32_t)(cs->base + c->s.rip));
-	struct cached_insn *e = &c->cache[(addr ^ addr >> 12) % CACHE_SIZE];
+	uint64_t lin = code_address(c);
 
-	if (c->s.rip > cs->limit)
+	if (c->s.rip > code_limit(c) || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		raise_error(c, X86_GP, 0);
-	if (e->addr != addr || e->generation != c->generation || e->mode != code_mode(c))
-		decode_at(c, addr, e);
-	if (c->s.rip + e->insn.len - 1 > cs->limit)
-		raise_error(c, X86_GP, 0);
-	return &e->insn;
+	decode(c, lin, &c->apart);
+	return &c->apart;
 }
 
 /* ---- operands ---- */
@@ -264,6 +478,8 @@ uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n)
 		return c->s.seg[o->reg].sel;
 	case X86_OPND_MEM:
 		m = memory_of(i, o);
+		if (x86_insn_table[i->entry].access[n] == 3) /* faults as a write does */
+			return load_to_change(c, m->seg, address(c, i, m), o->size);
 		return load(c, m->seg, address(c, i, m), o->size);
 	case X86_OPND_IMM2:
 		return (uint64_t)i->imm2;
@@ -279,7 +495,8 @@ void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value)
 
 	if (o->kind == X86_OPND_MEM) {
 		m = memory_of(i, o);
-		store(c, m->seg, address(c, i, m), o->size, value & size_mask(o->size));
+		value &= size_mask(o->size);
+		store_changed(c, i, m->seg, address(c, i, m), o->size, value);
 	} else if (o->high) {
 		c->s.gpr[o->reg] = (c->s.gpr[o->reg] & ~UINT64_C(0xff00)) | (value & 0xff) << 8;
 	} else {

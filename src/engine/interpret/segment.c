@@ -7,31 +7,16 @@
 #define SEL_TI  4u
 #define SEL_RPL 3u
 
-#define TYPE_ACCESSED   1u
-#define TYPE_WRITABLE   2u
-#define TYPE_CONFORMING 4u
-#define TYPE_CODE       8u
-
-static bool is_null(uint16_t sel)
-{
-	return !(sel & ~SEL_RPL);
-}
-
-static uint16_t error_of(uint16_t sel)
-{
-	return sel & ~SEL_RPL;
-}
-
 static bool find_descriptor(struct cpu *c, uint16_t sel, uint64_t *addr)
 {
 	const struct x86_seg *ldt = &c->s.seg[X86_LDTR];
 	uint32_t index = sel & ~7u;
 
 	if (sel & SEL_TI) {
-		*addr = (uint32_t)(ldt->base + index);
+		*addr = ldt->base + index;
 		return !(ldt->attr & X86_ATTR_UNUSABLE) && index + 7 <= ldt->limit;
 	}
-	*addr = (uint32_t)(c->s.gdtr.base + index);
+	*addr = c->s.gdtr.base + index;
 	return index + 7 <= c->s.gdtr.limit;
 }
 
@@ -41,8 +26,17 @@ bool read_descriptor(struct cpu *c, uint16_t sel, uint64_t *raw)
 
 	if (!find_descriptor(c, sel, &addr))
 		return false;
-	*raw = load_linear(c, addr, 8);
+	*raw = load_system(c, addr, 8);
 	return true;
+}
+
+uint64_t fetch_descriptor(struct cpu *c, uint16_t sel, uint8_t vector)
+{
+	uint64_t raw;
+
+	if (!read_descriptor(c, sel, &raw))
+		raise_error(c, vector, error_of(sel));
+	return raw;
 }
 
 struct x86_seg unpack_segment(uint16_t sel, uint64_t raw)
@@ -57,29 +51,44 @@ struct x86_seg unpack_segment(uint16_t sel, uint64_t raw)
 	return s;
 }
 
-static unsigned dpl(const struct x86_seg *s)
+struct x86_seg null_segment(uint16_t sel, unsigned dpl)
 {
-	return s->attr >> 5 & 3;
+	return (struct x86_seg){.sel = sel, .attr = X86_ATTR_UNUSABLE | dpl << 5};
 }
 
 /* Loading a segment marks its descriptor as accessed. */
-static void mark_accessed(struct cpu *c, struct x86_seg *s)
+void mark_accessed(struct cpu *c, struct x86_seg *s)
 {
 	uint64_t addr;
 
 	if (s->attr & TYPE_ACCESSED || !find_descriptor(c, s->sel, &addr))
 		return;
-	store_linear(c, addr + 5, 1, (s->attr & 0xff) | TYPE_ACCESSED);
+	store_system(c, addr + 5, 1, (s->attr & 0xff) | TYPE_ACCESSED);
 	s->attr |= TYPE_ACCESSED;
 }
 
-static struct x86_seg fetch_descriptor(struct cpu *c, uint16_t sel, uint8_t vector)
+struct x86_seg system_segment(struct cpu *c, uint16_t sel, unsigned types, uint8_t vector)
 {
-	uint64_t raw;
+	uint64_t raw, upper, addr;
+	struct x86_seg s;
 
-	if (!read_descriptor(c, sel, &raw))
+	if (sel & SEL_TI)
 		raise_error(c, vector, error_of(sel));
-	return unpack_segment(sel, raw);
+	raw = fetch_descriptor(c, sel, vector);
+	s = unpack_segment(sel, raw);
+	if (s.attr & X86_ATTR_S || !(types >> (s.attr & X86_ATTR_TYPE) & 1))
+		raise_error(c, vector, error_of(sel));
+	if (!(s.attr & X86_ATTR_P))
+		raise_error(c, X86_NP, error_of(sel));
+	if (!long_mode(c))
+		return s;
+	if (!find_descriptor(c, (uint16_t)(sel + 8), &addr))
+		raise_error(c, vector, error_of(sel));
+	upper = load_system(c, addr, 8);
+	s.base |= upper << 32;
+	if (upper >> 40 & 0x1f || !is_canonical(s.base))
+		raise_error(c, vector, error_of(sel));
+	return s;
 }
 
 struct x86_seg check_stack(struct cpu *c, uint16_t sel, unsigned new_cpl, uint8_t vector)
@@ -88,7 +97,7 @@ struct x86_seg check_stack(struct cpu *c, uint16_t sel, unsigned new_cpl, uint8_
 
 	if (is_null(sel))
 		raise_error(c, vector, vector == X86_GP ? 0 : error_of(sel));
-	s = fetch_descriptor(c, sel, vector);
+	s = unpack_segment(sel, fetch_descriptor(c, sel, vector));
 	if ((sel & SEL_RPL) != new_cpl || dpl(&s) != new_cpl || !(s.attr & X86_ATTR_S) ||
 		s.attr & TYPE_CODE || !(s.attr & TYPE_WRITABLE))
 		raise_error(c, vector, error_of(sel));
@@ -98,15 +107,15 @@ struct x86_seg check_stack(struct cpu *c, uint16_t sel, unsigned new_cpl, uint8_
 	return s;
 }
 
-static struct x86_seg check_data(struct cpu *c, uint16_t sel)
+struct x86_seg check_data(struct cpu *c, uint16_t sel, uint8_t vector)
 {
-	struct x86_seg s = fetch_descriptor(c, sel, X86_GP);
+	struct x86_seg s = unpack_segment(sel, fetch_descriptor(c, sel, vector));
 	bool code = s.attr & TYPE_CODE, conforming = code && s.attr & TYPE_CONFORMING;
 
 	if (!(s.attr & X86_ATTR_S) || (code && !(s.attr & TYPE_WRITABLE)))
-		raise_error(c, X86_GP, error_of(sel));
+		raise_error(c, vector, error_of(sel));
 	if (!conforming && (dpl(&s) < cpl(c) || dpl(&s) < (sel & SEL_RPL)))
-		raise_error(c, X86_GP, error_of(sel));
+		raise_error(c, vector, error_of(sel));
 	if (!(s.attr & X86_ATTR_P))
 		raise_error(c, X86_NP, error_of(sel));
 	mark_accessed(c, &s);
@@ -122,36 +131,34 @@ struct x86_seg check_segment(struct cpu *c, unsigned seg, uint16_t sel)
 		s.base = (uint64_t)sel << 4;
 		return s;
 	}
-	if (seg == X86_SS)
+	if (seg == X86_SS) {
+		if (is_null(sel) && c->mode == X86_MODE_64 && cpl(c) < 3 &&
+			(sel & SEL_RPL) == cpl(c))
+			return null_segment(sel, cpl(c));
 		return check_stack(c, sel, cpl(c), X86_GP);
+	}
 	if (is_null(sel))
-		return (struct x86_seg){.sel = sel, .attr = X86_ATTR_UNUSABLE};
-	return check_data(c, sel);
+		return null_segment(sel, 0);
+	return check_data(c, sel, X86_GP);
 }
 
-/* Call gates, task gates and available TSSs: what else a far jump or call may name. */
-static bool is_gate(const struct x86_seg *s)
-{
-	return !(s->attr & X86_ATTR_S) && 0x1232u >> (s->attr & 15) & 1;
-}
-
-struct x86_seg check_code(struct cpu *c, uint16_t sel, unsigned new_cpl, bool is_return)
+struct x86_seg check_code(
+	struct cpu *c, uint16_t sel, unsigned new_cpl, bool is_return, uint8_t vector)
 {
 	struct x86_seg s;
 	bool conforming;
 
 	if (is_null(sel))
-		raise_error(c, X86_GP, 0);
-	s = fetch_descriptor(c, sel, X86_GP);
-	if (!is_return && is_gate(&s) && dpl(&s) >= new_cpl && dpl(&s) >= (sel & SEL_RPL))
-		raise_fatal(c, "the guest uses a call gate or a task switch, which engine "
-			       "interpret does not do yet");
+		raise_error(c, vector, 0);
+	s = unpack_segment(sel, fetch_descriptor(c, sel, vector));
 	if (!(s.attr & X86_ATTR_S) || !(s.attr & TYPE_CODE))
-		raise_error(c, X86_GP, error_of(sel));
+		raise_error(c, vector, error_of(sel));
 	conforming = s.attr & TYPE_CONFORMING;
 	if (conforming ? dpl(&s) > new_cpl
 		       : dpl(&s) != new_cpl || (!is_return && (sel & SEL_RPL) > new_cpl))
-		raise_error(c, X86_GP, error_of(sel));
+		raise_error(c, vector, error_of(sel));
+	if (long_mode(c) && s.attr & X86_ATTR_L && s.attr & X86_ATTR_DB)
+		raise_error(c, vector, error_of(sel));
 	if (!(s.attr & X86_ATTR_P))
 		raise_error(c, X86_NP, error_of(sel));
 	mark_accessed(c, &s);
@@ -223,9 +230,16 @@ static void need_protected(struct cpu *c)
 		raise_fault(c, X86_UD);
 }
 
-/* System types that LAR and LSL answer for: TSS and LDT; LAR also gates (SDM tables 3-53, 3-60). */
-#define LSL_TYPES 0x0a0eu /* 1, 2, 3, 9, 11 */
-#define LAR_TYPES 0x1a3eu /* and call gates 4, 12, task gate 5 */
+/* System types that LAR and LSL answer for (SDM tables 3-53, 3-60). */
+static unsigned lsl_types(const struct cpu *c)
+{
+	return long_mode(c) ? 0x0a04 : 0x0a0e; /* LDT 2, TSS 1, 3, 9, 11 */
+}
+
+static unsigned lar_types(const struct cpu *c)
+{
+	return long_mode(c) ? 0x1a04 : 0x1a3e; /* and call gates 4, 12, task gate 5 */
+}
 
 static bool visible(struct cpu *c, uint16_t sel, uint64_t *raw, unsigned system_types)
 {
@@ -249,7 +263,7 @@ void op_LAR(struct cpu *c, const struct x86_insn *i)
 
 	need_protected(c);
 	sel = (uint16_t)get(c, i, 1);
-	ok = visible(c, sel, &raw, LAR_TYPES);
+	ok = visible(c, sel, &raw, lar_types(c));
 	if (ok)
 		set(c, i, 0,
 			raw >> 32 & 0xffff00); /* limit 19:16 too, as AMD does; SDM: undefined */
@@ -264,7 +278,7 @@ void op_LSL(struct cpu *c, const struct x86_insn *i)
 
 	need_protected(c);
 	sel = (uint16_t)get(c, i, 1);
-	ok = visible(c, sel, &raw, LSL_TYPES);
+	ok = visible(c, sel, &raw, lsl_types(c));
 	if (ok)
 		set(c, i, 0, unpack_segment(sel, raw).limit);
 	set_flag(c, X86_ZF, ok);
@@ -301,10 +315,12 @@ void op_VERW(struct cpu *c, const struct x86_insn *i)
 
 void op_ARPL(struct cpu *c, const struct x86_insn *i)
 {
+	bool memory = i->opnd[0].kind == X86_OPND_MEM;
 	uint64_t a, b;
 
 	need_protected(c);
-	a = get(c, i, 0);
+	/* Memory is only written if it changes. */
+	a = memory ? load(c, i->mem.seg, address(c, i, &i->mem), 2) : get(c, i, 0);
 	b = get(c, i, 1) & SEL_RPL;
 	if ((a & SEL_RPL) < b)
 		set(c, i, 0, (a & ~(uint64_t)SEL_RPL) | b);

@@ -90,13 +90,13 @@ void op_ROR(struct cpu *c, const struct x86_insn *i)
 void op_RCL(struct cpu *c, const struct x86_insn *i)
 {
 	unsigned size = i->opnd[0].size, n = masked_count(c, i, 1) % (bits(size) + 1);
-	unsigned width = bits(size) + 1;
+	unsigned width = bits(size) + 1, count = masked_count(c, i, 1);
 	unsigned __int128 a = (unsigned __int128)flag(c, X86_CF) << bits(size) | get(c, i, 0);
 	unsigned __int128 r = n ? a << n | a >> (width - n) : a;
 	bool carry = r >> bits(size) & 1;
 
 	set(c, i, 0, (uint64_t)r);
-	if (masked_count(c, i, 1))
+	if (count)
 		rotate_flags(c, carry, carry != sign((uint64_t)r, size));
 }
 
@@ -189,12 +189,18 @@ static void bit_operation(struct cpu *c, const struct x86_insn *i, enum bit_chan
 	struct bit_place p = find_bit(c, i);
 	bool memory = i->opnd[0].kind == X86_OPND_MEM;
 	unsigned size = i->opnd[0].size;
-	uint64_t a = memory ? load(c, i->mem.seg, p.off, size) : get(c, i, 0);
-	uint64_t mask = BIT(p.bit), r = a;
+	uint64_t a;
+	uint64_t mask = BIT(p.bit), r;
 
+	if (!memory)
+		a = get(c, i, 0);
+	else if (change == BIT_KEEP)
+		a = load(c, i->mem.seg, p.off, size);
+	else
+		a = load_to_change(c, i->mem.seg, p.off, size);
 	r = change == BIT_SET ? a | mask : change == BIT_RESET ? a & ~mask : a ^ mask;
 	if (change != BIT_KEEP && memory)
-		store(c, i->mem.seg, p.off, size, r);
+		store_changed(c, i, i->mem.seg, p.off, size, r);
 	else if (change != BIT_KEEP)
 		set(c, i, 0, r);
 	set_flag(c, X86_CF, a & mask);

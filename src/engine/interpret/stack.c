@@ -4,9 +4,11 @@
  */
 #include "engine/interpret/cpu.h"
 
-/* The B flag of SS tells how many bits of RSP count. */
+/* The B flag of SS tells how many bits of RSP count; in 64-bit mode all do. */
 static unsigned stack_width(const struct cpu *c)
 {
+	if (c->mode == X86_MODE_64)
+		return 8;
 	return c->s.seg[X86_SS].attr & X86_ATTR_DB ? 4 : 2;
 }
 
@@ -19,6 +21,11 @@ void push_at(struct cpu *c, uint64_t *sp, unsigned size, uint64_t value)
 {
 	*sp = (*sp - size) & size_mask(stack_width(c));
 	store(c, X86_SS, *sp, size, value & size_mask(size));
+}
+
+void probe_push(struct cpu *c, uint64_t sp, unsigned size)
+{
+	probe_store(c, X86_SS, (sp - size) & size_mask(stack_width(c)), size);
 }
 
 uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size)
@@ -92,7 +99,7 @@ void op_PUSHA(struct cpu *c, const struct x86_insn *i)
 	uint64_t sp = stack_pointer(c), from = c->s.gpr[X86_RSP];
 
 	/* All of it must be writable before the first byte is written. */
-	linear(c, X86_SS, (sp - 8u * i->opsize) & size_mask(stack_width(c)), i->opsize, WRITE);
+	probe_store(c, X86_SS, (sp - 8u * i->opsize) & size_mask(stack_width(c)), i->opsize);
 	for (unsigned r = X86_RAX; r <= X86_RDI; r++)
 		push_at(c, &sp, i->opsize, r == X86_RSP ? from : c->s.gpr[r]);
 	stack_commit(c, sp);
@@ -110,24 +117,34 @@ void op_POPA(struct cpu *c, const struct x86_insn *i)
 	stack_commit(c, sp);
 }
 
+/* In virtual-8086 mode the flags are IOPL's (SDM vol. 3A 20.2.7). */
+static void check_v86(struct cpu *c)
+{
+	if (v86_mode(c) && (c->s.rflags & X86_IOPL) != X86_IOPL)
+		raise_error(c, X86_GP, 0);
+}
+
 void op_PUSHF(struct cpu *c, const struct x86_insn *i)
 {
 	uint64_t sp = stack_pointer(c);
 
+	check_v86(c);
 	push_at(c, &sp, i->opsize, c->s.rflags & ~(uint64_t)(X86_VM | X86_RF));
 	stack_commit(c, sp);
 }
 
 void op_POPF(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t sp = stack_pointer(c), value = pop_at(c, &sp, i->opsize);
-	uint64_t mask = X86_FLAGS_ARITH | X86_TF | X86_DF | X86_NT;
+	uint64_t mask = X86_FLAGS_ARITH | X86_TF | X86_DF | X86_NT, sp, value;
 
+	check_v86(c);
+	sp = stack_pointer(c);
+	value = pop_at(c, &sp, i->opsize);
 	if (cpl(c) == 0)
 		mask |= X86_IOPL;
 	if (cpl(c) <= (c->s.rflags >> 12 & 3))
 		mask |= X86_IF;
-	if (i->opsize == 4)
+	if (i->opsize >= 4)
 		mask |= X86_AC | X86_ID;
 	stack_commit(c, sp);
 	c->s.rflags = (c->s.rflags & ~mask & ~(uint64_t)X86_RF) | (value & mask) | X86_FLAGS_FIXED;
@@ -148,7 +165,7 @@ void op_ENTER(struct cpu *c, const struct x86_insn *i)
 	if (level)
 		push_at(c, &sp, size, frame);
 	sp = (sp - ((uint64_t)i->imm & 0xffff)) & size_mask(width);
-	linear(c, X86_SS, sp, size, WRITE); /* the new top must be writable */
+	probe_store(c, X86_SS, sp, size); /* the new top must be writable */
 	set_gpr(c, X86_RBP, size, frame);
 	stack_commit(c, sp);
 }

@@ -52,12 +52,12 @@ void op_MOVS(struct cpu *c, const struct x86_insn *i)
 
 void op_CMPS(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t a;
+	uint64_t b;
 
 	if (!begin(c, i))
 		return;
-	a = get(c, i, 0);
-	flags_sub(c, a, get(c, i, 1), 0, i->opnd[0].size);
+	b = get(c, i, 1); /* CPUs read ES:rDI first */
+	flags_sub(c, get(c, i, 0), b, 0, i->opnd[0].size);
 	advance(c, i, X86_RSI, i->opnd[0].size);
 	advance(c, i, X86_RDI, i->opnd[0].size);
 	end(c, i, again_by_zf(c, i));
@@ -104,16 +104,18 @@ static bool map_allows(struct cpu *c, uint16_t port, unsigned size)
 
 	if (tr->attr & X86_ATTR_UNUSABLE || !(tr->attr & 8) || tr->limit < TSS_IO_MAP + 1)
 		return false;
-	base = (uint32_t)load_linear(c, tr->base + TSS_IO_MAP, 2) + port / 8;
+	base = (uint32_t)load_system(c, tr->base + TSS_IO_MAP, 2) + port / 8;
 	if (base + 1 > tr->limit)
 		return false;
-	map = (uint32_t)load_linear(c, tr->base + base, 2) >> (port % 8);
+	map = (uint32_t)load_system(c, tr->base + base, 2) >> (port % 8);
 	return !(map & ((1u << size) - 1));
 }
 
 static void check_port(struct cpu *c, uint16_t port, unsigned size)
 {
-	if (protected_mode(c) && cpl(c) > (c->s.rflags >> 12 & 3) && !map_allows(c, port, size))
+	bool free = !v86_mode(c) && cpl(c) <= (c->s.rflags >> 12 & 3);
+
+	if (!free && !map_allows(c, port, size))
 		raise_error(c, X86_GP, 0);
 }
 
@@ -143,7 +145,7 @@ void op_INS(struct cpu *c, const struct x86_insn *i)
 	if (!begin(c, i))
 		return;
 	/* A port must not be read if the store would fault. */
-	linear(c, X86_ES, address(c, i, &i->mem2), size, WRITE);
+	probe_store(c, X86_ES, address(c, i, &i->mem2), size);
 	set(c, i, 0, vcpu_pio_in(c->v, port, size));
 	advance(c, i, X86_RDI, size);
 	end(c, i, true);

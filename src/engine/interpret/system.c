@@ -1,6 +1,6 @@
 /*
  * system.c - control registers, descriptor tables, MSRs, CPUID, HLT and kin.
- * Source: SDM vol. 2 and vol. 3A chapter 2. Left out: paging and long mode.
+ * Source: SDM vol. 2 and vol. 3A chapters 2, 4.10 and 17.2.
  */
 #include "engine/interpret/cpu.h"
 
@@ -15,38 +15,131 @@ static void need_ring0(struct cpu *c)
 #define CR0_DEFINED                                                                                \
 	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP |             \
 		X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
-#define CR4_OFFERED (X86_CR4_TSD | X86_CR4_DE | X86_CR4_PCE)
+#define CR4_OFFERED                                                                                \
+	(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE |        \
+		X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |                 \
+		X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP)
+#define CR3_NOFLUSH (UINT64_C(1) << 63)
+
+static unsigned natural_size(const struct cpu *c)
+{
+	return c->mode == X86_MODE_64 ? 8 : 4;
+}
+
+/* CR0.PG goes on with EFER.LME set, or off: the entry to and exit from IA-32e mode. */
+static void switch_long_mode(struct cpu *c, bool on)
+{
+	const struct x86_seg *cs = &c->s.seg[X86_CS];
+
+	if (on && (!(c->s.cr4 & X86_CR4_PAE) || cs->attr & X86_ATTR_L))
+		raise_error(c, X86_GP, 0);
+	if (!on && (c->mode == X86_MODE_64 || c->s.cr4 & X86_CR4_PCIDE))
+		raise_error(c, X86_GP, 0);
+	c->s.efer = on ? c->s.efer | X86_EFER_LMA : c->s.efer & ~(uint64_t)X86_EFER_LMA;
+}
+
+#define CR0_PAGING (X86_CR0_PG | X86_CR0_WP | X86_CR0_PE)
 
 static void write_cr0(struct cpu *c, uint64_t value)
 {
+	uint64_t changed;
+
+	if (value >> 32)
+		raise_error(c, X86_GP, 0);
 	value = (value & CR0_DEFINED) | X86_CR0_ET;
+	changed = value ^ c->s.cr0;
 	if ((value & X86_CR0_PG && !(value & X86_CR0_PE)) ||
 		(value & X86_CR0_NW && !(value & X86_CR0_CD)))
 		raise_error(c, X86_GP, 0);
-	if (value & X86_CR0_PG)
-		raise_fatal(c, "the guest turns paging on, which engine interpret does not do yet; "
-			       "use --engine kvm");
+	if (changed & X86_CR0_PG && c->s.efer & X86_EFER_LME)
+		switch_long_mode(c, value & X86_CR0_PG);
+	else if (changed & value & X86_CR0_PG && c->s.cr4 & X86_CR4_PAE)
+		load_pdptes(c, c->s.cr3);
 	c->s.cr0 = value;
+	if (changed & CR0_PAGING)
+		tlb_flush(c, true);
 }
+
+static bool pae_paging(const struct cpu *c)
+{
+	return c->s.cr0 & X86_CR0_PG && c->s.cr4 & X86_CR4_PAE && !long_mode(c);
+}
+
+static void write_cr3(struct cpu *c, uint64_t value)
+{
+	bool pcid = c->s.cr4 & X86_CR4_PCIDE;
+
+	if (long_mode(c) && (pcid ? value & ~CR3_NOFLUSH : value) >> c->phys_bits)
+		raise_error(c, X86_GP, 0);
+	if (pae_paging(c))
+		load_pdptes(c, value);
+	c->s.cr3 = pcid ? value & ~CR3_NOFLUSH : value;
+	tlb_flush(c, false);
+}
+
+#define CR4_PAGING                                                                                 \
+	(X86_CR4_PSE | X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PCIDE | X86_CR4_SMEP | X86_CR4_SMAP)
 
 static void write_cr4(struct cpu *c, uint64_t value)
 {
-	if (value & ~(uint64_t)CR4_OFFERED)
+	uint64_t old = c->s.cr4, changed = value ^ old;
+
+	if (value & ~(uint64_t)CR4_OFFERED || (long_mode(c) && !(value & X86_CR4_PAE)))
 		raise_error(c, X86_GP, 0);
+	if (changed & value & X86_CR4_PCIDE && (!long_mode(c) || c->s.cr3 & 0xfff))
+		raise_error(c, X86_GP, 0);
+	if (changed & (X86_CR4_PAE | X86_CR4_PGE | X86_CR4_PSE | X86_CR4_SMEP) &&
+		value & X86_CR4_PAE && c->s.cr0 & X86_CR0_PG && !long_mode(c))
+		load_pdptes(c, c->s.cr3);
 	c->s.cr4 = value;
+	if (changed & CR4_PAGING)
+		tlb_flush(c, true);
 }
 
-static uint64_t *control_register(struct cpu *c, unsigned reg)
+static void write_cr8(struct cpu *c, uint64_t value)
+{
+	if (value > 15)
+		raise_error(c, X86_GP, 0);
+	vcpu_set_cr8(c->v, (uint8_t)value);
+	c->look = true;
+}
+
+static uint64_t read_control(struct cpu *c, unsigned reg)
 {
 	switch (reg) {
 	case 0:
-		return &c->s.cr0;
+		return c->s.cr0;
 	case 2:
-		return &c->s.cr2;
+		return c->s.cr2;
 	case 3:
-		return &c->s.cr3;
+		return c->s.cr3;
 	case 4:
-		return &c->s.cr4;
+		return c->s.cr4;
+	case 8:
+		return vcpu_cr8(c->v);
+	default:
+		raise_fault(c, X86_UD);
+	}
+}
+
+static void write_control(struct cpu *c, unsigned reg, uint64_t value)
+{
+	switch (reg) {
+	case 0:
+		write_cr0(c, value);
+		break;
+	case 2:
+		c->s.cr2 = value;
+		break;
+	case 3:
+		write_cr3(c, value);
+		break;
+	case 4:
+		write_cr4(c, value);
+		break;
+	case 8:
+		write_cr8(c, value);
+		break;
 	default:
 		raise_fault(c, X86_UD);
 	}
@@ -55,20 +148,18 @@ static uint64_t *control_register(struct cpu *c, unsigned reg)
 void op_MOVCR(struct cpu *c, const struct x86_insn *i)
 {
 	bool load = i->opnd[0].kind == X86_OPND_CR;
-	uint64_t value;
+	unsigned size = natural_size(c);
 
-	need_ring0(c);
-	if (!load) {
-		set_gpr(c, i->opnd[0].reg, 4, *control_register(c, i->opnd[1].reg));
-		return;
+	if (load) {
+		read_control(c, i->opnd[0].reg); /* #UD comes before #GP */
+		need_ring0(c);
+		write_control(c, i->opnd[0].reg, get_gpr(c, i->opnd[1].reg, size));
+	} else {
+		uint64_t value = read_control(c, i->opnd[1].reg);
+
+		need_ring0(c);
+		set_gpr(c, i->opnd[0].reg, size, value);
 	}
-	value = get_gpr(c, i->opnd[1].reg, 4);
-	if (i->opnd[0].reg == 0)
-		write_cr0(c, value);
-	else if (i->opnd[0].reg == 4)
-		write_cr4(c, value);
-	else
-		*control_register(c, i->opnd[0].reg) = value;
 }
 
 #define DR6_FIXED UINT64_C(0xffff0ff0)
@@ -100,10 +191,12 @@ void op_MOVDR(struct cpu *c, const struct x86_insn *i)
 		raise_fault(c, X86_DB);
 	}
 	if (!load) {
-		set_gpr(c, i->opnd[0].reg, 4, c->s.dr[reg]);
+		set_gpr(c, i->opnd[0].reg, natural_size(c), c->s.dr[reg]);
 		return;
 	}
-	value = get_gpr(c, i->opnd[1].reg, 4);
+	value = get_gpr(c, i->opnd[1].reg, natural_size(c));
+	if (reg >= 6 && value >> 32)
+		raise_error(c, X86_GP, 0);
 	if (reg == 6)
 		value = (value & DR6_MASK) | DR6_FIXED;
 	else if (reg == 7)
@@ -111,8 +204,16 @@ void op_MOVDR(struct cpu *c, const struct x86_insn *i)
 	c->s.dr[reg] = value;
 }
 
+/* User-mode instruction prevention: SGDT, SIDT, SLDT, STR, SMSW. */
+static void check_umip(struct cpu *c)
+{
+	if (c->s.cr4 & X86_CR4_UMIP && cpl(c))
+		raise_error(c, X86_GP, 0);
+}
+
 void op_SMSW(struct cpu *c, const struct x86_insn *i)
 {
+	check_umip(c);
 	set(c, i, 0, c->s.cr0);
 }
 
@@ -136,24 +237,30 @@ void op_CLTS(struct cpu *c, const struct x86_insn *i)
 
 static void load_table(struct cpu *c, const struct x86_insn *i, struct x86_table *t)
 {
+	unsigned size = natural_size(c);
 	uint64_t off, base;
 	uint16_t limit;
 
 	need_ring0(c);
 	off = address(c, i, &i->mem);
 	limit = (uint16_t)load(c, i->mem.seg, off, 2);
-	base = load(c, i->mem.seg, (off + 2) & size_mask(i->addrsize), 4);
+	base = load(c, i->mem.seg, (off + 2) & size_mask(i->addrsize), size);
+	if (size == 8 && !is_canonical(base))
+		raise_error(c, X86_GP, 0);
 	t->limit = limit;
-	t->base = i->opsize == 2 ? base & 0xffffff : base;
+	t->base = size == 4 && i->opsize == 2 ? base & 0xffffff : base;
 }
 
 static void store_table(struct cpu *c, const struct x86_insn *i, const struct x86_table *t)
 {
-	uint64_t off = address(c, i, &i->mem);
+	unsigned size = natural_size(c);
+	uint64_t off = address(c, i, &i->mem), rest = (off + 2) & size_mask(i->addrsize);
 
-	linear(c, i->mem.seg, off, 6, WRITE);
+	check_umip(c);
+	probe_store(c, i->mem.seg, off, 2);
+	probe_store(c, i->mem.seg, rest, size);
 	store(c, i->mem.seg, off, 2, t->limit);
-	store(c, i->mem.seg, (off + 2) & size_mask(i->addrsize), 4, t->base & 0xffffffff);
+	store(c, i->mem.seg, rest, size, t->base & size_mask(size));
 }
 
 void op_LGDT(struct cpu *c, const struct x86_insn *i)
@@ -185,29 +292,15 @@ static void need_protected(struct cpu *c)
 void op_SLDT(struct cpu *c, const struct x86_insn *i)
 {
 	need_protected(c);
+	check_umip(c);
 	set(c, i, 0, c->s.seg[X86_LDTR].sel);
 }
 
 void op_STR(struct cpu *c, const struct x86_insn *i)
 {
 	need_protected(c);
+	check_umip(c);
 	set(c, i, 0, c->s.seg[X86_TR].sel);
-}
-
-/* An LDT or TSS descriptor, which must be in the GDT. */
-static struct x86_seg system_segment(struct cpu *c, uint16_t sel, unsigned types)
-{
-	struct x86_seg s;
-	uint64_t raw;
-
-	if (sel & 4 || !read_descriptor(c, sel, &raw))
-		raise_error(c, X86_GP, sel & ~3u);
-	s = unpack_segment(sel, raw);
-	if (s.attr & X86_ATTR_S || !(types >> (s.attr & 15) & 1))
-		raise_error(c, X86_GP, sel & ~3u);
-	if (!(s.attr & X86_ATTR_P))
-		raise_error(c, X86_NP, sel & ~3u);
-	return s;
 }
 
 #define TYPE_LDT      2u
@@ -222,10 +315,10 @@ void op_LLDT(struct cpu *c, const struct x86_insn *i)
 	need_protected(c);
 	need_ring0(c);
 	sel = (uint16_t)get(c, i, 0);
-	if (!(sel & ~3u))
-		c->s.seg[X86_LDTR] = (struct x86_seg){.sel = sel, .attr = X86_ATTR_UNUSABLE};
+	if (is_null(sel))
+		c->s.seg[X86_LDTR] = null_segment(sel, 0);
 	else
-		c->s.seg[X86_LDTR] = system_segment(c, sel, 1u << TYPE_LDT);
+		c->s.seg[X86_LDTR] = system_segment(c, sel, 1u << TYPE_LDT, X86_GP);
 }
 
 void op_LTR(struct cpu *c, const struct x86_insn *i)
@@ -236,11 +329,12 @@ void op_LTR(struct cpu *c, const struct x86_insn *i)
 	need_protected(c);
 	need_ring0(c);
 	sel = (uint16_t)get(c, i, 0);
-	if (!(sel & ~3u))
+	if (is_null(sel))
 		raise_error(c, X86_GP, 0);
-	s = system_segment(c, sel, 1u << TYPE_TSS16 | 1u << TYPE_TSS32);
+	s = system_segment(
+		c, sel, (long_mode(c) ? 0 : 1u << TYPE_TSS16) | 1u << TYPE_TSS32, X86_GP);
 	s.attr |= TYPE_TSS_BUSY;
-	store_linear(c, c->s.gdtr.base + (sel & ~7u) + 5, 1, s.attr & 0xff);
+	store_system(c, c->s.gdtr.base + (sel & ~7u) + 5, 1, s.attr & 0xff);
 	c->s.seg[X86_TR] = s;
 }
 
@@ -275,74 +369,7 @@ void op_HLT(struct cpu *c, const struct x86_insn *i)
 	c->halt = true;
 }
 
-/* ---- identification, time, model-specific registers ---- */
-
-void op_CPUID(struct cpu *c, const struct x86_insn *i)
-{
-	uint32_t out[4];
-
-	vcpu_cpuid(c->v, (uint32_t)c->s.gpr[X86_RAX], (uint32_t)c->s.gpr[X86_RCX], out);
-	set_gpr(c, X86_RAX, 4, out[0]);
-	set_gpr(c, X86_RBX, 4, out[1]);
-	set_gpr(c, X86_RCX, 4, out[2]);
-	set_gpr(c, X86_RDX, 4, out[3]);
-}
-
-static void set_edx_eax(struct cpu *c, uint64_t v)
-{
-	set_gpr(c, X86_RAX, 4, v);
-	set_gpr(c, X86_RDX, 4, v >> 32);
-}
-
-/* The guest's TSC: the machine's, plus what it wrote there. */
-void op_RDTSC(struct cpu *c, const struct x86_insn *i)
-{
-	if (c->s.cr4 & X86_CR4_TSD && cpl(c))
-		raise_error(c, X86_GP, 0);
-	set_edx_eax(c, vcpu_tsc(c->v) + c->s.tsc);
-}
-
-#define MSR_TSC 0x10u
-
-static uint64_t *kept_msr(struct cpu *c, uint32_t number)
-{
-	for (unsigned n = 0; n < X86_MSR_COUNT; n++)
-		if (x86_msr_list[n].number == number)
-			return &c->s.msr[n];
-	return NULL;
-}
-
-void op_RDMSR(struct cpu *c, const struct x86_insn *i)
-{
-	uint32_t number = (uint32_t)c->s.gpr[X86_RCX];
-	uint64_t *kept = kept_msr(c, number), value;
-
-	need_ring0(c);
-	if (number == MSR_TSC)
-		value = vcpu_tsc(c->v) + c->s.tsc;
-	else if (kept)
-		value = *kept;
-	else if (vcpu_rdmsr(c->v, number, &value))
-		raise_error(c, X86_GP, 0);
-	set_edx_eax(c, value);
-}
-
-void op_WRMSR(struct cpu *c, const struct x86_insn *i)
-{
-	uint32_t number = (uint32_t)c->s.gpr[X86_RCX];
-	uint64_t *kept = kept_msr(c, number);
-	uint64_t value = get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4);
-
-	need_ring0(c);
-	if (number == MSR_TSC)
-		c->s.tsc = value - vcpu_tsc(c->v);
-	else if (kept)
-		*kept = value;
-	else if (vcpu_wrmsr(c->v, number, value))
-		raise_error(c, X86_GP, 0);
-}
-
-/* ---- caches and translations: there are none to act on ---- */
+/* ---- caches: there are none to act on ---- */
 
 void op_INVD(struct cpu *c, const struct x86_insn *i)
 {
@@ -354,13 +381,36 @@ void op_WBINVD(struct cpu *c, const struct x86_insn *i)
 	need_ring0(c);
 }
 
+/* ---- translations ---- */
+
 void op_INVLPG(struct cpu *c, const struct x86_insn *i)
 {
+	uint64_t off, base;
+
 	need_ring0(c);
+	off = address(c, i, &i->mem);
+	base = c->mode != X86_MODE_64 || i->mem.seg >= X86_FS ? c->s.seg[i->mem.seg].base : 0;
+	tlb_flush_page(c, c->mode == X86_MODE_64 ? base + off : (uint32_t)(base + off));
 }
 
-void op_FWAIT(struct cpu *c, const struct x86_insn *i)
+/* SDM vol. 2A INVPCID. One vCPU's entries know no PCID, so more goes than was asked for. */
+void op_INVPCID(struct cpu *c, const struct x86_insn *i)
 {
-	if ((c->s.cr0 & (X86_CR0_MP | X86_CR0_TS)) == (X86_CR0_MP | X86_CR0_TS))
-		raise_fault(c, X86_NM);
+	uint64_t type, off, pcid, lin;
+	bool ids = c->s.cr4 & X86_CR4_PCIDE;
+
+	if (v86_mode(c) || !(c->s.cr0 & X86_CR0_PE))
+		raise_error(c, X86_GP, 0);
+	need_ring0(c);
+	type = get_gpr(c, i->opnd[0].reg, natural_size(c));
+	off = address(c, i, &i->mem);
+	pcid = load(c, i->mem.seg, off, 8);
+	lin = load(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), 8);
+	if (type > 3 || (type < 2 && (pcid >> 12 || (pcid && !ids))) ||
+		(type == 0 && !is_canonical(lin)))
+		raise_error(c, X86_GP, 0);
+	if (type == 0)
+		tlb_flush_page(c, lin);
+	else
+		tlb_flush(c, type == 2);
 }

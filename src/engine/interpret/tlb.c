@@ -1,0 +1,196 @@
+/*
+ * tlb.c - translations of one vCPU, and which physical pages hold decoded code.
+ *
+ * An entry holds the rights of every privilege, so that neither a change of
+ * ring nor of AC throws it away. A load of CR3 drops all but global entries,
+ * with PCIDs too, which the SDM allows (vol. 3A 4.10.4.1). No vCPU writes
+ * another's entries.
+ */
+#include <string.h>
+
+#include "engine/interpret/cpu.h"
+
+/* ---- physical memory for the walk ---- */
+
+static uint8_t *table_memory(struct cpu *c, gpa_t gpa, unsigned size)
+{
+	const struct bus_range *r = bus_find(&c->v->vm->mem_bus, gpa);
+
+	if (!r || r->region->kind == BUS_IO || size > r->size - (gpa - r->base))
+		return NULL;
+	return r->region->host + r->off + (gpa - r->base);
+}
+
+static uint64_t load_entry(void *ctx, uint64_t gpa, unsigned size)
+{
+	struct cpu *c = ctx;
+	uint8_t *p = table_memory(c, gpa &= c->v->vm->a20_mask, size);
+
+	if (!p)
+		return vcpu_mmio_read(c->v, gpa, size);
+	if (size == 8)
+		return __atomic_load_n((uint64_t *)(void *)p, __ATOMIC_ACQUIRE);
+	return __atomic_load_n((uint32_t *)(void *)p, __ATOMIC_ACQUIRE);
+}
+
+static bool swap_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t old, uint64_t new)
+{
+	struct cpu *c = ctx;
+	uint8_t *p = table_memory(c, gpa &= c->v->vm->a20_mask, size);
+	uint32_t old32 = (uint32_t)old;
+	bool done;
+
+	if (!p || bus_find(&c->v->vm->mem_bus, gpa)->region->kind != BUS_RAM) {
+		vcpu_mmio_write(c->v, gpa, size, new);
+		return true;
+	}
+	if (size == 8)
+		done = __atomic_compare_exchange_n((uint64_t *)(void *)p, &old, new, false,
+			__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	else
+		done = __atomic_compare_exchange_n((uint32_t *)(void *)p, &old32, (uint32_t) new,
+			false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	if (done)
+		written(c->e, gpa, size);
+	return done;
+}
+
+static struct x86_page_memory page_memory(struct cpu *c)
+{
+	return (struct x86_page_memory){c, load_entry, swap_entry, c->phys_bits};
+}
+
+void load_pdptes(struct cpu *c, uint64_t cr3)
+{
+	struct x86_page_memory m = page_memory(c);
+	uint64_t pdpte[4];
+
+	if (!x86_load_pdptes(cr3, &m, pdpte))
+		raise_error(c, X86_GP, 0);
+	memcpy(c->s.pdpte, pdpte, sizeof(pdpte));
+}
+
+/* ---- code ---- */
+
+static struct code_page *code_page(struct interpret_engine *e, gpa_t gpa)
+{
+	return gpa >> 12 < e->code_pages ? &e->code[gpa >> 12] : NULL;
+}
+
+void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
+{
+	for (gpa_t at = gpa & ~UINT64_C(4095); at < gpa + len; at += PAGE_SIZE) {
+		struct code_page *p = code_page(e, at);
+		uint64_t first = at < gpa ? (gpa & 4095) >> LINE_SHIFT : 0;
+		uint64_t last =
+			gpa + len - at >= PAGE_SIZE ? 63 : (gpa + len - 1 - at) >> LINE_SHIFT;
+		uint64_t lines = ~UINT64_C(0) << first & ~UINT64_C(0) >> (63 - last);
+
+		if (!p || !(atomic_load_explicit(&p->lines, memory_order_relaxed) & lines))
+			continue;
+		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
+		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
+	}
+}
+
+/* ---- the TLB ---- */
+
+static struct tlb_entry *slot(struct cpu *c, uint64_t lin)
+{
+	return &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
+}
+
+/* The bit of the GiB that lin is in: a page is never larger. */
+static uint64_t *large_bit(struct cpu *c, uint64_t lin, uint64_t *bit)
+{
+	unsigned n = (unsigned)((lin >> 30 ^ lin >> 39) % (ARRAY_SIZE(c->large) * 64));
+
+	*bit = UINT64_C(1) << n % 64;
+	return &c->large[n / 64];
+}
+
+void tlb_flush(struct cpu *c, bool globals_too)
+{
+	bool listed = c->filled <= TLB_SIZE;
+	unsigned count = listed ? c->filled : TLB_SIZE;
+
+	c->filled = 0;
+	if (globals_too)
+		memset(c->large, 0, sizeof(c->large));
+	for (unsigned n = 0; n < count; n++) {
+		unsigned at = listed ? c->fill[n] : n;
+		struct tlb_entry *e = &c->tlb[at];
+
+		if (globals_too || !e->global)
+			e->page = NO_PAGE;
+		else if (e->page != NO_PAGE)
+			c->fill[c->filled++] = (uint16_t)at;
+	}
+}
+
+void tlb_flush_page(struct cpu *c, uint64_t lin)
+{
+	struct tlb_entry *e = slot(c, lin);
+	uint64_t bit;
+
+	if (*large_bit(c, lin, &bit) & bit) /* any part of it may be in any entry */
+		tlb_flush(c, true);
+	else if (e->page == lin / PAGE_SIZE)
+		e->page = NO_PAGE;
+}
+
+/* Host memory behind the page, if all of it is one RAM or ROM. */
+static void find_host(struct cpu *c, struct tlb_entry *e)
+{
+	const struct bus_range *r = bus_find(&c->v->vm->mem_bus, e->gpa);
+
+	e->host = NULL;
+	e->code = NULL;
+	e->fast = 0;
+	if (!r || r->region->kind == BUS_IO || r->size - (e->gpa - r->base) < PAGE_SIZE)
+		return;
+	e->host = r->region->host + r->off + (e->gpa - r->base);
+	e->code = code_page(c->e, e->gpa);
+	e->fast = e->rights;
+	if (r->region->kind == BUS_ROM)
+		for (unsigned p = 0; p < X86_PRIVILEGES; p++)
+			e->fast &= ~X86_RIGHT(p, X86_WRITE);
+}
+
+static struct tlb_entry *fill(
+	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
+{
+	struct x86_page_memory m = page_memory(c);
+	struct tlb_entry *e = slot(c, lin);
+	struct x86_page page;
+
+	if (!x86_translate(&c->s, &m, lin, privilege, a, &page)) {
+		c->s.cr2 = lin;
+		raise_error(c, X86_PFV, page.error);
+	}
+	e->page = lin / PAGE_SIZE;
+	e->gpa = page.gpa & c->v->vm->a20_mask & ~UINT64_C(4095);
+	e->rights = page.rights;
+	e->global = page.global;
+	find_host(c, e);
+	if (page.shift > 12) {
+		uint64_t bit, *word = large_bit(c, lin, &bit);
+
+		*word |= bit;
+	}
+	if (c->filled < TLB_SIZE)
+		c->fill[c->filled] = (uint16_t)(e - c->tlb);
+	if (c->filled <= TLB_SIZE)
+		c->filled++;
+	return e;
+}
+
+struct tlb_entry *tlb_find(
+	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
+{
+	struct tlb_entry *e = slot(c, lin);
+
+	if (e->page == lin / PAGE_SIZE && e->rights & X86_RIGHT(privilege, a))
+		return e;
+	return fill(c, lin, privilege, a);
+}

@@ -1,0 +1,415 @@
+/*
+ * xsave.c - the instructions that save and restore x87 and vector state.
+ *
+ * Written in C, since the host's own would show host addresses: FOP, FIP and
+ * FDP are kept as zero. Sources: SDM vol. 1 8.1.10 (environments), 10.5
+ * (FXSAVE), 13.4 to 13.10 (XSAVE); vol. 2.
+ */
+#include <string.h>
+
+#include "engine/interpret/fpu.h"
+
+static uint64_t memory_offset(struct cpu *c, const struct x86_insn *i)
+{
+	return address(c, i, &i->mem);
+}
+
+/* ---- x87 environments (SDM vol. 1 figures 8-9 to 8-12) ---- */
+
+/* The tag of a register that is not empty. */
+static unsigned tag_of(const uint8_t *st)
+{
+	uint64_t fraction;
+	uint16_t exponent;
+
+	memcpy(&fraction, st, 8);
+	memcpy(&exponent, st + 8, 2);
+	exponent &= 0x7fff;
+	if (exponent == 0)
+		return fraction ? 2 : 1;
+	return exponent == 0x7fff || !(fraction >> 63) ? 2 : 0;
+}
+
+static uint16_t full_tags(const struct cpu *c)
+{
+	unsigned top = fpu_word(c, FPU_FSW) >> 11 & 7, tags = 0;
+
+	for (unsigned r = 0; r < 8; r++) {
+		const uint8_t *st = c->s.xsave + FPU_ST + ((r - top) & 7) * 16;
+		unsigned tag = c->s.xsave[FPU_FTW] >> r & 1 ? tag_of(st) : 3;
+
+		tags |= tag << (r * 2);
+	}
+	return (uint16_t)tags;
+}
+
+static uint8_t short_tags(uint16_t full)
+{
+	uint8_t tags = 0;
+
+	for (unsigned r = 0; r < 8; r++)
+		if ((full >> (r * 2) & 3) != 3)
+			tags |= (uint8_t)(1u << r);
+	return tags;
+}
+
+static unsigned environment_size(const struct x86_insn *i)
+{
+	return i->opsize == 2 ? 14 : 28;
+}
+
+/* Control, status and tags; the rest, pointers, is zero. 32-bit words have ones above. */
+static unsigned make_environment(const struct cpu *c, const struct x86_insn *i, uint8_t *env)
+{
+	const uint16_t word[] = {fpu_word(c, FPU_FCW), fpu_word(c, FPU_FSW), full_tags(c)};
+	unsigned step = i->opsize == 2 ? 2 : 4;
+
+	memset(env, 0, 28);
+	for (unsigned n = 0; n < 3; n++) {
+		uint32_t v = word[n] | 0xffff0000;
+
+		memcpy(env + n * step, &v, step);
+	}
+	if (step == 4)
+		env[26] = env[27] = 0xff; /* above the operand selector */
+	return environment_size(i);
+}
+
+/* ES and B follow from the exceptions and their masks. */
+static void set_summary(struct cpu *c)
+{
+	uint16_t fsw = fpu_word(c, FPU_FSW) & 0x7f7f;
+
+	if (fsw & ~fpu_word(c, FPU_FCW) & 0x3f)
+		fsw |= FPU_ES | FPU_BUSY;
+	fpu_set_word(c, FPU_FSW, fsw);
+}
+
+static void take_environment(struct cpu *c, const struct x86_insn *i, const uint8_t *env)
+{
+	unsigned step = i->opsize == 2 ? 2 : 4;
+	uint16_t word[3];
+
+	for (unsigned n = 0; n < 3; n++)
+		memcpy(&word[n], env + n * step, 2);
+	fpu_set_word(c, FPU_FCW, (word[0] & 0x1f3f) | 0x40);
+	fpu_set_top(c, word[1] >> 11 & 7);
+	fpu_set_word(c, FPU_FSW, word[1]);
+	fpu_set_word(c, FPU_FTW, short_tags(word[2]));
+	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
+	set_summary(c);
+}
+
+/* An environment is read and written in its words, each at an address that may wrap. */
+static void move_words(struct cpu *c, const struct x86_insn *i, unsigned at, uint8_t *image,
+	unsigned size, unsigned step, bool write)
+{
+	uint64_t off = memory_offset(c, i) + at;
+
+	for (unsigned n = 0; n < size && write; n += step)
+		probe_block(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
+	for (unsigned n = 0; n < size; n += step) {
+		uint64_t to = (off + n) & size_mask(i->addrsize);
+
+		if (write)
+			store_block(c, i->mem.seg, to, image + n, step);
+		else
+			load_block(c, i->mem.seg, to, image + n, step);
+	}
+}
+
+static void load_environment(struct cpu *c, const struct x86_insn *i, uint8_t *env)
+{
+	unsigned size = environment_size(i);
+
+	move_words(c, i, 0, env, size, size == 14 ? 2 : 4, false);
+}
+
+void op_FNSTENV(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t env[28];
+	unsigned size;
+
+	check_x87(c);
+	size = make_environment(c, i, env);
+	move_words(c, i, 0, env, size, size == 14 ? 2 : 4, true);
+	fpu_set_word(c, FPU_FCW, fpu_word(c, FPU_FCW) | 0x3f); /* all are masked from now on */
+	set_summary(c);
+}
+
+void op_FLDENV(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t env[28];
+
+	check_x87(c);
+	check_pending(c);
+	load_environment(c, i, env);
+	take_environment(c, i, env);
+}
+
+static void reset_x87(struct cpu *c)
+{
+	fpu_set_word(c, FPU_FCW, 0x37f);
+	fpu_set_top(c, 0);
+	fpu_set_word(c, FPU_FSW, 0);
+	fpu_set_word(c, FPU_FTW, 0);
+	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
+}
+
+#define ST_SIZE 10u
+
+void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t image[28 + 8 * ST_SIZE];
+	unsigned size;
+
+	check_x87(c);
+	size = make_environment(c, i, image);
+	for (unsigned n = 0; n < 8; n++)
+		memcpy(image + size + n * ST_SIZE, c->s.xsave + FPU_ST + n * 16, ST_SIZE);
+	for (unsigned n = 0; n < 8; n++) /* faults of the last part come before the first write */
+		probe_block(c, i->mem.seg,
+			(memory_offset(c, i) + size + n * ST_SIZE) & size_mask(i->addrsize),
+			ST_SIZE);
+	move_words(c, i, 0, image, size, size == 14 ? 2 : 4, true);
+	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, true);
+	reset_x87(c);
+}
+
+void op_FRSTOR(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t image[28 + 8 * ST_SIZE];
+	unsigned size = environment_size(i);
+
+	check_x87(c);
+	check_pending(c);
+	load_environment(c, i, image);
+	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, false);
+	take_environment(c, i, image);
+	for (unsigned n = 0; n < 8; n++) {
+		memset(c->s.xsave + FPU_ST + n * 16, 0, 16);
+		memcpy(c->s.xsave + FPU_ST + n * 16, image + size + n * ST_SIZE, ST_SIZE);
+	}
+}
+
+/* ---- FXSAVE ---- */
+
+static unsigned xmm_count(const struct cpu *c)
+{
+	return c->mode == X86_MODE_64 ? 16 : 8;
+}
+
+static void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
+{
+	uint64_t lin = linear(c, i->mem.seg, memory_offset(c, i), 1, X86_READ);
+
+	if (lin & (to - 1))
+		raise_error(c, X86_GP, 0);
+}
+
+static void put_mxcsr_mask(uint8_t *image)
+{
+	const uint32_t mask = MXCSR_MASK;
+
+	memcpy(image + FPU_MXCSR_MASK, &mask, 4);
+}
+
+/* What software may use and what is reserved stays as it is in memory. */
+void op_FXSAVE(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t image[FPU_LEGACY];
+	unsigned size = FPU_XMM + xmm_count(c) * 16;
+
+	check_x87(c);
+	check_aligned(c, i, 16);
+	memcpy(image, c->s.xsave, sizeof(image));
+	image[FPU_FTW + 1] = 0;
+	put_mxcsr_mask(image);
+	if (!(c->s.cr4 & X86_CR4_OSFXSR))
+		size = FPU_XMM;
+	store_block(c, i->mem.seg, memory_offset(c, i), image, size);
+}
+
+static void check_mxcsr(struct cpu *c, const uint8_t *image)
+{
+	uint32_t mxcsr;
+
+	memcpy(&mxcsr, image + FPU_MXCSR, 4);
+	if (mxcsr & ~MXCSR_MASK)
+		raise_error(c, X86_GP, 0);
+}
+
+static void take_x87(struct cpu *c, const uint8_t *image)
+{
+	memcpy(c->s.xsave, image, FPU_FOP);
+	c->s.xsave[FPU_FTW + 1] = 0;
+	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
+	fpu_set_word(c, FPU_FCW, (fpu_word(c, FPU_FCW) & 0x1f3f) | 0x40);
+	for (unsigned n = 0; n < 8; n++)
+		memcpy(c->s.xsave + FPU_ST + n * 16, image + FPU_ST + n * 16, ST_SIZE);
+	set_summary(c);
+}
+
+void op_FXRSTOR(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t image[FPU_LEGACY];
+
+	check_x87(c);
+	check_aligned(c, i, 16);
+	load_block(c, i->mem.seg, memory_offset(c, i), image, sizeof(image));
+	check_mxcsr(c, image);
+	take_x87(c, image);
+	memcpy(c->s.xsave + FPU_MXCSR, image + FPU_MXCSR, 4);
+	if (c->s.cr4 & X86_CR4_OSFXSR)
+		memcpy(c->s.xsave + FPU_XMM, image + FPU_XMM, xmm_count(c) * 16);
+}
+
+/* ---- XSAVE ---- */
+
+#define COMPACTED (UINT64_C(1) << 63)
+#define XCR0_ALL  (X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX)
+
+static void check_xsave(struct cpu *c)
+{
+	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
+		raise_fault(c, X86_UD);
+	if (c->s.cr0 & X86_CR0_TS)
+		raise_fault(c, X86_NM);
+}
+
+static uint64_t asked_for(const struct cpu *c)
+{
+	return (get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4)) & c->s.xcr0;
+}
+
+void op_XGETBV(struct cpu *c, const struct x86_insn *i)
+{
+	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
+		raise_fault(c, X86_UD);
+	if (get_gpr(c, X86_RCX, 4) > 1)
+		raise_error(c, X86_GP, 0);
+	set_gpr(c, X86_RAX, 4, c->s.xcr0); /* 1: components in use; all of them are */
+	set_gpr(c, X86_RDX, 4, 0);
+}
+
+void op_XSETBV(struct cpu *c, const struct x86_insn *i)
+{
+	uint64_t v = get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4);
+
+	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
+		raise_fault(c, X86_UD);
+	if (cpl(c) || get_gpr(c, X86_RCX, 4) || !(v & X86_XCR0_X87) || v & ~(uint64_t)XCR0_ALL ||
+		(v & X86_XCR0_AVX && !(v & X86_XCR0_SSE)))
+		raise_error(c, X86_GP, 0);
+	c->s.xcr0 = v;
+}
+
+/* Components as they lie in the standard format: where, and how much. */
+static void save_part(struct cpu *c, const struct x86_insn *i, unsigned from, unsigned size,
+	unsigned to, const uint8_t *image)
+{
+	store_block(c, i->mem.seg, memory_offset(c, i) + to, image + from, size);
+}
+
+static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
+{
+	uint64_t asked, header[2], old = 0;
+	uint8_t image[X86_XSAVE_SIZE];
+	unsigned ymm = xmm_count(c) * 16;
+
+	check_xsave(c);
+	check_aligned(c, i, 64);
+	asked = asked_for(c);
+	memcpy(image, c->s.xsave, sizeof(image));
+	put_mxcsr_mask(image);
+	probe_block(c, i->mem.seg, memory_offset(c, i), FPU_YMM);
+	if (asked & X86_XCR0_AVX) /* all or nothing */
+		probe_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, ymm);
+	if (asked & X86_XCR0_X87) {
+		save_part(c, i, 0, FPU_MXCSR, 0, image);
+		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
+	}
+	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
+		save_part(c, i, FPU_MXCSR, 8, FPU_MXCSR, image);
+	if (asked & X86_XCR0_SSE)
+		save_part(c, i, FPU_XMM, ymm, FPU_XMM, image);
+	if (asked & X86_XCR0_AVX)
+		save_part(c, i, FPU_YMM, ymm, FPU_YMM, image);
+	if (!compact)
+		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, &old, 8);
+	header[0] = (old & ~asked) | asked;
+	header[1] = asked | COMPACTED;
+	store_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, header, compact ? 16 : 8);
+}
+
+void op_XSAVE(struct cpu *c, const struct x86_insn *i)
+{
+	xsave(c, i, false);
+}
+
+void op_XSAVEOPT(struct cpu *c, const struct x86_insn *i)
+{
+	xsave(c, i, false);
+}
+
+/* The compacted format is the standard one, as long as AVX is the last component. */
+void op_XSAVEC(struct cpu *c, const struct x86_insn *i)
+{
+	xsave(c, i, true);
+}
+
+static void check_header(struct cpu *c, const uint64_t header[8])
+{
+	uint64_t valid = header[1] & COMPACTED ? header[1] & ~COMPACTED : c->s.xcr0;
+	bool bad = header[0] & ~valid || (header[1] & COMPACTED && valid & ~c->s.xcr0);
+
+	for (unsigned n = 1; n < 8; n++)
+		bad |= header[n] != 0 && (n > 1 || !(header[1] & COMPACTED));
+	if (bad)
+		raise_error(c, X86_GP, 0);
+}
+
+static void restore_parts(struct cpu *c, uint64_t asked, uint64_t there, const uint8_t *image)
+{
+	unsigned xmm = xmm_count(c) * 16;
+
+	if (asked & there & X86_XCR0_X87) {
+		take_x87(c, image);
+	} else if (asked & X86_XCR0_X87) {
+		reset_x87(c);
+		memset(c->s.xsave + FPU_ST, 0, FPU_XMM - FPU_ST);
+	}
+	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
+		memcpy(c->s.xsave + FPU_MXCSR, image + FPU_MXCSR, 4);
+	if (asked & X86_XCR0_SSE) {
+		if (there & X86_XCR0_SSE)
+			memcpy(c->s.xsave + FPU_XMM, image + FPU_XMM, xmm);
+		else
+			memset(c->s.xsave + FPU_XMM, 0, xmm);
+	}
+	if (asked & X86_XCR0_AVX) {
+		if (there & X86_XCR0_AVX)
+			memcpy(c->s.xsave + FPU_YMM, image + FPU_YMM, xmm);
+		else
+			memset(c->s.xsave + FPU_YMM, 0, xmm);
+	}
+}
+
+void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
+{
+	uint8_t image[X86_XSAVE_SIZE];
+	uint64_t asked, header[8];
+
+	check_xsave(c);
+	check_aligned(c, i, 64);
+	asked = asked_for(c);
+	load_block(c, i->mem.seg, memory_offset(c, i), image, FPU_YMM);
+	memcpy(header, image + FPU_HEADER, sizeof(header));
+	check_header(c, header);
+	if (asked & header[0] & X86_XCR0_AVX)
+		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
+			xmm_count(c) * 16);
+	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
+		check_mxcsr(c, image);
+	restore_parts(c, asked, header[0], image);
+}
