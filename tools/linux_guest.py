@@ -58,9 +58,9 @@ class Cpio:
         self.inode = 1
         self.seen = set()
 
-    def entry(self, name, mode, data=b""):
+    def entry(self, name, mode, data=b"", device=(0, 0)):
         encoded = name.encode() + b"\0"
-        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
+        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, *device, len(encoded), 0]
         self.inode += 1
         self.write(b"070701" + b"".join(b"%08X" % f for f in fields) + encoded)
         self.write(data)
@@ -89,17 +89,18 @@ class Cpio:
         return self.out.getvalue()
 
 
-def busybox(applets, package=None):
+def busybox(applets, folder=None):
     """An initramfs with busybox, links of these names to it, and the usual folders.
 
-    package: the unpacked busybox-static, if not that of this system's architecture.
+    folder: of the unpacked package, if it is not the host's own busybox-static.
     """
+    folder = folder or fetch("busybox-static")
     cpio = Cpio()
-    for folder in ("proc", "sys", "dev", "tmp"):
-        cpio.entry(folder, 0o40755)
-        cpio.seen.add(folder)
-    cpio.entry("dev/console", 0o20600)  # replaced by devtmpfs at once
-    cpio.file("bin/busybox", ((package or fetch("busybox-static")) / "bin/busybox").read_bytes())
+    for name in ("proc", "sys", "dev", "tmp"):
+        cpio.entry(name, 0o40755)
+        cpio.seen.add(name)
+    cpio.entry("dev/console", 0o20600, device=(5, 1))  # replaced by devtmpfs at once
+    cpio.file("bin/busybox", (folder / "bin/busybox").read_bytes())
     for applet in applets.split():
         cpio.link(f"bin/{applet}", "busybox")
     return cpio
