@@ -72,7 +72,9 @@ class Usage(Case):
         self.assertIn("tinamou IMAGE", p.stdout)
 
     def test_version_and_engines(self):
-        self.assertIn("jansson", self.run_it("version").stdout)
+        version = self.run_it("version").stdout
+        for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
+            self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
 
