@@ -154,8 +154,8 @@ static int check_boot_sector(struct front *f)
 static int open_kernel(struct front *f)
 {
 	struct config *c = &f->config;
-	char err[512];
 	struct stat st;
+	char err[512];
 	int status;
 
 	if (!c->kernel)

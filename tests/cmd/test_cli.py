@@ -74,7 +74,9 @@ class Usage(Case):
         self.assertIn("tinamou IMAGE", p.stdout)
 
     def test_version_and_engines(self):
-        self.assertIn("jansson", self.run_it("version").stdout)
+        version = self.run_it("version").stdout
+        for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
+            self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
 
@@ -100,6 +102,28 @@ class Usage(Case):
         self.refused(*args, "-i", ",".join("abcdefghi"), status=2, says="at most 8 files")
         with_blank = self.file(b"x", "with blank,comma")
         self.refused(*args, "-i", with_blank, status=4, says="started without --kernel")
+
+    def test_broken_kernels(self):
+        """One clear error each, before the machine starts."""
+        kernel = bytearray(10240)
+        kernel[0x1f1] = 3
+        kernel[0x1fe:0x206] = b"\x55\xaa\xeb\x66HdrS"
+        kernel[0x206:0x208] = b"\x0f\x02"
+        kernel[0x211] = 1
+        kernel[0x22c:0x230] = b"\xff\xff\xff\x7f"
+        kernel[0x238:0x23c] = (255).to_bytes(4, "little")
+        kernel[0x258:0x260] = (0x100000).to_bytes(8, "little")
+        kernel[0x260:0x264] = (0x10000).to_bytes(4, "little")
+        args = ["run", "-e", "interpret", "-m", "4M", "-k", self.file(kernel)]
+        self.refused(*args, "-i", self.file(bytes(5 << 20), "initrd"), status=4, says="--memory")
+        self.refused(*args, "-a", "x" * 300, status=4, says="shorten --append")
+        self.refused(*args[:-1], self.file(kernel[:1000], "cut"), status=4, says="copy the kernel again")
+        kernel[0x248:0x250] = b"\0\0\0\0\xff\xff\xff\0"
+        self.refused(*args[:-1], self.file(kernel, "cut"), status=4, says="copy the kernel again")
+        kernel[0x248:0x24c] = b"\0\0\0\0"
+        kernel[0x24c:0x250] = (8192).to_bytes(4, "little")
+        kernel[2048:2052] = b"\x1f\x8b\x08\0"
+        self.refused(*args[:-1], self.file(kernel, "bad"), status=4, says="gzip data are damaged")
 
     def test_manual_names_every_option(self):
         with open(MANUAL, encoding="utf-8") as f:
