@@ -37,13 +37,13 @@
 #include "dev/vga_text.h"
 #include "util/util.h"
 
-#define BASE_RAM_END UINT64_C(0xa0000) /* above: video memory and ROM */
-#define EXTENDED_RAM MiB
-#define LOW_RAM_END  (3 * GiB) /* above: the hole for devices */
-#define HIGH_RAM     (4 * GiB)
-#define BOOT_DRIVE   0x80   /* DL at the start of a boot sector: the first hard disk */
-#define BOOT_STACK   0x7c00 /* SP: grows down below a boot sector */
-#define VECTORS_SIZE 1024
+#define BASE_RAM_END  UINT64_C(0xa0000) /* above: video memory and ROM */
+#define EXTENDED_RAM  MiB
+#define LOW_RAM_END   (3 * GiB) /* above: the hole for devices */
+#define HIGH_RAM      (4 * GiB)
+#define BOOT_DRIVE    0x80   /* DL at the start of a boot sector: the first hard disk */
+#define BOOT_STACK    0x7c00 /* SP: grows down below a boot sector */
+#define VECTORS_SIZE  1024
 #define LAPIC_PAGE    4096u
 #define PAGE_MASK     UINT64_C(0xfffffff000)
 #define MSR_APIC_BASE 0x1bu

@@ -267,8 +267,8 @@ static void drop_inner_segments(struct cpu *c, unsigned new_cpl)
 		if (s->attr & X86_ATTR_UNUSABLE)
 			s->sel = 0; /* a null selector loses its RPL */
 		else if (!conforming && dpl(s) < new_cpl)
-			*s = (struct x86_seg){.base = long_mode(c) ? s->base : 0,
-				.attr = X86_ATTR_UNUSABLE};
+			*s = (struct x86_seg){
+				.base = long_mode(c) ? s->base : 0, .attr = X86_ATTR_UNUSABLE};
 	}
 }
 
