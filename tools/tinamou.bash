@@ -8,6 +8,7 @@ _tinamou()
 	--serial) words="stdio none file: pty" ;;
 	--display) words="text none" ;;
 	--trace) words="exits" ;;
+	--kernel | -k | --initrd | -i) ;;
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;

@@ -110,12 +110,12 @@ static uint32_t fadt(struct table *t, uint32_t dsdt)
 	put(t, 1, 2);
 	put(t, 1, 0);
 	put(t, 1, 4);
-	put(t, 4, 0);          /* GPE lengths and base, C-state control */
-	put(t, 2, 0xffff);     /* C2 and C3: not there */
+	put(t, 4, 0);      /* GPE lengths and base, C-state control */
+	put(t, 2, 0xffff); /* C2 and C3: not there */
 	put(t, 2, 0xffff);
-	put(t, 6, 0);          /* flush, duty */
-	put(t, 2, 0);          /* RTC alarms */
-	put(t, 1, 0x32);       /* RTC century */
+	put(t, 6, 0);    /* flush, duty */
+	put(t, 2, 0);    /* RTC alarms */
+	put(t, 1, 0x32); /* RTC century */
 	put(t, 2, BOOT_LEGACY | BOOT_8042);
 	put(t, 1, 0);
 	put(t, 4, FADT_WBINVD | FADT_PROC_C1 | FADT_NO_SLEEP_BUT | FADT_RESET_REG);

@@ -309,7 +309,9 @@ static void set_cmos_memory(struct board *b)
 	uint64_t kib = b->vm->ram.size / KiB;
 	uint64_t base = MIN(kib, 640);
 	uint64_t above_1m = kib > 1024 ? MIN(kib - 1024, 0xffff) : 0;
-	uint64_t above_16m = kib > 16 * 1024 ? MIN((kib - 16 * 1024) / 64, 0xffff) : 0;
+	uint64_t low = MIN(kib, LOW_RAM_END / KiB); /* the rest is told apart */
+	uint64_t above_16m = low > 16 * 1024 ? (low - 16 * 1024) / 64 : 0;
+	uint64_t above_4g = (kib - low) / 64;
 
 	rtc_set_cmos(b->rtc, 0x15, (uint8_t)base);
 	rtc_set_cmos(b->rtc, 0x16, (uint8_t)(base >> 8));
@@ -319,6 +321,8 @@ static void set_cmos_memory(struct board *b)
 	rtc_set_cmos(b->rtc, 0x31, (uint8_t)(above_1m >> 8));
 	rtc_set_cmos(b->rtc, 0x34, (uint8_t)above_16m);
 	rtc_set_cmos(b->rtc, 0x35, (uint8_t)(above_16m >> 8));
+	for (unsigned i = 0; i < 3; i++)
+		rtc_set_cmos(b->rtc, (uint8_t)(0x5b + i), (uint8_t)(above_4g >> (8 * i)));
 }
 
 /* ---- start ---- */
@@ -337,6 +341,7 @@ static void enter_real_mode(struct x86_state *s, gpa_t entry)
 static int boot(void *ctx, struct vm *vm)
 {
 	struct board *b = ctx;
+	unsigned groups = X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR;
 	struct x86_state s;
 	int err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
 
@@ -346,16 +351,15 @@ static int boot(void *ctx, struct vm *vm)
 
 		err = mem_write(&vm->mem, im->addr, im->data, im->len);
 	}
+	if (!err)
+		err = vcpu_get(vm->vcpu[0], &s, groups);
 	if (err)
 		return err;
-	if (b->config.state)
-		return vcpu_put(
-			vm->vcpu[0], b->config.state, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR);
-	err = vcpu_get(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
-	if (err)
-		return err;
-	enter_real_mode(&s, b->config.entry);
-	return vcpu_put(vm->vcpu[0], &s, X86_GROUP_GPR | X86_GROUP_SEG);
+	if (b->config.load)
+		err = b->config.load(b->config.load_ctx, &s);
+	else
+		enter_real_mode(&s, b->config.entry);
+	return err ? err : vcpu_put(vm->vcpu[0], &s, groups);
 }
 
 /* Told at once, before the machine starts: does it all fit? */

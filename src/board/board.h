@@ -23,8 +23,9 @@ struct board_image {
 struct board_config {
 	const struct board_image *image; /* borrowed for the board's life */
 	unsigned images;
-	/* Enter with these registers, segments and control registers; NULL: at entry. */
-	const struct x86_state *state;
+	/* Instead of images and entry: writes the kernel, sets GPR, SEG and CR. May be NULL. */
+	int (*load)(void *ctx, struct x86_state *s);
+	void *load_ctx;
 	gpa_t entry;            /* real mode: 0000:entry below 64 KiB, else (entry>>4):(entry&15) */
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */

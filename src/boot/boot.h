@@ -1,79 +1,51 @@
 /*
- * boot.h - from files to a machine's memory and first instruction.
+ * boot.h - starts a kernel as a boot loader would, without firmware.
  *
- * A loader checks what it was given and writes a plan: pieces of memory and
- * the state of the first vCPU. The board carries the plan out at every reset.
- * A loader opens nothing and trusts nothing in the files. No locks: it runs
- * before the machine does.
+ * boot_new looks at the files, decides by which protocol the kernel is started
+ * and lays everything out; all that can go wrong with a file goes wrong there.
+ * boot_load then writes it to guest memory, as often as the machine is reset.
+ * Every byte of a kernel is foreign: each offset and size in it is checked.
+ * Lock: boot_load with vm->lock held, as for every write to guest memory.
  */
 #ifndef TINAMOU_BOOT_H
 #define TINAMOU_BOOT_H
 
-#include <stddef.h>
-
-#include "core/bus.h"
+#include "core/memory.h"
 #include "x86/state.h"
 
-#define BOOT_MAX_PIECES 16
-
-struct boot_piece {
-	const char *name;
-	const uint8_t *data; /* len bytes, followed by zeros up to size */
-	size_t len;
-	uint64_t size;
-	gpa_t addr;
-	bool owned; /* by the plan, which frees it */
-};
-
-struct boot_plan {
-	struct boot_piece piece[BOOT_MAX_PIECES];
-	unsigned pieces;
-	struct x86_state state; /* general registers, segments, control registers */
-};
-
-/* Memory as the board lays it out: [0, low), and `high` bytes from 4 GiB on. */
-struct boot_memory {
-	uint64_t low, high;
-	gpa_t rsdp; /* of the ACPI tables, 0: none */
-};
+#define BOOT_MAX_MODULES 8
 
 struct boot_file {
-	const char *name; /* as the user gave it */
-	const uint8_t *data;
-	size_t len; /* 0: no such file */
+	const char *name;    /* for errors */
+	const uint8_t *data; /* borrowed for the life of struct boot */
+	size_t len;
+	const char *args; /* of a multiboot module; NULL: none */
 };
 
-/* In the order in which a file is asked what it is. */
-enum boot_kind { BOOT_UNKNOWN, BOOT_LINUX };
-enum boot_kind boot_probe(const struct boot_file *kernel);
-
-struct boot_request {
-	struct boot_file kernel, initrd;
-	const char *cmdline;
-	struct boot_memory memory;
-	uint64_t random; /* for a kernel's base; 0: where it wants to be */
+struct boot_config {
+	struct boot_file kernel;
+	struct boot_file module[BOOT_MAX_MODULES]; /* Linux: one after the other, as one initrd */
+	unsigned modules;
+	const char *cmdline; /* borrowed likewise */
+	const char *console; /* Linux: added as console=... if cmdline has none; NULL: never */
+	uint64_t seed; /* of random kernel addresses; 0: the kernel stays where it was linked */
+	uint64_t rsdp; /* where the board keeps ACPI's root pointer, 0: none */
 };
+
+struct boot;
 
 /*
- * Linux bzImage or vmlinux by the 64-bit or 32-bit boot protocol (Documentation/arch/x86/
- * boot.rst). The files stay the caller's and must outlive the plan. 0, or
- * -errno and a line for the user that names cause and cure.
+ * NULL if the kernel cannot be started, with one line for the user in err.
+ * mem: all RAM is mapped already; its map tells how much there is.
  */
-int boot_linux(
-	const struct boot_request *request, struct boot_plan *plan, char *err, size_t errlen);
+struct boot *boot_new(
+	struct guest_memory *mem, const struct boot_config *config, char *err, size_t errlen);
+void boot_free(struct boot *b);
 
-void boot_plan_free(struct boot_plan *plan);
+/* Writes guest memory and sets the groups GPR, SEG and CR of s. 0 or -EFAULT. */
+int boot_load(struct boot *b, struct x86_state *s);
 
-/* ---- between the loaders (plan.c) ---- */
-
-/* Borrows data. -ENOSPC if there are too many pieces. */
-int plan_add(struct boot_plan *plan, const char *name, gpa_t addr, const void *data, size_t len,
-	uint64_t size);
-/* The same with a copy. */
-int plan_copy(struct boot_plan *plan, const char *name, gpa_t addr, const void *data, size_t len);
-/* GDT at addr with flat code (10h) and data (18h), and the state of flat protected mode. */
-int plan_flat_state(struct boot_plan *plan, gpa_t gdt, gpa_t entry);
-/* Long mode with the first 4 GiB mapped one to one by 2 MiB pages; six pages from tables on. */
-int plan_long_state(struct boot_plan *plan, gpa_t gdt, gpa_t tables, gpa_t entry);
+/* How the kernel is started, for people: one line without its end. */
+const char *boot_note(const struct boot *b);
 
 #endif

@@ -1,356 +1,509 @@
 /*
- * linux.c - Linux bzImage and vmlinux by the 32-bit and 64-bit boot protocols.
+ * linux.c - starts a bzImage by the 32-bit or the 64-bit boot protocol.
  *
- * The kernel inside a bzImage is unpacked here, which is much faster than what
- * a software engine makes of the guest's own unpacker; where that fails, the
- * guest does it.
- * Source: Linux, Documentation/arch/x86/boot.rst (protocol 2.06 and later) and
- * zero-page.rst. Left out: the real-mode entry, EFI hand-over.
+ * Source: the kernel's documentation, "The Linux/x86 Boot Protocol", sections
+ * on the 32-bit and 64-bit protocols, and "Zero Page". The real-mode part of
+ * the kernel is not run: what it would ask the BIOS for is in the zero page.
+ * Left out: kernels before protocol 2.06 (Linux 2.6.22), and the EFI entries.
  */
+#include "boot/linux.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "boot/boot.h"
+#include "boot/plan.h"
 #include "boot/unpack.h"
 #include "boot/vmlinux.h"
-#include "util/util.h"
 
-/* ---- the setup header, offsets in the file and in the zero page ---- */
-
-#define SETUP_SECTS     0x1f1u
-#define BOOT_FLAG       0x1feu
-#define HEADER_END      0x201u /* its byte, added to 202h, is where the header ends */
-#define HEADER_MAGIC    0x202u
-#define VERSION         0x206u
-#define TYPE_OF_LOADER  0x210u
-#define LOADFLAGS       0x211u
-#define CODE32_START    0x214u
-#define RAMDISK_IMAGE   0x218u
-#define RAMDISK_SIZE    0x21cu
-#define CMD_LINE_PTR    0x228u
-#define INITRD_ADDR_MAX 0x22cu
-#define KERNEL_ALIGN    0x230u
-#define RELOCATABLE     0x234u
-#define XLOADFLAGS      0x236u
-#define CMDLINE_SIZE    0x238u
-#define PAYLOAD_OFFSET  0x248u
-#define PAYLOAD_LENGTH  0x24cu
-#define PREF_ADDRESS    0x258u
-#define INIT_SIZE       0x260u
-#define HEADER_LAST     0x280u
-
-#define LOADED_HIGH        0x01u
-#define KASLR_FLAG         0x02u
-#define XLF_KERNEL_64      0x01u
-#define LOADER_UNDEFINED   0xffu
-#define PROTOCOL_MIN       0x206u
-#define PROTOCOL_RELOCATED 0x20au /* first with pref_address and init_size */
-#define PROTOCOL_64        0x20cu /* first with xloadflags */
-
-/* The zero page. */
-#define ZERO_PAGE_SIZE    4096u
-#define ACPI_RSDP         0x070u
-#define EXT_RAMDISK_IMAGE 0x0c0u
-#define EXT_RAMDISK_SIZE  0x0c4u
-#define E820_ENTRIES      0x1e8u
-#define E820_TABLE        0x2d0u
-
-/* ---- where things go: below the kernel, in RAM that it will take over ---- */
-
-#define GDT_ADDR       0x1000u
-#define ZERO_PAGE_ADDR 0x2000u
-#define TABLES_ADDR    0x10000u
-#define CMDLINE_ADDR   0x20000u
-#define CMDLINE_ROOM   0x10000u
-#define KERNEL_ADDR    0x100000u
-#define BASE_RAM_END   0x9fc00u
-#define ROM_START      0xe0000u
+#define PAGE             UINT64_C(4096)
+#define SECTOR           512
+#define VERSION_MIN      0x0206 /* the first with a limit for the command line */
+#define VERSION_64       0x020c
+#define VERSION_PREF     0x020a
+#define ENTRY_64         0x200 /* of the 64-bit protocol, from the load address */
+#define INITRD_MAX_2_06  0x37ffffff
+#define CMDLINE_ELF      2047
+#define CMDLINE_MAX      65535 /* whatever the header allows */
+#define KERNEL_IMAGE_64  GiB   /* the kernel's part of the virtual addresses */
+#define KERNEL_IMAGE_32  (512 * MiB)
+#define INIT_SIZE_BEFORE 3 /* before 2.10 nobody says: as many times the image */
 
 struct linux_image {
 	const struct boot_file *file;
-	uint8_t header[HEADER_LAST]; /* the file's, or made up for a vmlinux */
-	struct vmlinux v;            /* the kernel unpacked; v.data is NULL if it is not */
-	size_t setup_len;            /* real-mode part: what follows is the kernel */
+	const uint8_t *header; /* the file, or one made up for a vmlinux */
 	unsigned version;
-	bool wide; /* has a 64-bit entry */
-	gpa_t addr;
-	uint64_t init_size; /* memory that it needs from addr on */
+	bool is_64;
+	uint64_t setup_size; /* bytes before the protected-mode part */
+	uint64_t code_size;
+	uint64_t load;               /* of the file's code, while it is packed */
+	uint64_t align, start, size; /* memory that the unpacked kernel takes */
+	uint8_t *params;             /* the zero page */
+	const char *cmdline;
+	struct vmlinux k; /* image NULL: the kernel unpacks itself */
+	const char *how;  /* who unpacked it from what */
+	bool random;
 };
 
-static uint64_t field(const uint8_t *p, unsigned off, unsigned size)
+bool linux_is(const struct boot_file *f)
 {
-	uint64_t v = 0;
-
-	memcpy(&v, p + off, size);
-	return v;
+	return f->len >= HDR_MAGIC + 4 && get16(f->data + HDR_BOOT_FLAG) == HDR_BOOT_FLAG_VALUE &&
+	       get32(f->data + HDR_MAGIC) == HDR_MAGIC_VALUE;
 }
 
-static void put(uint8_t *p, unsigned off, unsigned size, uint64_t v)
-{
-	memcpy(p + off, &v, size);
-}
+/* ---- the file ---- */
 
-static bool is_linux(const struct boot_file *f)
-{
-	return f->len > HEADER_LAST && field(f->data, BOOT_FLAG, 2) == 0xaa55 &&
-	       !memcmp(f->data + HEADER_MAGIC, "HdrS", 4);
-}
-
-static bool is_elf(const struct boot_file *f)
-{
-	return f->len > 64 && !memcmp(f->data, "\177ELF", 4);
-}
-
-enum boot_kind boot_probe(const struct boot_file *kernel)
-{
-	return is_linux(kernel) || is_elf(kernel) ? BOOT_LINUX : BOOT_UNKNOWN;
-}
-
-/* ---- the kernel ---- */
-
-static int fail(char *err, size_t errlen, const struct boot_file *f, const char *why)
-{
-	snprintf(err, errlen, "%s: %s", f->name, why);
-	return -EINVAL;
-}
-
-static void choose_address(struct linux_image *im, const struct boot_memory *memory)
-{
-	const uint8_t *h = im->header;
-	uint64_t preferred;
-
-	im->addr = KERNEL_ADDR;
-	im->init_size = im->file->len - im->setup_len;
-	if (im->version < PROTOCOL_RELOCATED)
-		return;
-	im->init_size = MAX(im->init_size, field(h, INIT_SIZE, 4));
-	preferred = field(h, PREF_ADDRESS, 8);
-	if (field(h, RELOCATABLE, 1) && preferred >= KERNEL_ADDR &&
-		range_in(preferred, im->init_size, memory->low))
-		im->addr = preferred;
-}
-
-static int read_header(
-	struct linux_image *im, const struct boot_memory *memory, char *err, size_t errlen)
+static int check_version(struct boot *b, struct linux_image *im)
 {
 	const struct boot_file *f = im->file;
-	const uint8_t *h = im->header;
-	size_t sects;
 
-	memcpy(im->header, f->data, sizeof(im->header));
-	sects = field(h, SETUP_SECTS, 1) ? field(h, SETUP_SECTS, 1) : 4;
-	im->version = (unsigned)field(h, VERSION, 2);
-	im->setup_len = (sects + 1) * 512;
-	if (im->version < PROTOCOL_MIN)
-		return fail(err, errlen, f, "a Linux kernel older than 2.6.22; take a newer one");
-	if (!(field(h, LOADFLAGS, 1) & LOADED_HIGH))
-		return fail(err, errlen, f, "a zImage that loads low; make a bzImage");
-	if (im->setup_len >= f->len)
-		return fail(err, errlen, f,
-			"the kernel is cut short: its setup part is longer than the file");
-	im->wide = im->version >= PROTOCOL_64 && field(h, XLOADFLAGS, 2) & XLF_KERNEL_64;
-	choose_address(im, memory);
+	if (f->len < HDR_END)
+		return boot_fail(
+			b, "%s: cut off within the setup header; copy the kernel again", f->name);
+	im->version = get16(f->data + HDR_VERSION);
+	if (im->version < VERSION_MIN)
+		return boot_fail(b,
+			"%s: a Linux kernel of boot protocol %u.%02u; 2.06 (Linux 2.6.22) is the "
+			"oldest that can be started",
+			f->name, im->version >> 8, im->version & 0xff);
+	if (!(f->data[HDR_LOADFLAGS] & HDR_LOADED_HIGH))
+		return boot_fail(b,
+			"%s: a zImage, which loads below 640 KiB; make a bzImage of that kernel",
+			f->name);
+	im->is_64 = im->version >= VERSION_64 && (get16(f->data + HDR_XLOADFLAGS) & XLF_KERNEL_64);
 	return 0;
 }
 
-static int check_memory(
-	struct linux_image *im, const struct boot_memory *memory, char *err, size_t errlen)
+static int check_sizes(struct boot *b, struct linux_image *im)
 {
-	if (range_in(im->addr, im->init_size, memory->low))
-		return 0;
-	snprintf(err, errlen,
-		"%s: this kernel needs %llu MiB of memory to unpack itself; give more with "
-		"--memory",
-		im->file->name, (unsigned long long)((im->addr + im->init_size + MiB - 1) / MiB));
-	return -ENOMEM;
+	const struct boot_file *f = im->file;
+	unsigned sects = f->data[HDR_SETUP_SECTS];
+
+	im->setup_size = ((sects ? sects : 4) + 1) * (uint64_t)SECTOR;
+	if (f->len <= im->setup_size + ENTRY_64)
+		return boot_fail(b,
+			"%s: %zu bytes, but its header says that the kernel starts at %llu; "
+			"copy the kernel again",
+			f->name, f->len, (unsigned long long)im->setup_size);
+	im->code_size = f->len - im->setup_size;
+	return 0;
 }
 
-/* ---- command line and initrd ---- */
-
-static int add_cmdline(const struct linux_image *im, const char *cmdline, struct boot_plan *plan,
-	char *err, size_t errlen)
+/*
+ * The kernel moves itself to its preferred address, or from its load address
+ * up to its alignment, and needs init_size from there.
+ */
+static int find_extent(struct boot *b, struct linux_image *im)
 {
-	size_t len = strlen(cmdline), room = field(im->header, CMDLINE_SIZE, 4);
+	const uint8_t *h = im->header;
+	uint64_t align = get32(h + HDR_KERNEL_ALIGNMENT);
 
-	room = MIN(room ? room : 255, CMDLINE_ROOM - 1);
-	if (len > room) {
-		snprintf(err, errlen,
-			"the command line has %zu characters, and this kernel takes %zu", len,
-			room);
-		return -E2BIG;
+	im->load = BOOT_HIGH;
+	if (!h[HDR_RELOCATABLE] || !align)
+		align = 1;
+	if (align & (align - 1) || align > GiB)
+		return boot_fail(b,
+			"%s: its alignment %#llx is no power of two up to 1 GiB; is "
+			"the file whole?",
+			im->file->name, (unsigned long long)align);
+	im->align = align;
+	im->start = round_up(im->load, align);
+	im->size = im->code_size * INIT_SIZE_BEFORE;
+	if (im->version >= VERSION_PREF) {
+		im->start = MAX(im->start, get64(h + HDR_PREF_ADDRESS));
+		im->size = get32(h + HDR_INIT_SIZE);
 	}
-	return plan_copy(plan, "command line", CMDLINE_ADDR, cmdline, len + 1);
+	if (im->start > BOOT_4G)
+		return boot_fail(b, "%s: wants to be at %#llx, above 4 GiB; is the file whole?",
+			im->file->name, (unsigned long long)im->start);
+	return 0;
 }
 
-/* As high as the kernel allows, and clear of it. */
-static int add_initrd(const struct linux_image *im, const struct boot_file *initrd,
-	const struct boot_memory *memory, uint8_t *zero, struct boot_plan *plan, char *err,
-	size_t errlen)
+/* As a boot loader would: the kernel unpacks itself. */
+static int put_packed(struct boot *b, struct linux_image *im)
 {
-	uint64_t end = MIN(field(im->header, INITRD_ADDR_MAX, 4) + 1, memory->low);
-	uint64_t kernel_end = im->addr + im->init_size;
-	gpa_t addr;
+	uint64_t end = MAX(im->load + im->code_size, im->start + im->size);
+	struct boot_piece kernel = {.what = "the kernel",
+		.addr = im->load,
+		.data = im->file->data + im->setup_size,
+		.len = im->code_size,
+		.size = end - im->load};
 
-	if (!initrd->len)
-		return 0;
-	if (initrd->len > end || ((end - initrd->len) & ~UINT64_C(4095)) < kernel_end) {
-		snprintf(err, errlen,
-			"%s: %zu bytes do not fit into the guest's memory beside the kernel; give "
-			"more with --memory",
-			initrd->name, initrd->len);
-		return -ENOMEM;
+	b->rip = im->load + (im->is_64 ? ENTRY_64 : 0);
+	return boot_put(b, &kernel);
+}
+
+/* ---- unpacking on the host ---- */
+
+/* A payload that is not in the file is an error, one of an unknown kind is the kernel's own. */
+static int find_payload(struct boot *b, struct linux_image *im, const uint8_t **data, uint64_t *len)
+{
+	const uint8_t *h = im->header;
+	uint64_t at = get32(h + HDR_PAYLOAD_OFFSET);
+
+	*len = im->version >= VERSION_PREF ? get32(h + HDR_PAYLOAD_LENGTH) : 0;
+	if (!range_in(at, *len, im->code_size))
+		return boot_fail(b,
+			"%s: cut off: its header puts %llu KiB of packed kernel at %#llx, the file "
+			"has %zu KiB; copy the kernel again",
+			im->file->name, (unsigned long long)(*len / KiB),
+			(unsigned long long)(im->setup_size + at), im->file->len / (size_t)KiB);
+	*data = im->file->data + im->setup_size + at;
+	im->how = unpack_format(*data, *len);
+	return 0;
+}
+
+static int unpack_error(struct boot *b, const struct linux_image *im, int err)
+{
+	if (err == -E2BIG)
+		return boot_fail(b,
+			"%s: unpacks to more than the %llu KiB of its header; is the file whole?",
+			im->file->name, (unsigned long long)(im->size / KiB));
+	if (err == -ENOMEM)
+		return boot_fail(b, "%s: the host has no memory to unpack it", im->file->name);
+	return boot_fail(b, "%s: its %s data are damaged or cut off; copy the kernel again",
+		im->file->name, im->how);
+}
+
+/* The kernel's file unpacked at out, then its segments. A stranger inside unpacks itself. */
+static int unpack_to(
+	struct boot *b, struct linux_image *im, uint8_t *out, const uint8_t *data, uint64_t len)
+{
+	uint8_t *image;
+	const char *why;
+	size_t size;
+	int err = unpack(data, len, out, im->size, &size);
+
+	if (err)
+		return unpack_error(b, im, err);
+	image = boot_alloc(b, im->size);
+	if (!image)
+		return unpack_error(b, im, -ENOMEM);
+	why = vmlinux_open(
+		&im->k, out, size, get64(im->header + HDR_PREF_ADDRESS), image, im->size);
+	if (why || im->k.elf.is_64 != im->is_64) {
+		log_debug("%s: left packed: %s", im->file->name, why ? why : "other word size");
+		im->k.image = NULL;
 	}
-	addr = (end - initrd->len) & ~UINT64_C(4095);
-	put(zero, RAMDISK_IMAGE, 4, addr);
-	put(zero, RAMDISK_SIZE, 4, initrd->len);
-	return plan_add(plan, "initrd", addr, initrd->data, initrd->len, 0);
+	return 0;
+}
+
+static uint64_t low_ram_end(const struct boot *b)
+{
+	uint64_t end = 0;
+
+	for (unsigned i = 0; i < b->areas; i++)
+		if (b->area[i].base < BOOT_4G)
+			end = b->area[i].base + b->area[i].size;
+	return end;
+}
+
+/*
+ * The end of what a kernel may be moved to. 64 bits: within the kernel's part of
+ * the virtual addresses; its physical address stays. 32 bits: within directly
+ * mapped memory, below the initrd.
+ */
+static uint64_t random_end(const struct boot *b, const struct linux_image *im)
+{
+	uint64_t end = MIN(low_ram_end(b), KERNEL_IMAGE_32), initrd = 0;
+
+	if (im->is_64)
+		return KERNEL_IMAGE_64;
+	for (unsigned i = 0; i < b->config.modules; i++)
+		initrd += round_up(b->config.module[i].len, PAGE);
+	end = MIN(end, (uint64_t)get32(im->header + HDR_INITRD_MAX) + 1);
+	return end > initrd ? end - initrd : 0;
+}
+
+/* How far up the kernel moves. */
+static uint64_t random_delta(const struct boot *b, struct linux_image *im)
+{
+	uint64_t end = random_end(b, im), slots;
+
+	if (!b->config.seed || !im->k.relocatable || boot_has_word(im->cmdline, "nokaslr") ||
+		im->align < 2 || end < im->start + im->size)
+		return 0;
+	im->random = true;
+	slots = (end - im->start - im->size) / im->align + 1;
+	return b->config.seed % slots * im->align;
+}
+
+static bool relocate(struct boot *b, struct linux_image *im)
+{
+	uint64_t base = im->k.base, delta = random_delta(b, im);
+
+	if (!im->is_64)
+		im->start += delta;
+	/* Linked for base, and loaded higher: 32-bit code must know, 64-bit code finds out. */
+	return vmlinux_relocate(&im->k, im->is_64 ? delta : im->start - base);
+}
+
+static int put_unpacked(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece image = {.what = "the kernel",
+		.addr = im->start,
+		.data = im->k.image,
+		.len = im->k.filled,
+		.size = im->k.extent,
+		.zero = true};
+	struct boot_piece rest = {.what = "the kernel's work memory",
+		.addr = im->start + im->k.extent,
+		.size = im->size - im->k.extent};
+	int err = boot_put(b, &image);
+
+	b->rip = im->start + im->k.elf.entry - im->k.base;
+	return err ? err : boot_put(b, &rest);
+}
+
+static int unpack_kernel(struct boot *b, struct linux_image *im)
+{
+	const uint8_t *data = NULL;
+	uint64_t len;
+	uint8_t *out;
+	int err = find_payload(b, im, &data, &len);
+
+	/* Where there is no such memory, put_packed says so. */
+	if (err || !im->how || !im->size || !boot_is_ram(b, im->start, im->size))
+		return err;
+	out = calloc(1, im->size);
+	err = out ? unpack_to(b, im, out, data, len) : unpack_error(b, im, -ENOMEM);
+	if (!err && im->k.image && !relocate(b, im)) {
+		log_debug("%s: left packed: its relocations are damaged", im->file->name);
+		im->k.image = NULL;
+	}
+	free(out);
+	return err;
+}
+
+static int put_kernel(struct boot *b, struct linux_image *im)
+{
+	int err = unpack_kernel(b, im);
+
+	if (err)
+		return err;
+	return im->k.image ? put_unpacked(b, im) : put_packed(b, im);
 }
 
 /* ---- the zero page ---- */
 
-static void add_e820(uint8_t *zero, uint64_t addr, uint64_t size, uint32_t type)
-{
-	unsigned n = zero[E820_ENTRIES]++;
-	uint8_t *e = zero + E820_TABLE + n * 20;
-
-	put(e, 0, 8, addr);
-	put(e, 8, 8, size);
-	put(e, 16, 4, type);
-}
-
-static void fill_zero_page(
-	const struct linux_image *im, const struct boot_memory *memory, uint8_t *zero)
+static void copy_header(struct linux_image *im)
 {
 	const uint8_t *h = im->header;
-	size_t end = MIN(HEADER_MAGIC + h[HEADER_END], HEADER_LAST);
-	enum { RAM = 1, RESERVED = 2 };
+	unsigned end = MIN(HDR_MAGIC + (unsigned)h[HDR_JUMP + 1], HDR_END);
 
-	memcpy(zero + SETUP_SECTS, h + SETUP_SECTS, end - SETUP_SECTS);
-	put(zero, TYPE_OF_LOADER, 1, LOADER_UNDEFINED);
-	if (im->v.moved) /* let it move its other regions too */
-		zero[LOADFLAGS] |= KASLR_FLAG;
-	put(zero, CODE32_START, 4, im->addr);
-	put(zero, CMD_LINE_PTR, 4, CMDLINE_ADDR);
-	put(zero, ACPI_RSDP, 8, memory->rsdp);
-	add_e820(zero, 0, BASE_RAM_END, RAM);
-	add_e820(zero, BASE_RAM_END, 0xa0000 - BASE_RAM_END, RESERVED);
-	add_e820(zero, ROM_START, KERNEL_ADDR - ROM_START, RESERVED);
-	add_e820(zero, KERNEL_ADDR, memory->low - KERNEL_ADDR, RAM);
-	if (memory->high)
-		add_e820(zero, UINT64_C(1) << 32, memory->high, RAM);
+	memcpy(im->params + HDR_START, h + HDR_START, MAX(end, HDR_MAGIC) - HDR_START);
+	im->params[HDR_LOADER_TYPE] = LOADER_UNDEFINED;
+	if (im->random)
+		im->params[HDR_LOADFLAGS] |= HDR_KASLR;
+	put32(im->params + HDR_CODE32_START, (uint32_t)im->load);
 }
 
-/* ---- the kernel on the host ---- */
-
-#define UNPACKED_MAX (512 * MiB)
-
-/* Whatever goes wrong here, the guest can still unpack by itself, and will say what it is. */
-static void unpack_kernel(struct linux_image *im, uint64_t random)
+/* What the BIOS would have said of a VGA in its text mode. */
+static void fill_screen(uint8_t *params)
 {
-	const struct boot_file *f = im->file;
-	uint64_t at = im->setup_len + field(im->header, PAYLOAD_OFFSET, 4);
-	uint64_t len = field(im->header, PAYLOAD_LENGTH, 4);
-	uint8_t *elf;
-	size_t elf_len;
-
-	if (im->version < PROTOCOL_RELOCATED || !len || !range_in(at, len, f->len) ||
-		unpack(f->data + at, len, UNPACKED_MAX, &elf, &elf_len))
-		return;
-	if (vmlinux_load(elf, elf_len, random, &im->v))
-		im->v = (struct vmlinux){.data = NULL};
-	free(elf);
+	params[BP_SCREEN_MODE] = 3;
+	params[BP_SCREEN_COLS] = 80;
+	params[BP_SCREEN_LINES] = 25;
+	params[BP_SCREEN_IS_VGA] = 1;
+	put16(params + BP_SCREEN_EGA_BX, 3); /* 256 KiB of video memory */
+	put16(params + BP_SCREEN_POINTS, 16);
 }
 
-/* A vmlinux has no setup header: what it would say, as far as the kernel reads it. */
-static int take_vmlinux(struct linux_image *im, char *err, size_t errlen)
+static void fill_memory_map(const struct boot *b, uint8_t *params)
 {
-	uint8_t *h = im->header;
+	uint64_t above_1m = 0;
 
-	if (vmlinux_load(im->file->data, im->file->len, 0, &im->v))
-		return fail(err, errlen, im->file,
-			"an ELF file, but not one of a kernel that could be loaded: its parts are "
-			"not all in the file or do not go below 4 GiB");
-	im->wide = im->v.wide;
-	im->version = PROTOCOL_64;
-	put(h, HEADER_END, 1, HEADER_LAST - HEADER_MAGIC);
-	put(h, BOOT_FLAG, 2, 0xaa55);
-	memcpy(h + HEADER_MAGIC, "HdrS", 4);
-	put(h, VERSION, 2, im->version);
-	put(h, LOADFLAGS, 1, LOADED_HIGH);
-	put(h, INITRD_ADDR_MAX, 4, 0x7fffffff);
-	put(h, KERNEL_ALIGN, 4, 2 * MiB);
-	put(h, CMDLINE_SIZE, 4, 2047);
-	return 0;
-}
+	for (unsigned i = 0; i < b->areas; i++) {
+		const struct boot_area *a = &b->area[i];
+		uint8_t *e = params + BP_E820_TABLE + i * BP_E820_ENTRY_SIZE;
 
-static int read_kernel(
-	struct linux_image *im, const struct boot_request *r, char *err, size_t errlen)
-{
-	int rc;
-
-	if (is_elf(im->file)) {
-		rc = take_vmlinux(im, err, errlen);
-	} else if (is_linux(im->file)) {
-		rc = read_header(im, &r->memory, err, errlen);
-		if (!rc)
-			unpack_kernel(im, strstr(r->cmdline, "nokaslr") ? 0 : r->random);
-	} else {
-		return fail(err, errlen, im->file, "neither a Linux bzImage nor an ELF file");
+		put64(e, a->base);
+		put64(e + 8, a->size);
+		put32(e + 16, a->type);
+		if (a->base == BOOT_HIGH)
+			above_1m = a->size;
 	}
-	if (im->v.data) { /* what it needs to unpack itself, it needs to run, too */
-		uint64_t end = MAX(im->v.base + im->v.size, im->addr + im->init_size);
-
-		im->addr = im->v.base;
-		im->init_size = end - im->v.base;
-	}
-	return rc ? rc : check_memory(im, &r->memory, err, errlen);
+	params[BP_E820_ENTRIES] = (uint8_t)b->areas;
+	put32(params + BP_ALT_MEM_K, (uint32_t)MIN(above_1m / KiB, UINT32_MAX));
 }
 
-static int enter(const struct linux_image *im, struct boot_plan *plan)
+static int put_params(struct boot *b, struct linux_image *im)
 {
-	gpa_t entry = im->v.data ? im->v.entry : im->addr + (im->wide ? 0x200 : 0);
+	struct boot_piece piece = {.what = "its boot parameters", .len = BP_SIZE, .size = BP_SIZE};
 	int err;
 
-	if (im->wide)
-		err = plan_long_state(plan, GDT_ADDR, TABLES_ADDR, entry);
-	else
-		err = plan_flat_state(plan, GDT_ADDR, entry);
-	plan->state.gpr[X86_RSI] = ZERO_PAGE_ADDR;
+	copy_header(im);
+	fill_screen(im->params);
+	fill_memory_map(b, im->params);
+	put64(im->params + BP_ACPI_RSDP, b->config.rsdp);
+	piece.data = im->params;
+	err = boot_place(b, &piece, BOOT_LOW_DATA, BOOT_LOW_END, PAGE);
+	b->gpr[X86_RSI] = piece.addr;
 	return err;
 }
 
-static int add_kernel(struct linux_image *im, struct boot_plan *plan)
+static int put_cmdline(struct boot *b, struct linux_image *im)
 {
-	int rc;
+	const char *text = im->cmdline;
+	uint64_t limit = MIN(get32(im->header + HDR_CMDLINE_SIZE), CMDLINE_MAX);
+	uint64_t len = strlen(text);
+	struct boot_piece piece = {.what = "its command line",
+		.data = (const uint8_t *)text,
+		.len = len + 1,
+		.size = len + 1};
+	int err;
 
-	if (!im->v.data)
-		return plan_add(plan, "kernel", im->addr, im->file->data + im->setup_len,
-			im->file->len - im->setup_len, 0);
-	rc = plan_add(plan, "kernel", im->v.base, im->v.data, im->v.len, im->v.size);
-	if (!rc)
-		plan->piece[plan->pieces - 1].owned = true;
-	return rc;
+	if (len > limit)
+		return boot_fail(b,
+			"%s: the command line has %llu characters, this kernel takes %llu; "
+			"shorten --append",
+			im->file->name, (unsigned long long)len, (unsigned long long)limit);
+	err = boot_place(b, &piece, BOOT_LOW_DATA, BOOT_LOW_END, 16);
+	put32(im->params + HDR_CMD_LINE_PTR, (uint32_t)piece.addr);
+	return err;
 }
 
-int boot_linux(const struct boot_request *r, struct boot_plan *plan, char *err, size_t errlen)
-{
-	struct linux_image im = {.file = &r->kernel};
-	uint8_t zero[ZERO_PAGE_SIZE] = {0};
-	int rc = read_kernel(&im, r, err, errlen);
+/* ---- initrd ---- */
 
-	if (rc)
-		return rc;
-	fill_zero_page(&im, &r->memory, zero);
-	rc = add_initrd(&im, &r->initrd, &r->memory, zero, plan, err, errlen);
-	if (!rc)
-		rc = add_cmdline(&im, r->cmdline, plan, err, errlen);
-	if (!rc)
-		rc = add_kernel(&im, plan);
-	if (!rc)
-		rc = plan_copy(plan, "zero page", ZERO_PAGE_ADDR, zero, sizeof(zero));
-	if (!rc)
-		rc = enter(&im, plan);
-	return rc;
+static int join_modules(struct boot *b, struct boot_piece *piece)
+{
+	uint8_t *all;
+	uint64_t size = 0, at = 0;
+
+	for (unsigned i = 0; i < b->config.modules; i++)
+		size = round_up(size, 4) + b->config.module[i].len;
+	all = boot_alloc(b, size);
+	if (!all)
+		return boot_fail(b, "the host has no memory for initrds of %llu KiB",
+			(unsigned long long)(size / KiB));
+	for (unsigned i = 0; i < b->config.modules; i++) {
+		const struct boot_file *f = &b->config.module[i];
+
+		at = round_up(at, 4);
+		memcpy(all + at, f->data, f->len);
+		at += f->len;
+	}
+	piece->data = all;
+	piece->len = size;
+	return 0;
+}
+
+static int put_initrd(struct boot *b, struct linux_image *im)
+{
+	struct boot_piece piece = {.what = "the initrd"};
+	uint64_t max = get32(im->header + HDR_INITRD_MAX);
+	int err = 0;
+
+	if (!b->config.modules)
+		return 0;
+	piece.data = b->config.module[0].data;
+	piece.len = b->config.module[0].len;
+	if (b->config.modules > 1)
+		err = join_modules(b, &piece);
+	piece.size = piece.len;
+	if (!err)
+		err = boot_place(b, &piece, im->load, (max ? max : INITRD_MAX_2_06) + 1, PAGE);
+	if (err)
+		return err;
+	put32(im->params + HDR_RAMDISK_IMAGE, (uint32_t)piece.addr);
+	put32(im->params + HDR_RAMDISK_SIZE, (uint32_t)piece.len);
+	return 0;
+}
+
+static int put_data(struct boot *b, struct linux_image *im)
+{
+	int err = put_params(b, im);
+
+	if (!err)
+		err = put_cmdline(b, im);
+	return err ? err : put_initrd(b, im);
+}
+
+static void say_how(struct boot *b, const struct linux_image *im)
+{
+	const char *format = im->how ? im->how : "data";
+	char random[40] = "";
+
+	if (im->random && im->is_64)
+		snprintf(random, sizeof(random), ", at a random virtual address");
+	else if (im->random)
+		snprintf(random, sizeof(random), ", at a random address");
+	snprintf(b->note, sizeof(b->note),
+		"Linux boot protocol %u.%02u, %s-bit; %s unpacked by %s; entry at %#llx%s%s%s",
+		im->version >> 8, im->version & 0xff, im->is_64 ? "64" : "32", format,
+		im->k.image ? "the host" : "itself", (unsigned long long)b->rip, random,
+		b->console_added ? "; added console=" : "",
+		b->console_added ? b->config.console : "");
+}
+
+/* A header for a kernel that has none: as much as the rest of this file reads. */
+static uint8_t *make_header(struct boot *b)
+{
+	uint8_t *h = boot_alloc(b, HDR_END);
+
+	if (!h)
+		return NULL;
+	put16(h + HDR_BOOT_FLAG, HDR_BOOT_FLAG_VALUE);
+	h[HDR_JUMP + 1] = HDR_END - HDR_MAGIC;
+	put32(h + HDR_MAGIC, HDR_MAGIC_VALUE);
+	put16(h + HDR_VERSION, VERSION_64);
+	h[HDR_LOADFLAGS] = HDR_LOADED_HIGH;
+	put32(h + HDR_INITRD_MAX, INITRD_MAX_2_06);
+	put32(h + HDR_CMDLINE_SIZE, CMDLINE_ELF);
+	return h;
+}
+
+int linux_plan_elf(struct boot *b)
+{
+	const struct boot_file *f = &b->config.kernel;
+	struct linux_image im = {.file = f,
+		.header = make_header(b),
+		.params = boot_alloc(b, BP_SIZE),
+		.load = BOOT_HIGH,
+		.cmdline = boot_cmdline(b, true)};
+	const char *why = elf_open(&im.k.elf, f->data, f->len);
+	int err;
+
+	if (!im.header || !im.params)
+		return boot_fail(b, "the host has no memory");
+	if (why)
+		return boot_fail(b, "%s: %s", f->name, why);
+	err = boot_put_elf(b, &im.k.elf);
+	if (!err && !boot_is_ram(b, im.k.elf.entry, 1))
+		err = boot_fail(b, "%s: its entry point %#llx is no RAM; is the file whole?",
+			f->name, (unsigned long long)im.k.elf.entry);
+	if (!err)
+		err = put_data(b, &im);
+	if (err)
+		return err;
+	b->rip = im.k.elf.entry;
+	b->long_mode = im.k.elf.is_64;
+	snprintf(b->note, sizeof(b->note), "Linux ELF file, %s-bit; entry at %#llx%s%s",
+		b->long_mode ? "64" : "32", (unsigned long long)b->rip,
+		b->console_added ? "; added console=" : "",
+		b->console_added ? b->config.console : "");
+	return boot_tables(b);
+}
+
+int linux_plan(struct boot *b)
+{
+	struct linux_image im = {.file = &b->config.kernel,
+		.header = b->config.kernel.data,
+		.params = boot_alloc(b, BP_SIZE),
+		.cmdline = boot_cmdline(b, true)};
+	int err = im.params ? check_version(b, &im) : boot_fail(b, "the host has no memory");
+
+	if (!err)
+		err = check_sizes(b, &im);
+	if (!err)
+		err = find_extent(b, &im);
+	if (!err)
+		err = put_kernel(b, &im);
+	if (!err)
+		err = put_data(b, &im);
+	if (err)
+		return err;
+	b->long_mode = im.is_64;
+	say_how(b, &im);
+	return boot_tables(b);
 }

@@ -1,192 +1,182 @@
-/*
- * unpack.c - gzip, xz, lzma, bzip2, zstd and lz4, each by its library.
- *
- * The input is hostile: the output grows as it comes and never beyond max,
- * whatever a header says of its size.
- */
+/* unpack.c - six decompressors behind one function; see unpack.h. */
 #include "boot/unpack.h"
 
 #include <bzlib.h>
 #include <errno.h>
+#include <limits.h>
 #include <lz4.h>
 #include <lzma.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 #include <zstd.h>
 
 #include "util/util.h"
 
-#define FIRST_ROOM  (4 * MiB)
-#define LZMA_MEMORY (512 * MiB)
+#define GZIP_WINDOW   (15 + 16) /* zlib: the largest window, with a gzip header */
+#define LZMA_MEMORY   (UINT64_C(256) << 20)
+#define ZSTD_LOG_MAX  27 /* windows up to 128 MiB, as the kernel's build uses them */
+#define LZ4_MAGIC     0x184c2102u
+#define LZ4_BLOCK_MAX (8 << 20)
 
-struct buffer {
-	uint8_t *data;
-	size_t len, room, max;
+struct stream {
+	const uint8_t *in;
+	size_t len;
+	uint8_t *out;
+	size_t room, size; /* size: written so far */
 };
 
-/* false: at the limit already. */
-static bool grow(struct buffer *b)
+/* The decoder stopped before the end of its stream: why? */
+static int stopped(bool room_left)
 {
-	if (b->room == b->max)
-		return false;
-	b->room = MIN(b->room ? b->room * 2 : FIRST_ROOM, b->max);
-	b->data = xrealloc(b->data, b->room);
-	return true;
+	return room_left ? -EBADMSG : -E2BIG;
 }
 
-static int unpack_gzip(const uint8_t *data, size_t len, struct buffer *b)
+static int unpack_gzip(struct stream *s)
 {
-	z_stream z = {.next_in = (Bytef *)data, .avail_in = (uInt)len};
-	int rc = inflateInit2(&z, 16 + MAX_WBITS);
+	z_stream z = {.next_in = (Bytef *)s->in,
+		.avail_in = (uInt)MIN(s->len, UINT_MAX),
+		.next_out = s->out,
+		.avail_out = (uInt)MIN(s->room, UINT_MAX)};
+	int rc;
 
-	while (rc == Z_OK) {
-		if (b->len == b->room && !grow(b))
-			break;
-		z.next_out = b->data + b->len;
-		z.avail_out = (uInt)MIN(b->room - b->len, GiB);
-		rc = inflate(&z, Z_NO_FLUSH);
-		b->len = (size_t)(z.next_out - b->data);
-	}
+	if (inflateInit2(&z, GZIP_WINDOW) != Z_OK)
+		return -ENOMEM;
+	rc = inflate(&z, Z_FINISH);
+	s->size = z.total_out;
 	inflateEnd(&z);
-	return rc == Z_STREAM_END ? 0 : rc == Z_OK ? -E2BIG : -EINVAL;
+	return rc == Z_STREAM_END ? 0 : rc == Z_MEM_ERROR ? -ENOMEM : stopped(z.avail_out > 0);
 }
 
-static int unpack_lzma(const uint8_t *data, size_t len, struct buffer *b)
+static int run_lzma(struct stream *s, lzma_stream *l, lzma_ret started)
 {
-	lzma_stream s = LZMA_STREAM_INIT;
-	lzma_ret rc = lzma_auto_decoder(&s, LZMA_MEMORY, 0);
+	lzma_ret rc = started;
 
-	s.next_in = data;
-	s.avail_in = len;
-	while (rc == LZMA_OK) {
-		if (b->len == b->room && !grow(b))
-			break;
-		s.next_out = b->data + b->len;
-		s.avail_out = b->room - b->len;
-		rc = lzma_code(&s, LZMA_RUN);
-		b->len = (size_t)(s.next_out - b->data);
-	}
-	lzma_end(&s);
-	return rc == LZMA_STREAM_END ? 0 : rc == LZMA_OK ? -E2BIG : -EINVAL;
+	l->next_in = s->in;
+	l->avail_in = s->len;
+	l->next_out = s->out;
+	l->avail_out = s->room;
+	while (rc == LZMA_OK)
+		rc = lzma_code(l, LZMA_RUN);
+	s->size = l->total_out;
+	lzma_end(l);
+	if (rc == LZMA_STREAM_END)
+		return 0;
+	return rc == LZMA_MEM_ERROR || rc == LZMA_MEMLIMIT_ERROR ? -ENOMEM
+								 : stopped(l->avail_out > 0);
 }
 
-static int unpack_bzip2(const uint8_t *data, size_t len, struct buffer *b)
+static int unpack_xz(struct stream *s)
 {
-	bz_stream s = {.next_in = (char *)data, .avail_in = (unsigned)len};
-	int rc = BZ2_bzDecompressInit(&s, 0, 0);
-	bool stuck = false;
+	lzma_stream l = LZMA_STREAM_INIT;
 
-	while (rc == BZ_OK && !stuck) {
-		size_t before;
-
-		if (b->len == b->room && !grow(b))
-			break;
-		before = b->room - b->len;
-		s.next_out = (char *)b->data + b->len;
-		s.avail_out = (unsigned)MIN(before, GiB);
-		rc = BZ2_bzDecompress(&s);
-		stuck = rc == BZ_OK && !s.avail_in && (uint8_t *)s.next_out == b->data + b->len;
-		b->len = (size_t)((uint8_t *)s.next_out - b->data);
-	}
-	BZ2_bzDecompressEnd(&s);
-	return rc == BZ_STREAM_END ? 0 : rc == BZ_OK && !stuck ? -E2BIG : -EINVAL;
+	return run_lzma(s, &l, lzma_stream_decoder(&l, LZMA_MEMORY, 0));
 }
 
-static int unpack_zstd(const uint8_t *data, size_t len, struct buffer *b)
+static int unpack_lzma(struct stream *s)
 {
-	ZSTD_DStream *s = ZSTD_createDStream();
-	ZSTD_inBuffer in = {data, len, 0};
-	size_t rc = 1;
-	bool full = false;
+	lzma_stream l = LZMA_STREAM_INIT;
 
-	while (rc && !ZSTD_isError(rc)) {
-		ZSTD_outBuffer out;
-
-		if (b->len == b->room && !grow(b)) {
-			full = true;
-			break;
-		}
-		out = (ZSTD_outBuffer){b->data, b->room, b->len};
-		rc = ZSTD_decompressStream(s, &out, &in);
-		if (out.pos == b->len && in.pos == in.size)
-			break; /* cut short */
-		b->len = out.pos;
-	}
-	ZSTD_freeDStream(s);
-	return !rc ? 0 : full ? -E2BIG : -EINVAL;
+	return run_lzma(s, &l, lzma_alone_decoder(&l, LZMA_MEMORY));
 }
 
-/* The legacy format of `lz4 -l`: blocks of at most 8 MiB, each with its length before it. */
-static int unpack_lz4(const uint8_t *data, size_t len, struct buffer *b)
+static int unpack_bzip2(struct stream *s)
 {
-	const uint32_t block = 8 * MiB;
-	size_t at = 4;
+	bz_stream z = {.next_in = (char *)s->in,
+		.avail_in = (unsigned)MIN(s->len, UINT_MAX),
+		.next_out = (char *)s->out,
+		.avail_out = (unsigned)MIN(s->room, UINT_MAX)};
+	int rc;
 
-	while (at + 4 <= len) {
-		uint32_t n;
-		int got;
+	if (BZ2_bzDecompressInit(&z, 0, 0) != BZ_OK)
+		return -ENOMEM;
+	rc = BZ2_bzDecompress(&z);
+	s->size = (size_t)z.total_out_hi32 << 32 | z.total_out_lo32;
+	BZ2_bzDecompressEnd(&z);
+	return rc == BZ_STREAM_END ? 0 : rc == BZ_MEM_ERROR ? -ENOMEM : stopped(z.avail_out > 0);
+}
 
-		memcpy(&n, data + at, 4);
-		if (n == 0 || n > len - at - 4) /* what follows the last block is no block */
-			return b->len ? 0 : -EINVAL;
-		while (b->room - b->len < block && grow(b))
-			;
-		got = LZ4_decompress_safe((const char *)data + at + 4, (char *)b->data + b->len,
-			(int)n, (int)MIN(b->room - b->len, block));
-		if (got < 0)
-			return b->room == b->max ? -E2BIG : -EINVAL;
-		b->len += (size_t)got;
-		at += 4 + n;
-		if ((uint32_t)got < block)
-			return 0;
+static int unpack_zstd(struct stream *s)
+{
+	ZSTD_DCtx *z = ZSTD_createDCtx();
+	ZSTD_inBuffer in = {s->in, s->len, 0};
+	ZSTD_outBuffer out = {s->out, s->room, 0};
+	size_t rc = 1, before;
+
+	if (!z)
+		return -ENOMEM;
+	ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, ZSTD_LOG_MAX);
+	do {
+		before = in.pos + out.pos;
+		rc = ZSTD_decompressStream(z, &out, &in);
+	} while (rc && !ZSTD_isError(rc) && in.pos + out.pos > before);
+	ZSTD_freeDCtx(z);
+	s->size = out.pos;
+	return rc ? stopped(out.pos < out.size) : 0;
+}
+
+/*
+ * Legacy frames: a magic, then blocks of at most 8 MiB, each after its size. The
+ * last one is shorter, and only the end of the file tells; the appended size
+ * is at most one word, and no block.
+ */
+static int unpack_lz4(struct stream *s)
+{
+	size_t at = sizeof(uint32_t);
+	uint32_t block;
+
+	while (s->len - at > sizeof(block)) {
+		int n, room = (int)MIN(s->room - s->size, LZ4_BLOCK_MAX);
+
+		memcpy(&block, s->in + at, sizeof(block));
+		at += sizeof(block);
+		if (block == LZ4_MAGIC)
+			continue;
+		if (!range_in(at, block, s->len) || block > INT_MAX)
+			return -EBADMSG;
+		n = LZ4_decompress_safe(
+			(const char *)s->in + at, (char *)s->out + s->size, (int)block, room);
+		if (n < 0)
+			return stopped(room == LZ4_BLOCK_MAX);
+		at += block;
+		s->size += (size_t)n;
 	}
-	return b->len ? 0 : -EINVAL;
+	return 0;
 }
 
 static const struct format {
 	const char *name;
-	uint8_t magic[6], length;
-	int (*unpack)(const uint8_t *data, size_t len, struct buffer *b);
+	uint8_t magic[6], len;
+	int (*unpack)(struct stream *s);
 } formats[] = {
 	{"gzip", {0x1f, 0x8b}, 2, unpack_gzip},
-	{"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_lzma},
+	{"xz", {0xfd, '7', 'z', 'X', 'Z', 0}, 6, unpack_xz},
 	{"lzma", {0x5d, 0, 0}, 3, unpack_lzma},
 	{"bzip2", {'B', 'Z', 'h'}, 3, unpack_bzip2},
 	{"zstd", {0x28, 0xb5, 0x2f, 0xfd}, 4, unpack_zstd},
 	{"lz4", {0x02, 0x21, 0x4c, 0x18}, 4, unpack_lz4},
 };
 
-static const struct format *find_format(const uint8_t *data, size_t len)
+static const struct format *find(const uint8_t *in, size_t len)
 {
-	for (unsigned n = 0; n < ARRAY_SIZE(formats); n++)
-		if (len > formats[n].length && !memcmp(data, formats[n].magic, formats[n].length))
-			return &formats[n];
+	for (unsigned i = 0; i < ARRAY_SIZE(formats); i++)
+		if (len >= formats[i].len && !memcmp(in, formats[i].magic, formats[i].len))
+			return &formats[i];
 	return NULL;
 }
 
-const char *unpack_format(const uint8_t *data, size_t len)
+const char *unpack_format(const uint8_t *in, size_t len)
 {
-	const struct format *f = find_format(data, len);
+	const struct format *f = find(in, len);
 
 	return f ? f->name : NULL;
 }
 
-int unpack(const uint8_t *data, size_t len, size_t max, uint8_t **out, size_t *out_len)
+int unpack(const uint8_t *in, size_t len, uint8_t *out, size_t room, size_t *size)
 {
-	const struct format *f = find_format(data, len);
-	struct buffer b = {.max = max};
-	int rc;
+	struct stream s = {in, len, out, room, 0};
+	const struct format *f = find(in, len);
+	int err = f ? f->unpack(&s) : -ENOTSUP;
 
-	if (!f || len > UINT32_MAX)
-		return -EINVAL;
-	rc = f->unpack(data, len, &b);
-	if (rc) {
-		free(b.data);
-		return rc;
-	}
-	*out = b.data;
-	*out_len = b.len;
-	return 0;
+	*size = s.size;
+	return err;
 }

@@ -1,20 +1,23 @@
 /*
- * unpack.h - decompression of what a boot file carries, by the libraries.
+ * unpack.h - a compressed kernel back to what it was before.
+ *
+ * Formats by their first bytes: gzip, xz, lzma, bzip2, zstd, and lz4 as the
+ * kernel's build writes it (legacy frames). What follows the end of the stream
+ * is not looked at: the kernel's build appends a size, which may say anything.
  */
-#ifndef TINAMOU_UNPACK_H
-#define TINAMOU_UNPACK_H
+#ifndef TINAMOU_BOOT_UNPACK_H
+#define TINAMOU_BOOT_UNPACK_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* The name of the format that the first bytes show, or NULL. */
-const char *unpack_format(const uint8_t *data, size_t len);
+/* The format's name, or NULL if it is none of these. */
+const char *unpack_format(const uint8_t *in, size_t len);
 
 /*
- * Decompresses one stream into a buffer of at most max bytes, the caller's to
- * free. What follows the stream is ignored. -EINVAL: no known format, corrupt
- * or cut short; -E2BIG: more than max; -ENOMEM.
+ * At most room bytes to out; *size is how many. -ENOTSUP: an unknown format,
+ * -EBADMSG: damaged or cut off, -E2BIG: there is more than room, -ENOMEM.
  */
-int unpack(const uint8_t *data, size_t len, size_t max, uint8_t **out, size_t *out_len);
+int unpack(const uint8_t *in, size_t len, uint8_t *out, size_t room, size_t *size);
 
 #endif

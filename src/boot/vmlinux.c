@@ -1,204 +1,135 @@
 /*
- * vmlinux.c - ELF program headers and the kernel's own relocations.
+ * vmlinux.c - see vmlinux.h.
  *
- * Sources: ELF specification (System V ABI, chapter 5); Linux, the comment on
- * the relocation format in arch/x86/boot/compressed/misc.c: behind the ELF
- * file three lists of 32-bit numbers, each with a zero before it: 64-bit
- * places, places to subtract from, 32-bit places. They are kernel addresses,
- * sign-extended.
+ * The kernel's build appends a table of relocations to the ELF file. It is made
+ * to be read from its end: 32-bit words, each the (sign-extended) virtual
+ * address of a field that holds an address, in lists that end with a zero:
+ * 32-bit fields to add to; in 64-bit kernels then 32-bit fields to subtract
+ * from (per-CPU offsets; newer kernels have no such list), and 64-bit fields
+ * to add to.
  */
 #include "boot/vmlinux.h"
 
-#include <elf.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include "boot/plan.h"
 
-#include "util/util.h"
+#define WORD sizeof(uint32_t)
 
-#define KERNEL_MAP   UINT64_C(0xffffffff80000000)
-#define IMAGE_MAX    (512 * MiB)
-#define RANDOM_ALIGN (2 * MiB)
-#define RANDOM_ROOM  (1 * GiB) /* virtual space of the kernel image with random bases */
-
-struct part {
-	uint64_t offset, addr, file_size, size;
-};
-
-#define MAX_PARTS 16
-
-struct elf {
-	struct part part[MAX_PARTS];
-	unsigned parts;
-	uint64_t entry;
-	bool wide;
-};
-
-static int read_parts_64(const uint8_t *d, size_t len, struct elf *e)
+static const char *fill(struct vmlinux *k)
 {
-	Elf64_Ehdr h;
-	Elf64_Phdr p;
+	bool first = true;
 
-	memcpy(&h, d, sizeof(h));
-	e->entry = h.e_entry;
-	for (unsigned n = 0; n < h.e_phnum; n++) {
-		if (!range_in(h.e_phoff + n * sizeof(p), sizeof(p), len))
-			return -EINVAL;
-		memcpy(&p, d + h.e_phoff + n * sizeof(p), sizeof(p));
-		if (p.p_type != PT_LOAD)
+	for (unsigned i = 0; i < k->elf.phnum; i++) {
+		struct elf_segment s = elf_segment(&k->elf, i);
+		uint64_t off = s.paddr - k->base;
+
+		if (s.type != ELF_LOAD || !s.memsz)
 			continue;
-		if (e->parts == MAX_PARTS)
-			return -EINVAL;
-		e->part[e->parts++] = (struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
+		if (s.paddr < k->base || !range_in(off, s.memsz, k->room))
+			return "a segment lies outside the memory that the kernel asks for";
+		if (first)
+			k->virtual = s.vaddr - s.paddr;
+		first = false;
+		memcpy(k->image + off, k->elf.data + s.offset, s.filesz);
+		k->filled = MAX(k->filled, off + s.filesz);
+		k->extent = MAX(k->extent, off + s.memsz);
 	}
-	return 0;
+	return first ? "it has nothing to load" : NULL;
 }
 
-static int read_parts_32(const uint8_t *d, size_t len, struct elf *e)
+/* The list that ends at *end; *end is then before its terminator. false: none in [from, *end). */
+static bool last_list(const uint8_t *from, const uint8_t **end, struct vmlinux_list *list)
 {
-	Elf32_Ehdr h;
-	Elf32_Phdr p;
+	const uint8_t *p = *end;
 
-	memcpy(&h, d, sizeof(h));
-	e->entry = h.e_entry;
-	for (unsigned n = 0; n < h.e_phnum; n++) {
-		if (!range_in((uint64_t)h.e_phoff + n * sizeof(p), sizeof(p), len))
-			return -EINVAL;
-		memcpy(&p, d + h.e_phoff + n * sizeof(p), sizeof(p));
-		if (p.p_type != PT_LOAD)
-			continue;
-		if (e->parts == MAX_PARTS)
-			return -EINVAL;
-		e->part[e->parts++] = (struct part){p.p_offset, p.p_paddr, p.p_filesz, p.p_memsz};
+	list->count = 0;
+	while ((size_t)(p - from) >= WORD) {
+		p -= WORD;
+		if (!get32(p)) {
+			list->word = p + WORD;
+			*end = p;
+			return true;
+		}
+		list->count++;
 	}
-	return 0;
+	return false;
 }
 
-static int read_elf(const uint8_t *d, size_t len, struct elf *e)
+/* No table, or one that does not fill the rest of the file: the kernel stays where it is. */
+static void find_relocations(struct vmlinux *k)
 {
-	if (len < sizeof(Elf64_Ehdr) || memcmp(d, ELFMAG, SELFMAG))
-		return -EINVAL;
-	e->wide = d[EI_CLASS] == ELFCLASS64;
-	return e->wide ? read_parts_64(d, len, e) : read_parts_32(d, len, e);
+	const uint8_t *from = k->elf.data + k->elf.sections_end;
+	const uint8_t *end = k->elf.data + k->elf.len;
+	struct vmlinux_list list[VMLINUX_LISTS];
+	unsigned n = 0;
+
+	if (!k->elf.sections_end)
+		return;
+	while (n < VMLINUX_LISTS && last_list(from, &end, &list[n]))
+		n++;
+	if (end != from || n < (k->elf.is_64 ? 2 : 1) || (!k->elf.is_64 && n > 1))
+		return;
+	k->relocatable = true;
+	k->add32 = list[0];
+	if (k->elf.is_64)
+		k->add64 = list[n - 1];
+	if (n == VMLINUX_LISTS)
+		k->sub32 = list[1];
 }
 
-static int lay_out(const struct elf *e, const uint8_t *elf, size_t len, struct vmlinux *v)
+const char *vmlinux_open(struct vmlinux *k, const uint8_t *data, size_t len, uint64_t base,
+	uint8_t *image, uint64_t room)
 {
-	uint64_t low = UINT64_MAX, high = 0;
+	const char *why;
 
-	for (unsigned n = 0; n < e->parts; n++) {
-		const struct part *p = &e->part[n];
+	*k = (struct vmlinux){.base = base, .room = room, .image = image};
+	why = elf_open(&k->elf, data, len);
+	if (!why)
+		why = fill(k);
+	if (!why && !range_in(k->elf.entry - base, 1, k->extent))
+		why = "its entry point lies outside of it";
+	if (!why)
+		find_relocations(k);
+	return why;
+}
 
-		if (!range_in(p->offset, p->file_size, len) || p->file_size > p->size ||
-			!range_in(p->addr, p->size, 4 * GiB))
-			return -EINVAL;
-		low = MIN(low, p->addr);
-		high = MAX(high, p->addr + p->size);
+/* The field of the image that word i of the list names, or NULL. */
+static uint8_t *field(
+	const struct vmlinux *k, const struct vmlinux_list *l, uint64_t i, size_t size)
+{
+	uint32_t word = get32(l->word + i * WORD);
+	uint64_t at = k->elf.is_64 ? (uint64_t)(int64_t)(int32_t)word : word;
+	uint64_t off = (k->elf.is_64 ? at - k->virtual : (uint32_t)(at - k->virtual)) - k->base;
+
+	return range_in(off, size, k->filled) ? k->image + off : NULL;
+}
+
+static bool move32(const struct vmlinux *k, const struct vmlinux_list *l, uint32_t delta)
+{
+	for (uint64_t i = 0; i < l->count; i++) {
+		uint8_t *p = field(k, l, i, 4);
+
+		if (!p)
+			return false;
+		put32(p, get32(p) + delta);
 	}
-	if (low >= high || high - low > IMAGE_MAX)
-		return -EINVAL;
-	v->base = low;
-	v->size = v->len = high - low;
-	v->data = xcalloc(1, v->len);
-	for (unsigned n = 0; n < e->parts; n++)
-		memcpy(v->data + (e->part[n].addr - low), elf + e->part[n].offset,
-			e->part[n].file_size);
-	return 0;
-}
-
-/* ---- relocations ---- */
-
-struct list {
-	const uint8_t *elf;
-	size_t at; /* of the next number, which is before it */
-	uint64_t delta;
-};
-
-static bool next(struct list *l, int32_t *number)
-{
-	if (l->at < 4)
-		return false;
-	l->at -= 4;
-	memcpy(number, l->elf + l->at, 4);
-	return *number != 0;
-}
-
-static bool move_place(struct vmlinux *v, int32_t place, unsigned size, uint64_t delta)
-{
-	uint64_t at = (uint64_t)(int64_t)place - KERNEL_MAP - v->base, value = 0;
-
-	if (!range_in(at, size, v->len))
-		return false;
-	memcpy(&value, v->data + at, size);
-	value += delta;
-	memcpy(v->data + at, &value, size);
 	return true;
 }
 
-static bool move_list(struct vmlinux *v, struct list *l, unsigned size, uint64_t delta)
+static bool move64(const struct vmlinux *k, const struct vmlinux_list *l, uint64_t delta)
 {
-	int32_t place;
+	for (uint64_t i = 0; i < l->count; i++) {
+		uint8_t *p = field(k, l, i, 8);
 
-	while (next(l, &place))
-		if (!move_place(v, place, size, delta))
+		if (!p)
 			return false;
-	return l->at > 0;
-}
-
-/* From the end backwards. */
-static int relocate(struct vmlinux *v, const uint8_t *elf, size_t len, uint64_t delta)
-{
-	struct list l = {.elf = elf, .at = len & ~(size_t)3};
-
-	if (!move_list(v, &l, 4, delta) || !move_list(v, &l, 4, -delta) ||
-		!move_list(v, &l, 8, delta))
-		return -EINVAL;
-	return 0;
-}
-
-/* A multiple of 2 MiB that keeps the image within its GiB. */
-static uint64_t random_delta(const struct vmlinux *v, uint64_t random)
-{
-	uint64_t end = v->base + v->size;
-
-	if (end >= RANDOM_ROOM)
-		return 0;
-	return random % ((RANDOM_ROOM - end) / RANDOM_ALIGN) * RANDOM_ALIGN;
-}
-
-/* Only where the ELF file is followed by lists: a plain vmlinux has section headers there. */
-static bool has_relocations(const uint8_t *elf, size_t len)
-{
-	Elf64_Ehdr h;
-	int32_t last;
-
-	memcpy(&h, elf, sizeof(h));
-	if (len < 8)
-		return false;
-	memcpy(&last, elf + (len & ~(size_t)3) - 4, 4);
-	return (uint64_t)(int64_t)last > KERNEL_MAP;
-}
-
-int vmlinux_load(const uint8_t *elf, size_t len, uint64_t random, struct vmlinux *out)
-{
-	struct elf e = {.parts = 0};
-	int rc = read_elf(elf, len, &e);
-
-	*out = (struct vmlinux){.wide = e.wide};
-	if (!rc)
-		rc = lay_out(&e, elf, len, out);
-	if (rc)
-		return rc;
-	out->entry = e.wide && e.entry >= KERNEL_MAP ? e.entry - KERNEL_MAP : e.entry;
-	if (random && e.wide && has_relocations(elf, len)) {
-		uint64_t delta = random_delta(out, random);
-
-		rc = delta ? relocate(out, elf, len, delta) : 0;
-		out->moved = delta && !rc;
+		put64(p, get64(p) + delta);
 	}
-	if (!rc && !range_in(out->entry, 1, 4 * GiB))
-		rc = -EINVAL;
-	if (rc)
-		free(out->data);
-	return rc;
+	return true;
+}
+
+bool vmlinux_relocate(struct vmlinux *k, uint64_t delta)
+{
+	return !delta ||
+	       (move32(k, &k->add32, (uint32_t)delta) && move32(k, &k->sub32, (uint32_t)-delta) &&
+		       move64(k, &k->add64, delta));
 }

@@ -1,25 +1,39 @@
 /*
- * vmlinux.h - a Linux kernel as an ELF file, unpacked on the host.
+ * vmlinux.h - a Linux kernel that is not compressed: where its segments go, and
+ * its relocation to another address.
  */
-#ifndef TINAMOU_VMLINUX_H
-#define TINAMOU_VMLINUX_H
+#ifndef TINAMOU_BOOT_VMLINUX_H
+#define TINAMOU_BOOT_VMLINUX_H
 
-#include "boot/boot.h"
+#include "boot/elf.h"
+
+#define VMLINUX_LISTS 3
+
+/* One kind of relocation: words of the file, each the address of what is to change. */
+struct vmlinux_list {
+	const uint8_t *word;
+	uint64_t count;
+};
 
 struct vmlinux {
-	uint8_t *data; /* memory from base on; owned */
-	size_t len;
-	uint64_t size; /* with what follows as zeros */
-	gpa_t base, entry;
-	bool wide;  /* 64-bit */
-	bool moved; /* relocated to a random virtual address */
+	struct elf elf;
+	uint64_t base; /* physical address that the kernel is linked for */
+	uint64_t room; /* bytes of image */
+	uint8_t *image;
+	uint64_t filled, extent; /* bytes of the image from the file, and with .bss */
+	uint64_t virtual;        /* its virtual addresses are physical ones plus this */
+	bool relocatable;
+	struct vmlinux_list add32, sub32, add64;
 };
 
 /*
- * Lays out the ELF file, with the relocations that follow it. random: 0, or any
- * number: the virtual base of a 64-bit kernel is then moved by it, if the kernel
- * has relocations. -EINVAL: no such file, or its parts lie outside of it.
+ * Takes the file apart and fills image, which has room zeroed bytes and stands for
+ * the memory from base on. NULL, or what is wrong. k->image belongs to the caller.
  */
-int vmlinux_load(const uint8_t *elf, size_t len, uint64_t random, struct vmlinux *out);
+const char *vmlinux_open(struct vmlinux *k, const uint8_t *data, size_t len, uint64_t base,
+	uint8_t *image, uint64_t room);
+
+/* Makes the image one for addresses that are delta higher. false: the table is damaged. */
+bool vmlinux_relocate(struct vmlinux *k, uint64_t delta);
 
 #endif

@@ -334,31 +334,30 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
-static int set_text(char **text, const char *value)
-{
-	free(*text);
-	*text = xstrdup(value);
-	return 0;
-}
-
 static int opt_kernel(struct context *x, const char *value)
 {
-	return set_text(&x->c->kernel, value);
+	replace(&x->c->kernel, value);
+	return 0;
 }
 
 static int opt_initrd(struct context *x, const char *value)
 {
-	return set_text(&x->c->initrd, value);
+	replace(&x->c->initrd, value);
+	return 0;
 }
 
 static int opt_append(struct context *x, const char *value)
 {
-	return set_text(&x->c->append, value);
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = false;
+	return 0;
 }
 
 static int opt_cmdline(struct context *x, const char *value)
 {
-	return set_text(&x->c->cmdline, value);
+	replace(&x->c->cmdline, value);
+	x->c->cmdline_as_is = true;
+	return 0;
 }
 
 static int opt_later(struct context *x, const char *value)
@@ -422,12 +421,15 @@ static const struct option options[] = {
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
+	{"kernel", 'k', "FILE", opt_kernel, false, false,
+		"start a kernel: bzImage, vmlinux, PVH, Multiboot"},
+	{"initrd", 'i', "FILE[ ARGS][,...]", opt_initrd, false, false,
+		"its initial RAM disk, or modules"},
+	{"append", 'a', "TEXT", opt_append, false, false,
+		"its command line; Linux gets console=ttyS0 if it names no console"},
+	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
-	{"kernel", 'k', "FILE", opt_kernel, false, false, "boot a Linux kernel"},
-	{"initrd", 'i', "FILE", opt_initrd, false, false, "its initial file system"},
-	{"append", 'a', "TEXT", opt_append, false, false, "add to the kernel's command line"},
-	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the whole command line"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
@@ -541,18 +543,55 @@ void config_init(struct config *c)
 
 void config_free(struct config *c)
 {
-	free(c->kernel);
-	free(c->initrd);
-	free(c->append);
-	free(c->cmdline);
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
 	free(c->image);
+	free(c->kernel);
+	free(c->initrd);
+	for (unsigned i = 0; i < c->modules; i++) {
+		free(c->module[i].path);
+		free(c->module[i].args);
+	}
+	free(c->cmdline);
 	free(c->engine);
 	free(c->serial_path);
 	free(c->debugcon_path);
 	free(c->trace_file);
 	json_decref(c->set);
+}
+
+static void add_module(struct config *c, const char *text, size_t path_len)
+{
+	struct config_module *m = &c->module[c->modules++];
+
+	m->args = xstrdup(text);
+	m->path = xstrdup(text);
+	m->path[path_len] = '\0';
+}
+
+int config_modules(struct config *c, bool one_file, char *err, size_t errlen)
+{
+	struct context x = {.c = c, .err = err, .errlen = errlen};
+	char *copy, *rest, *part;
+	int rc = 0;
+
+	if (!c->initrd)
+		return 0;
+	if (one_file) {
+		add_module(c, c->initrd, strlen(c->initrd));
+		return 0;
+	}
+	copy = rest = xstrdup(c->initrd);
+	while (!rc && (part = next_part(&rest))) {
+		if (c->modules == CONFIG_MAX_MODULES)
+			rc = fail(&x, "--initrd: at most %d files", CONFIG_MAX_MODULES);
+		else if (!strcspn(part, " "))
+			rc = fail(&x, "--initrd %s: an empty file name", c->initrd);
+		else
+			add_module(c, part, strcspn(part, " "));
+	}
+	free(copy);
+	return rc;
 }
 
 /* --name VALUE, --name=VALUE or -x VALUE; *used is 1 if the next word was taken. */

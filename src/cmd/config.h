@@ -14,8 +14,9 @@
 
 #include "core/clock.h"
 
-#define CONFIG_MAX_FLATS 8
-#define CONFIG_MAX_DUMPS 8
+#define CONFIG_MAX_FLATS   8
+#define CONFIG_MAX_DUMPS   8
+#define CONFIG_MAX_MODULES 8
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -26,6 +27,11 @@ struct config_flat {
 	uint64_t addr;
 };
 
+struct config_module {
+	char *path;
+	char *args; /* the path, and what followed it after a blank */
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -33,8 +39,12 @@ struct config_dump {
 struct config {
 	json_t *set; /* option name -> string, true, or array of strings */
 	char *image; /* boot sector, or NULL */
-	char *kernel, *initrd, *append, *cmdline; /* or NULL */
-	uint64_t memory;                          /* bytes */
+	char *kernel, *initrd;
+	struct config_module module[CONFIG_MAX_MODULES]; /* initrd, by config_modules */
+	unsigned modules;
+	char *cmdline;      /* of the kernel, NULL: empty */
+	bool cmdline_as_is; /* --cmdline: nothing is added to it */
+	uint64_t memory;    /* bytes */
 	unsigned cpus;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */
@@ -67,6 +77,12 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 int config_environment(struct config *c, char *err, size_t errlen);
 /* An object as --print-config writes it. Borrows object. */
 int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen);
+
+/*
+ * Splits --initrd into c->module: one file, or FILE ARGS,FILE ARGS... The front
+ * knows whether there is a file of the whole name. 0, or -1 with a line in err.
+ */
+int config_modules(struct config *c, bool one_file, char *err, size_t errlen);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

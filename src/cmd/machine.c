@@ -37,10 +37,10 @@ struct machine {
 	const struct engine_ops *engine;
 	struct vm *vm;
 	struct board *board;
-	struct board_image image[CONFIG_MAX_FLATS + 1 + BOOT_MAX_PIECES];
-	struct boot_plan plan;
+	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
-	struct boot_request boot;
+	struct boot_config boot_config;
+	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
 	uint64_t generation;
 	int tick;
@@ -385,7 +385,61 @@ static void on_control(void *ctx, uint32_t events)
 
 /* ---- start ---- */
 
-static int map_file(int fd, const char *name, struct boot_file *file)
+static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+{
+	struct board_image *im = &m->image[m->images];
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*im = (struct board_image){name, p, (size_t)st.st_size, addr};
+	m->images++;
+	return 0;
+}
+
+static int map_images(struct machine *m)
+{
+	unsigned fd = FD_IMAGES;
+	int err = 0;
+
+	if (m->config.image)
+		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
+	for (unsigned i = 0; i < m->config.flats && !err; i++)
+		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
+	return err;
+}
+
+/* A copy of the kernel: what was checked in it shall not change any more. */
+static int read_kernel(struct machine *m, int fd, struct boot_file *f)
+{
+	struct stat st;
+	uint8_t *p;
+	size_t done = 0;
+
+	if (fstat(fd, &st) || st.st_size <= 0)
+		return -EIO;
+	p = malloc((size_t)st.st_size);
+	if (!p)
+		return -ENOMEM;
+	while (done < (size_t)st.st_size) {
+		ssize_t n = pread(fd, p + done, (size_t)st.st_size - done, (off_t)done);
+
+		if (n <= 0) {
+			free(p);
+			return -EIO;
+		}
+		done += (size_t)n;
+	}
+	*f = (struct boot_file){.name = m->config.kernel, .data = p, .len = done};
+	return 0;
+}
+
+/* An initrd is only copied to the guest, so it may be mapped. */
+static int map_module(struct boot_config *c, int fd, const struct config_module *module)
 {
 	struct stat st;
 	void *p;
@@ -395,81 +449,53 @@ static int map_file(int fd, const char *name, struct boot_file *file)
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*file = (struct boot_file){name, p, (size_t)st.st_size};
+	c->module[c->modules++] = (struct boot_file){
+		.name = module->path, .data = p, .len = (size_t)st.st_size, .args = module->args};
 	return 0;
 }
 
-static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+static int open_kernel(struct machine *m)
 {
-	struct boot_file file;
-	int err = map_file(fd, name, &file);
-
-	if (!err)
-		m->image[m->images++] = (struct board_image){name, file.data, file.len, addr};
-	return err;
-}
-
-static int map_images(struct machine *m)
-{
+	struct boot_config *c = &m->boot_config;
+	bool add = !m->config.cmdline_as_is && m->config.console != CONSOLE_SCREEN;
 	unsigned fd = FD_IMAGES;
-	int err = 0;
+	int err;
 
-	if (m->config.kernel)
-		err = map_file(m->fd[fd++], m->config.kernel, &m->boot.kernel);
-	if (m->config.initrd && !err)
-		err = map_file(m->fd[fd++], m->config.initrd, &m->boot.initrd);
-	if (m->config.image && !err)
-		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
-	for (unsigned i = 0; i < m->config.flats && !err; i++)
-		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
+	if (!m->config.kernel)
+		return 0;
+	c->cmdline = m->config.cmdline;
+	c->rsdp = BOARD_RSDP;
+	/* Runs under the instruction clock are all alike. */
+	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
+		return -errno;
+	c->console = add ? "ttyS0" : NULL;
+	err = read_kernel(m, m->fd[fd++], &c->kernel);
+	for (unsigned i = 0; i < m->config.modules && !err; i++)
+		err = map_module(c, m->fd[fd++], &m->config.module[i]);
 	return err;
 }
 
-#define PCI_HOLE (3 * GiB) /* RAM above goes to 4 GiB */
-
-/* Without a console on the command line the kernel would be silent. */
-static char *command_line(const struct config *c)
+static int load_kernel(void *ctx, struct x86_state *s)
 {
-	const char *append = c->append ? c->append : "";
-	char *line;
+	struct machine *m = ctx;
 
-	if (c->cmdline)
-		return xstrdup(c->cmdline);
-	if (strstr(append, "console="))
-		return xstrdup(append);
-	log_info("the kernel gets console=ttyS0 (--cmdline gives it a line of its own)");
-	line = xcalloc(1, strlen(append) + sizeof("console=ttyS0 "));
-	sprintf(line, "console=ttyS0%s%s", *append ? " " : "", append);
-	return line;
+	return boot_load(m->boot, s);
 }
 
-static int plan_boot(struct machine *m, char *err, size_t errlen)
+static int plan_kernel(struct machine *m, char *err, size_t errlen)
 {
-	char *line;
-	int rc;
-
-	if (!m->boot.kernel.data)
+	if (!m->config.kernel)
 		return 0;
-	line = command_line(&m->config);
-	m->boot.cmdline = line;
-	m->boot.memory = (struct boot_memory){.low = MIN(m->config.memory, PCI_HOLE),
-		.rsdp = BOARD_RSDP,
-		.high = m->config.memory > PCI_HOLE ? m->config.memory - PCI_HOLE : 0};
-	if (m->config.clock == CLOCK_HOST)
-		getrandom(&m->boot.random, sizeof(m->boot.random), 0);
-	rc = boot_linux(&m->boot, &m->plan, err, errlen);
-	free(line);
-	for (unsigned n = 0; n < m->plan.pieces && !rc; n++) {
-		const struct boot_piece *p = &m->plan.piece[n];
-
-		m->image[m->images++] = (struct board_image){p->name, p->data, p->len, p->addr};
-	}
-	return rc;
+	m->boot = boot_new(&m->vm->mem, &m->boot_config, err, errlen);
+	if (!m->boot)
+		return -EINVAL;
+	log_info("%s: %s", m->config.kernel, boot_note(m->boot));
+	return 0;
 }
 
 static uint64_t entry_point(const struct config *c)
 {
-	if (c->has_entry)
+	if (c->has_entry || c->kernel)
 		return c->entry;
 	if (c->kernel)
 		return 0;
@@ -511,7 +537,6 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
-		.state = m->boot.kernel.data ? &m->plan.state : NULL,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
 		.serial = &m->serial,
@@ -529,7 +554,13 @@ static int build(struct machine *m, char *err, size_t errlen)
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
 		return -EIO;
-	return board_new(m->vm, &bc, &m->board, err, errlen);
+	if (m->config.kernel) {
+		bc.load = load_kernel;
+		bc.load_ctx = m;
+	}
+	if (board_new(m->vm, &bc, &m->board, err, errlen))
+		return -EIO;
+	return plan_kernel(m, err, errlen);
 }
 
 static void report(struct machine *m)
@@ -564,10 +595,8 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m))
+	if (map_screen(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
-	if (plan_boot(m, err, sizeof(err)))
-		return cannot_start(m, STATUS_HOST, err);
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
 	vm_lock(m->vm);
@@ -578,7 +607,8 @@ static int run(struct machine *m)
 	drain_serial(m);
 	report(m);
 	vm_free(m->vm);
-	boot_plan_free(&m->plan);
+	boot_free(m->boot);
+	free((void *)m->boot_config.kernel.data);
 	free(m->serial_out);
 	config_free(&m->config);
 	return STATUS_OK;
@@ -599,7 +629,9 @@ int machine_main(int ctl)
 	config_init(&m.config);
 	start = receive_start(&m);
 	if (!start || m.fds < FD_IMAGES ||
-		config_from_json(&m.config, json_object_get(start, "config"), err, sizeof(err)))
+		config_from_json(&m.config, json_object_get(start, "config"), err, sizeof(err)) ||
+		config_modules(&m.config, json_is_true(json_object_get(start, "one_initrd")), err,
+			sizeof(err)))
 		return cannot_start(&m, STATUS_HOST, err);
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));

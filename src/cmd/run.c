@@ -40,10 +40,11 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	int signals; /* signalfd */
-	int ctl;     /* to the machine */
-	int serial;  /* our end of the serial line, -1: none */
-	int pty;     /* master of --serial pty, -1: none */
+	bool one_initrd; /* all of --initrd is one file's name */
+	int signals;     /* signalfd */
+	int ctl;         /* to the machine */
+	int serial;      /* our end of the serial line, -1: none */
+	int pty;         /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -149,25 +150,40 @@ static int check_boot_sector(struct front *f)
 	return STATUS_HOST;
 }
 
+/* The kernel, then what --initrd names. Whether they fit is not known yet. */
+static int open_kernel(struct front *f)
+{
+	struct config *c = &f->config;
+	char err[512];
+	struct stat st;
+	int status;
+
+	if (!c->kernel)
+		return STATUS_OK;
+	f->one_initrd = c->initrd && cmd_file_exists(c->initrd);
+	if (config_modules(c, f->one_initrd, err, sizeof(err))) {
+		log_error("%s", err);
+		return STATUS_USAGE;
+	}
+	status = open_file(f, c->kernel, &st);
+	for (unsigned i = 0; i < c->modules && !status; i++)
+		status = open_file(f, c->module[i].path, &st);
+	return status;
+}
+
 static int open_images(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
-	struct stat st;
-
-	if (c->kernel)
-		status = open_file(f, c->kernel, &st);
-	if (!status && c->initrd)
-		status = open_file(f, c->initrd, &st);
-	if (!status && c->image) {
+	if (c->image) {
 		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
 		if (!status)
 			status = check_boot_sector(f);
 	}
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
-	return status;
+	return status ? status : open_kernel(f);
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -256,7 +272,8 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s}", "config", f->config.set, "engine", f->engine->name);
+	json_t *start = json_pack("{s:O, s:s, s:b}", "config", f->config.set, "engine",
+		f->engine->name, "one_initrd", f->one_initrd);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -814,7 +831,8 @@ static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display;
+	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
@@ -852,10 +870,30 @@ static int print_config(const struct config *c)
 
 static int run_help(void)
 {
-	puts("tinamou run [OPTIONS] IMAGE\n\nIMAGE is a boot sector of 512 bytes.\n");
+	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
+	     "IMAGE is a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
+}
+
+static const char *wrong_combination(const struct config *c)
+{
+	if (!c->image && !c->flats && !c->kernel)
+		return "no image; 'tinamou' alone shows examples";
+	if (c->image && c->flats)
+		return "a boot sector and --flat images do not go together; "
+		       "load all of them with --flat FILE@ADDR";
+	if (c->kernel && (c->image || c->flats))
+		return "--kernel starts by itself; leave the boot sector and --flat away";
+	if ((c->initrd || c->cmdline) && !c->kernel)
+		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->trace_file && !c->trace_exits)
+		return "--trace-file FILE goes with --trace exits";
+	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
+		return "--debugcon stdio shows its output where --serial stdio does; "
+		       "with another --serial use --debugcon file:PATH";
+	return NULL;
 }
 
 static int usage_error(const char *err)
@@ -875,20 +913,8 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
-	if (!f->config.image && !f->config.flats && !f->config.kernel)
-		return usage_error("no image; 'tinamou' alone shows examples");
-	if (f->config.image && f->config.flats)
-		return usage_error("a boot sector and --flat images do not go together; "
-				   "load all of them with --flat FILE@ADDR");
-	if (f->config.kernel && (f->config.image || f->config.flats))
-		return usage_error("a kernel and a boot sector or --flat image do not go together");
-	if (!f->config.kernel && (f->config.initrd || f->config.append || f->config.cmdline))
-		return usage_error("--initrd, --append and --cmdline go with --kernel FILE");
-	if (f->config.trace_file && !f->config.trace_exits)
-		return usage_error("--trace-file FILE goes with --trace exits");
-	if (f->config.debugcon == DEBUGCON_STDIO && f->config.serial > SERIAL_NONE)
-		return usage_error("--debugcon stdio shows its output where --serial stdio does; "
-				   "with another --serial use --debugcon file:PATH");
+	if (wrong_combination(&f->config))
+		return usage_error(wrong_combination(&f->config));
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }

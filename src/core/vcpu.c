@@ -250,8 +250,10 @@ uint8_t vcpu_intr_ack(struct vcpu *v)
 
 void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
+	const struct x86_cpuid_input in = {v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz};
+
 	vcpu_count(v, EXIT_CPUID, 0);
-	x86_cpuid(leaf, subleaf, out);
+	x86_cpuid(&in, leaf, subleaf, out);
 }
 
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value)

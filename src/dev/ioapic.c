@@ -109,10 +109,10 @@ static void write_entry(struct ioapic *io, unsigned n, uint32_t value)
 	uint64_t *e = &io->entry[n / 2], new = *e;
 
 	if (n % 2)
-		new = (uint32_t)new | (uint64_t)value << 32;
+		new = (uint32_t) new | (uint64_t)value << 32;
 	else
 		new = (new & ~UINT64_C(0xffffffff)) | value;
-	*e = (new & ENTRY_RW) | (*e & ENTRY_REMOTE);
+	*e = (new &ENTRY_RW) | (*e & ENTRY_REMOTE);
 	if (!(*e & ENTRY_LEVEL)) /* becoming edge-triggered forgets the last level */
 		*e &= ~ENTRY_REMOTE;
 	look(io, n / 2);

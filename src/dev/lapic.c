@@ -137,7 +137,7 @@ static int deliverable(const struct lapic *a)
 	int irr = highest(a->irr);
 
 	return software_enabled(a) && irr >= 16 && ((uint32_t)irr & 0xf0) > (ppr(a) & 0xf0) ? irr
-											     : -1;
+											    : -1;
 }
 
 /* Before software turns the APIC on, and in virtual wire mode, the PIC passes (10.1). */
@@ -365,8 +365,8 @@ static void send_ipi(struct lapic *a)
 
 static uint32_t lvt_mask(unsigned entry)
 {
-	static const uint32_t mask[LVT_COUNT] = {0x710ff, 0x117ff, 0x117ff, 0x1f7ff, 0x1f7ff,
-		0x110ff};
+	static const uint32_t mask[LVT_COUNT] = {
+		0x710ff, 0x117ff, 0x117ff, 0x1f7ff, 0x1f7ff, 0x110ff};
 
 	return mask[entry];
 }
@@ -520,8 +520,8 @@ static bool x2apic_readable(unsigned reg)
 {
 	return lvt_of(reg) >= 0 || (reg >= REG_ISR && reg < REG_ESR) || reg == REG_ESR ||
 	       reg == REG_ID || reg == REG_VERSION || reg == REG_TPR || reg == REG_PPR ||
-	       reg == REG_LDR || reg == REG_SVR || reg == REG_ICR_LOW ||
-	       reg == REG_TIMER_INITIAL || reg == REG_TIMER_CURRENT || reg == REG_TIMER_DIVIDE;
+	       reg == REG_LDR || reg == REG_SVR || reg == REG_ICR_LOW || reg == REG_TIMER_INITIAL ||
+	       reg == REG_TIMER_CURRENT || reg == REG_TIMER_DIVIDE;
 }
 
 int lapic_rdmsr(struct lapic *a, uint32_t msr, uint64_t *value)

@@ -24,7 +24,6 @@ struct cursor {
 	unsigned pos;
 	enum x86_decode_status status; /* sticky: once not OK, fetches yield 0 */
 	uint8_t seg;                   /* segment override, X86_NOREG if none */
-	uint8_t vex_pfx;               /* VEX.pp as a legacy prefix byte, 0 if none */
 };
 
 static uint8_t peek(const struct cursor *c, unsigned ahead)
@@ -122,10 +121,10 @@ static bool is_vex(const struct cursor *c, const struct x86_insn *insn, uint8_t 
 	return insn->mode == X86_MODE_64 || (peek(c, 0) & 0xc0) == 0xc0;
 }
 
-/* SDM vol. 2A 2.3.5; its R, X, B and W are folded into insn->rex. */
+/* SDM vol. 2A 2.3.5; R, X, B and W are folded into insn->rex, pp into opsize_prefix and rep. */
 static void vex_prefix(struct cursor *c, struct x86_insn *insn, uint8_t first)
 {
-	static const uint8_t pp[4] = {0, 0x66, 0xf3, 0xf2};
+	static const uint8_t rep[4] = {X86_REP_NONE, X86_REP_NONE, X86_REP_F3, X86_REP_F2};
 	uint8_t b = (uint8_t)fetch(c, 1);
 	uint8_t rex = b & 0x80 ? 0 : REX_R;
 
@@ -141,7 +140,8 @@ static void vex_prefix(struct cursor *c, struct x86_insn *insn, uint8_t first)
 	insn->vex = true;
 	insn->vex_l = b & 4;
 	insn->vvvv = ~b >> 3 & 15;
-	c->vex_pfx = pp[b & 3];
+	insn->opsize_prefix = (b & 3) == 1;
+	insn->rep = rep[b & 3];
 	if (c->status == X86_DECODE_OK && (insn->map < X86_MAP_0F || insn->map > X86_MAP_0F3A))
 		c->status = X86_DECODE_UD;
 	insn->rex = 0x40 | rex;
@@ -168,11 +168,11 @@ static void opcode(struct cursor *c, struct x86_insn *insn)
 	insn->opcode = b;
 }
 
-static bool prefix_fits(const struct cursor *c, const struct x86_insn *insn, enum x86_pfx pfx)
+static bool prefix_fits(const struct x86_insn *insn, enum x86_pfx pfx)
 {
-	bool p66 = insn->opsize_prefix || c->vex_pfx == 0x66;
-	bool f3 = insn->rep == X86_REP_F3 || c->vex_pfx == 0xf3;
-	bool f2 = insn->rep == X86_REP_F2 || c->vex_pfx == 0xf2;
+	bool p66 = insn->opsize_prefix;
+	bool f3 = insn->rep == X86_REP_F3;
+	bool f2 = insn->rep == X86_REP_F2;
 
 	switch (pfx) {
 	case X86_PFX_NP:
@@ -241,7 +241,7 @@ static const struct x86_row *find_row(struct cursor *c, struct x86_insn *insn)
 	if (c->status != X86_DECODE_OK)
 		return NULL;
 	for (row = last; row != x86_rows && same_opcode(insn, row); row--)
-		if (mode_fits(insn, row) && prefix_fits(c, insn, row->pfx) && modrm_fits(insn, row))
+		if (mode_fits(insn, row) && prefix_fits(insn, row->pfx) && modrm_fits(insn, row))
 			return row;
 	c->status = X86_DECODE_UD;
 	return NULL;
@@ -556,7 +556,26 @@ static void fixed_operand(
 	}
 }
 
-/* Operands that the ModRM byte or VEX.vvvv names. */
+/* Bits 7:4 of an immediate byte (VEX /is4); outside 64-bit mode bit 7 is ignored. */
+static void is4(struct cursor *c, struct x86_insn *insn, struct x86_operand *o)
+{
+	insn->imm = (int64_t)fetch(c, 1);
+	o->kind = X86_OPND_XMM;
+	o->reg = insn->imm >> 4 & (insn->mode == X86_MODE_64 ? 15 : 7);
+}
+
+/* A vector of indices needs a SIB byte, whose index 4 is a register like the others (SDM 2.3.12).
+ */
+static void vsib(struct cursor *c, struct x86_insn *insn, struct x86_operand *o)
+{
+	o->kind = X86_OPND_MEM;
+	if (insn->addrsize == 2 || (insn->modrm & 7) != 4)
+		c->status = X86_DECODE_UD;
+	if (insn->mem.index == X86_NOREG)
+		insn->mem.index = X86_RSP;
+}
+
+/* Operands that the ModRM byte, VEX.vvvv or an immediate names. */
 static void modrm_operand(
 	struct cursor *c, struct x86_insn *insn, struct x86_operand *o, enum x86_from from)
 {
@@ -602,6 +621,12 @@ static void modrm_operand(
 		o->kind = X86_OPND_XMM;
 		o->reg = vvvv_reg(insn);
 		break;
+	case X86_FROM_XMM_IS4:
+		is4(c, insn, o);
+		break;
+	case X86_FROM_VSIB:
+		vsib(c, insn, o);
+		break;
 	case X86_FROM_XMM_RM:
 		o->kind = insn->modrm >= 0xc0 ? X86_OPND_XMM : X86_OPND_MEM;
 		o->reg = modrm_rm(insn);
@@ -640,6 +665,14 @@ static bool vvvv_fits(const struct x86_insn *insn, const struct x86_row *row)
 	return false;
 }
 
+/* Destination, indices and mask of a gather are three registers. */
+static bool gather_fits(const struct x86_insn *insn, const struct x86_row *row)
+{
+	uint8_t to = insn->opnd[0].reg, index = insn->mem.index, mask = insn->opnd[2].reg;
+
+	return row->letter[1] >> 8 != X86_FROM_VSIB || (to != index && to != mask && index != mask);
+}
+
 static bool lock_fits(const struct x86_insn *insn, const struct x86_row *row)
 {
 	return !insn->lock || (row->attr & X86_ROW_LOCK && insn->modrm < 0xc0);
@@ -655,7 +688,8 @@ static void body(struct cursor *c, struct x86_insn *insn, const struct x86_row *
 	if (insn->has_modrm && insn->modrm < 0xc0 && !(row->attr & X86_ROW_ANYMOD))
 		modrm_mem(c, insn);
 	operands(c, insn, row);
-	if (c->status == X86_DECODE_OK && !(lock_fits(insn, row) && vvvv_fits(insn, row)))
+	if (c->status == X86_DECODE_OK &&
+		!(lock_fits(insn, row) && vvvv_fits(insn, row) && gather_fits(insn, row)))
 		c->status = X86_DECODE_UD;
 }
 

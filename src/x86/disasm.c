@@ -6,6 +6,7 @@
  * shown.
  */
 #include "x86/insn.h"
+#include "x86/row.h"
 #include "x86/state.h"
 
 #include <ctype.h>
@@ -194,6 +195,17 @@ static void add_size(struct text *t, uint8_t size)
 	}
 }
 
+/* A gather's index is a vector: XMM for dwords that become qwords, else as long as VEX.L says. */
+static void add_index(struct text *t, const struct x86_insn *insn, uint8_t index)
+{
+	bool dwords_to_qwords = !(insn->opcode & 1) && insn->rex & 8;
+
+	if (x86_rows[insn->entry].letter[1] >> 8 != X86_FROM_VSIB)
+		add(t, "%s", gpr_name(index, insn->addrsize, false));
+	else
+		add(t, "%cmm%u", insn->vex_l && !dwords_to_qwords ? 'y' : 'x', index);
+}
+
 static void add_address(
 	struct text *t, const struct x86_insn *insn, const struct x86_mem *m, uint64_t rip)
 {
@@ -208,9 +220,11 @@ static void add_address(
 	}
 	if (m->base != X86_NOREG)
 		add(t, "%s", gpr_name(m->base, insn->addrsize, false));
-	if (m->index != X86_NOREG)
-		add(t, "%s%s*%u", m->base != X86_NOREG ? "+" : "",
-			gpr_name(m->index, insn->addrsize, false), m->scale);
+	if (m->index != X86_NOREG) {
+		add(t, "%s", m->base != X86_NOREG ? "+" : "");
+		add_index(t, insn, m->index);
+		add(t, "*%u", m->scale);
+	}
 	if (bare)
 		add(t, "0x%" PRIx64, truncate((uint64_t)m->disp, insn->addrsize));
 	else if (m->disp)

@@ -34,7 +34,7 @@ enum x86_operand_kind {
 	X86_OPND_DR,
 	X86_OPND_ST, /* x87 stack slot */
 	X86_OPND_MMX,
-	X86_OPND_XMM,  /* 16 bytes or the low part; size 32 means YMM */
+	X86_OPND_XMM,  /* 16 bytes or the low part; size 32 means YMM; VEX /is4: imm 7:4 */
 	X86_OPND_MEM,  /* insn->mem; for string instructions SI/DI forms: see mem and mem2 */
 	X86_OPND_IMM,  /* insn->imm, sign-extended to 64 bit; counts, ports and vectors:
 			  zero-extended */
@@ -84,7 +84,7 @@ struct x86_insn {
 	uint8_t opcode;   /* last opcode byte */
 	uint8_t modrm;    /* valid if has_modrm */
 	uint8_t rex;      /* 0 or 0x40..0x4f; VEX's R, X, B, W are folded in */
-	uint8_t rep;      /* enum x86_rep: the last F2/F3 prefix, even where it is mandatory */
+	uint8_t rep;      /* enum x86_rep: the last F2/F3 prefix or VEX.pp, even where mandatory */
 	uint8_t vvvv;     /* VEX second source, 0..15; outside 64-bit mode bit 3 is ignored */
 	uint8_t cc;       /* condition code 0..15 of Jcc, SETcc, CMOVcc (op is J, SET, CMOV) */
 	bool has_modrm, lock, opsize_prefix, addrsize_prefix, vex, vex_l, seg_prefix;

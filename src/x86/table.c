@@ -127,6 +127,10 @@ enum {
 	{                                                                                          \
 		3, 1, 1                                                                            \
 	}
+#define ACCESS_MRM                                                                                 \
+	{                                                                                          \
+		3, 1, 3                                                                            \
+	}
 #define ACCESS_WWR                                                                                 \
 	{                                                                                          \
 		2, 2, 1                                                                            \

@@ -85,8 +85,21 @@ class Usage(Case):
                            (["run", "-m", "1", image], "4K"),
                            (["run", image, image], "two images"),
                            (["run", "-d", "disk"], "not available in this version"),
+                           (["run", "-k", "vmlinuz", image], "leave the boot sector"),
+                           (["run", "-a", "quiet", image], "are for a --kernel"),
                            (["rum"], "did you mean 'run'?")]:
             self.refused(*args, status=2, says=says)
+
+    def test_kernels(self):
+        kernel = self.file(sector(HALT))
+        args = ["run", "-e", "interpret", "-k", kernel]
+        self.refused(*args, status=4, says="started without --kernel")
+        self.refused(*args, "-i", "none", status=4, says="none: No such file")
+        self.refused(*args, "-i", "a b,none c", status=4, says="a: No such file")
+        self.refused(*args, "-i", ",", status=2, says="an empty file name")
+        self.refused(*args, "-i", ",".join("abcdefghi"), status=2, says="at most 8 files")
+        with_blank = self.file(b"x", "with blank,comma")
+        self.refused(*args, "-i", with_blank, status=4, says="started without --kernel")
 
     def test_manual_names_every_option(self):
         with open(MANUAL, encoding="utf-8") as f:

@@ -114,7 +114,7 @@ static void refusals(void **state)
 		{"--dump 0,0", "ADDR,LEN"},
 		{"--stats=1", "takes no value"},
 		{"a b", "two images"},
-		{"-d disk", "--disk is not available in this version"},
+		{"-k", "wants a value"},
 		{"--disk x", "--disk is not available in this version"},
 	};
 

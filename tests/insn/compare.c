@@ -87,7 +87,9 @@ static bool offered(unsigned feature)
 		{1, X86_FEATURE_SSE, EDX, 25},
 		{1, X86_FEATURE_SSE2, EDX, 26},
 		{1, X86_FEATURE_SSE3, ECX, 0},
+		{1, X86_FEATURE_SSSE3, ECX, 9},
 		{1, X86_FEATURE_CX16, ECX, 13},
+		{1, X86_FEATURE_SSE41, ECX, 19},
 		{1, X86_FEATURE_SSE42, ECX, 20},
 		{1, X86_FEATURE_MOVBE, ECX, 22},
 		{1, X86_FEATURE_POPCNT, ECX, 23},
@@ -104,7 +106,7 @@ static bool offered(unsigned feature)
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
 		if (known[i].feature != feature)
 			continue;
-		x86_cpuid(known[i].leaf, 0, out);
+		x86_cpuid(&(struct x86_cpuid_input){0, 1, 0}, known[i].leaf, 0, out);
 		return out[known[i].reg] >> known[i].bit & 1;
 	}
 	return false;

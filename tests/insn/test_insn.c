@@ -398,8 +398,8 @@ int main(int argc, char **argv)
 	struct test *t = xcalloc(1, sizeof(*t));
 	int status = 2;
 
-#ifdef __SANITIZE_ADDRESS__
-	puts("the address sanitizer maps memory where the cases expect none");
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+	puts("the sanitizer maps memory where the cases expect none");
 	free(t);
 	return 77;
 #endif

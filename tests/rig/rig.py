@@ -11,7 +11,6 @@ sends each one's output base64-coded over the serial line, between markers.
 """
 import base64
 import gzip
-import io
 import lzma
 import os
 import pathlib
@@ -19,9 +18,14 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import linux_guest  # noqa: E402  (found by the line above)
+from linux_guest import Missing  # noqa: E402
+
 # In the order of insmod: each needs those before it.
 MODULES = ["irqbypass", "kvm", "ccp", "kvm-amd"]
 QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-display", "none",
@@ -49,70 +53,6 @@ poweroff -f
 """
 
 
-class Missing(Exception):
-    """A facility is not here; the text says which."""
-
-
-def fetch(package):
-    """The folder of an unpacked Debian package."""
-    done = subprocess.run([ROOT / "tools/fetch", package], text=True, capture_output=True)
-    if done.returncode:
-        raise Missing(done.stderr.strip().splitlines()[-1] if done.stderr else package)
-    return pathlib.Path(done.stdout.strip())
-
-
-def kernel_package():
-    """linux-image-amd64 is a meta package: the versioned one it depends on."""
-    done = subprocess.run(["apt-cache", "depends", "linux-image-amd64"], text=True,
-                          capture_output=True) if shutil.which("apt-cache") else None
-    found = re.search(r"Depends: (linux-image-\S+)", done.stdout) if done else None
-    if found:
-        return found.group(1)
-    here = sorted((ROOT / "build/packages").glob("linux-image-*-amd64_*"))
-    if here:
-        return here[-1].name.split("_")[0]
-    raise Missing("apt does not know linux-image-amd64 (no package lists?)")
-
-
-class Cpio:
-    """Writes an initramfs (newc), as documented in the kernel's initramfs buffer format."""
-
-    def __init__(self):
-        self.out = io.BytesIO()
-        self.inode = 1
-        self.seen = set()
-
-    def entry(self, name, mode, data=b""):
-        encoded = name.encode() + b"\0"
-        fields = [self.inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0]
-        self.inode += 1
-        self.write(b"070701" + b"".join(b"%08X" % f for f in fields) + encoded)
-        self.write(data)
-
-    def write(self, data):
-        self.out.write(data + b"\0" * (-len(data) % 4))
-
-    def folders(self, name):
-        for parent in reversed(pathlib.PurePath(name).parents):
-            if str(parent) not in self.seen | {"."}:
-                self.seen.add(str(parent))
-                self.entry(str(parent), 0o40755)
-
-    def file(self, name, data, mode=0o755):
-        if name not in self.seen:
-            self.seen.add(name)
-            self.folders(name)
-            self.entry(name, 0o100000 | mode, data)
-
-    def link(self, name, target):
-        self.folders(name)
-        self.entry(name, 0o120777, target.encode())
-
-    def bytes(self):
-        self.entry("TRAILER!!!", 0)
-        return self.out.getvalue()
-
-
 def module_bytes(tree, name):
     for path in tree.rglob(f"{name}.ko*"):
         data = path.read_bytes()
@@ -124,18 +64,12 @@ class Rig:
     def __init__(self):
         if not shutil.which(QEMU[0]):
             raise Missing(f"{QEMU[0]} is not installed")
-        kernel = fetch(kernel_package())
+        kernel = linux_guest.kernel("amd64")
         self.vmlinuz = next(kernel.glob("boot/vmlinuz-*"))
-        self.cpio = Cpio()
-        for folder in ("proc", "sys", "dev", "tmp"):
-            self.cpio.entry(folder, 0o40755)
-            self.cpio.seen.add(folder)
-        self.cpio.entry("dev/console", 0o20600)  # replaced by devtmpfs at once
+        self.cpio = linux_guest.busybox(
+            "sh mount insmod base64 timeout poweroff echo cat cmp head printf")
         for name in MODULES:
             self.cpio.file(f"modules/{name}.ko", module_bytes(kernel, name), 0o644)
-        self.cpio.file("bin/busybox", (fetch("busybox-static") / "bin/busybox").read_bytes())
-        for applet in ("sh mount insmod base64 timeout poweroff echo cat cmp head printf").split():
-            self.cpio.link(f"bin/{applet}", "busybox")
 
     def add_file(self, path, name):
         self.cpio.file(name, pathlib.Path(path).read_bytes())

@@ -103,7 +103,7 @@ void check_sse(struct cpu *c)
 		raise_fault(c, X86_NM);
 }
 
-static void check_avx(struct cpu *c)
+void check_avx(struct cpu *c)
 {
 	const uint64_t need = X86_XCR0_SSE | X86_XCR0_AVX;
 

@@ -35,6 +35,7 @@ void fpu_enter_mmx(struct cpu *c);
 /* #NM, #UD as the state of the unit asks for. */
 void check_x87(struct cpu *c);
 void check_sse(struct cpu *c);
+void check_avx(struct cpu *c);
 /* #MF if an unmasked exception waits. */
 void check_pending(struct cpu *c);
 

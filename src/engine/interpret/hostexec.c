@@ -220,7 +220,7 @@ static struct stub encode(const struct x86_insn *i)
 	if (i->has_modrm)
 		emit_modrm(&s, i);
 	for (unsigned n = 0; n < i->nops; n++)
-		if (i->opnd[n].kind == X86_OPND_IMM)
+		if (i->opnd[n].kind == X86_OPND_IMM || n == 3) /* 3: also a register in imm */
 			emit(&s, (unsigned)i->imm & 0xff);
 	return s;
 }

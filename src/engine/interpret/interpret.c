@@ -17,13 +17,12 @@
 #include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
+#include "x86/cpuid.h"
 
 static insn_body *const body[X86_OP_COUNT] = {
 #define X86_MNEMONIC(name) [X86_OP_##name] = op_##name,
 #include "x86/mnemonic.def"
 };
-
-#define PHYS_BITS 40 /* as CPUID leaf 80000008h says */
 
 static struct cpu *cpu_of(struct vcpu *v)
 {
@@ -42,6 +41,7 @@ static bool offered(const struct x86_insn *i)
 {
 	switch (x86_insn_table[i->entry].feature) {
 	case X86_FEATURE_SMM:
+	case X86_FEATURE_MONITOR:
 	case X86_FEATURE_XSAVES:
 		return false;
 	default:
@@ -520,7 +520,7 @@ static int interpret_vcpu_open(struct vcpu *v)
 	memset(c, 0, sizeof(*c));
 	c->v = v;
 	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
-	c->phys_bits = PHYS_BITS;
+	c->phys_bits = X86_PHYS_BITS;
 	for (unsigned n = 0; n < TLB_SIZE; n++)
 		c->tlb[n].page = NO_PAGE;
 	forget_blocks(c);

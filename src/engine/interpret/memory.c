@@ -254,9 +254,9 @@ void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
 /* The CPU's own, since operands need not be aligned, which C's atomics must be. */
 #define CMPXCHG(suffix, reg)                                                                       \
 	__asm__ volatile("lock cmpxchg" suffix " %" reg "3, (%2)"                                  \
-		: "=@ccz"(same), "+a"(old)                                                         \
-		: "r"(p), "r"(new)                                                                 \
-		: "memory")
+			 : "=@ccz"(same), "+a"(old)                                                \
+			 : "r"(p), "r"(new)                                                        \
+			 : "memory")
 
 static bool swap_host(uint8_t *p, unsigned size, uint64_t old, uint64_t new)
 {

@@ -108,12 +108,45 @@ static uint64_t *base_msr(struct cpu *c, uint32_t number)
 	return number == MSR_GS_BASE ? &c->s.seg[X86_GS].base : NULL;
 }
 
+/*
+ * What software engines do not suffer from (SDM vol. 4, IA32_ARCH_CAPABILITIES):
+ * guests then leave their mitigations off.
+ */
+#define ARCH_CAPABILITIES                                                                          \
+	(BIT(0) /* RDCL_NO */ | BIT(3) /* no L1D flush */ | BIT(4) /* SSB_NO */ |                  \
+		BIT(5) /* MDS_NO */ | BIT(6) /* machine check on page size change: no */ |         \
+		BIT(8) /* TAA_NO */ | BIT(13) /* SBDR_SSDP_NO */ | BIT(14) /* FBSDP_NO */ |        \
+		BIT(15) /* PSDP_NO */ | BIT(20) /* BHI_NO */ | BIT(24) /* PBRSB_NO */ |            \
+		BIT(26) /* GDS_NO */ | BIT(27) /* RFDS_NO */ | BIT(62) /* ITS_NO */)
+
+/* Registers with one value for ever; writes of those that may be written go nowhere. */
+static const struct constant_msr {
+	uint32_t number;
+	uint64_t value;
+	bool writable;
+} constant_msrs[] = {
+	{0x8b, UINT64_C(1) << 32, true}, /* IA32_BIOS_SIGN_ID: microcode revision */
+	{0x10a, ARCH_CAPABILITIES, false},
+};
+
+static const struct constant_msr *constant_msr(uint32_t number)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(constant_msrs); n++)
+		if (constant_msrs[n].number == number)
+			return &constant_msrs[n];
+	return NULL;
+}
+
 /* The machine's, or kept here; where there is neither, #GP. */
 static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept)
 {
+	const struct constant_msr *constant = constant_msr(number);
 	uint64_t value;
-	int err = vcpu_rdmsr(c->v, number, &value);
+	int err;
 
+	if (constant)
+		return constant->value;
+	err = vcpu_rdmsr(c->v, number, &value);
 	if (!err)
 		return value;
 	if (err != -ENOENT || !kept)
@@ -123,8 +156,12 @@ static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept
 
 static void set_machine_msr(struct cpu *c, uint32_t number, uint64_t *kept, uint64_t value)
 {
-	int err = vcpu_wrmsr(c->v, number, value);
+	const struct constant_msr *constant = constant_msr(number);
+	int err;
 
+	if (constant && constant->writable)
+		return;
+	err = constant ? -EINVAL : vcpu_wrmsr(c->v, number, value);
 	if (!err)
 		return;
 	if (err != -ENOENT || !kept)
