@@ -358,15 +358,27 @@ void op_XSAVEC(struct cpu *c, const struct x86_insn *i)
 	xsave(c, i, true);
 }
 
+/* Bytes 63:24 are reserved, but only the compacted form looks at them (SDM vol. 1 13.8). */
 static void check_header(struct cpu *c, const uint64_t header[8])
 {
-	uint64_t valid = header[1] & COMPACTED ? header[1] & ~COMPACTED : c->s.xcr0;
-	bool bad = header[0] & ~valid || (header[1] & COMPACTED && valid & ~c->s.xcr0);
+	bool compact = header[1] & COMPACTED;
+	uint64_t valid = compact ? header[1] & ~COMPACTED : c->s.xcr0;
+	bool bad = header[0] & ~valid || (compact ? valid & ~c->s.xcr0 : header[1]) || header[2];
 
-	for (unsigned n = 1; n < 8; n++)
-		bad |= header[n] != 0 && (n > 1 || !(header[1] & COMPACTED));
+	for (unsigned n = 3; n < 8 && compact; n++)
+		bad |= header[n] != 0;
 	if (bad)
 		raise_error(c, X86_GP, 0);
+}
+
+/* The compacted form counts MXCSR to SSE: without it in the image, it is as on reset. */
+static void find_mxcsr(struct cpu *c, const uint64_t header[8], uint8_t *image)
+{
+	const uint32_t initial = 0x1f80;
+
+	if (header[1] & COMPACTED && !(header[0] & X86_XCR0_SSE))
+		memcpy(image + FPU_MXCSR, &initial, 4);
+	check_mxcsr(c, image);
 }
 
 static void restore_parts(struct cpu *c, uint64_t asked, uint64_t there, const uint8_t *image)
@@ -410,6 +422,6 @@ void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
 		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
 			xmm_count(c) * 16);
 	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
-		check_mxcsr(c, image);
+		find_mxcsr(c, header, image);
 	restore_parts(c, asked, header[0], image);
 }
