@@ -52,7 +52,7 @@ static int setup(void **state)
 	m->s.gpr[X86_RSP] = CODE;
 	m->s.cr0 |= X86_CR0_NE;
 	m->s.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;
-	m->s.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+	m->s.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
 	*state = m;
 	return 0;
 }
@@ -236,11 +236,12 @@ static void reserved_mxcsr_is_gp(void **state)
 	expect_vector(m, X86_GP);
 }
 
-/* XRSTOR of components 0 and 1, none of them in the image; header word n is v. */
-static void restore(struct machine *m, bool compact, unsigned n, uint64_t v, uint32_t mxcsr)
+/* XRSTOR of the components asked, none of them in the image; header word n is v. */
+static void restore(
+	struct machine *m, unsigned asked, bool compact, unsigned n, uint64_t v, uint32_t mxcsr)
 {
 	uint8_t *image = m->vm->ram.host + DATA;
-	const uint64_t form = UINT64_C(1) << 63 | 3;
+	const uint64_t form = UINT64_C(1) << 63 | 7;
 
 	memset(image, 0, 1024);
 	put_word(image + MXCSR, mxcsr, 4);
@@ -249,7 +250,7 @@ static void restore(struct machine *m, bool compact, unsigned n, uint64_t v, uin
 	if (n)
 		memcpy(image + 512 + n * 8, &v, 8);
 	m->s.rip = CODE;
-	m->s.gpr[X86_RAX] = 3;
+	m->s.gpr[X86_RAX] = asked;
 	m->s.gpr[X86_RDX] = 0;
 	RUN(m, 1, 0x0f, 0xae, 0x2e, 0x00, 0x10);
 }
@@ -259,11 +260,11 @@ static void xrstor_checks_its_header(void **state)
 	struct machine *m = *state;
 
 	for (unsigned n = 1; n < 8; n++) {
-		restore(m, false, n, 1, 0x1f80);
+		restore(m, 3, false, n, 1, 0x1f80);
 		assert_int_equal(m->s.rip, n < 3 ? HANDLER + X86_GP : CODE + 5);
 	}
 	for (unsigned n = 2; n < 8; n++) {
-		restore(m, true, n, 1, 0x1f80);
+		restore(m, 3, true, n, 1, 0x1f80);
 		expect_vector(m, X86_GP);
 	}
 }
@@ -273,13 +274,19 @@ static void xrstor_initialises_mxcsr(void **state)
 {
 	struct machine *m = *state;
 
-	restore(m, false, 0, 0, 0x3f80);
+	restore(m, 3, false, 0, 0, 0x3f80);
 	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x3f80);
-	restore(m, true, 0, 0, 0xffff3f80);
+	restore(m, 3, true, 0, 0, 0xffff3f80);
 	assert_int_equal(m->s.rip, CODE + 5);
 	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x1f80);
-	restore(m, false, 0, 0, 0xffff3f80);
+	restore(m, 3, false, 0, 0, 0xffff3f80);
 	expect_vector(m, X86_GP);
+	put_word(m->s.xsave + MXCSR, 0x5f80, 4);
+	restore(m, X86_XCR0_AVX, true, 0, 0, 0xffff3f80);
+	assert_int_equal(m->s.rip, CODE + 5);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x5f80);
+	restore(m, X86_XCR0_AVX, false, 0, 0, 0x3f80);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x3f80);
 }
 
 int main(void)

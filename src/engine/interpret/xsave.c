@@ -371,12 +371,18 @@ static void check_header(struct cpu *c, const uint64_t header[8])
 		raise_error(c, X86_GP, 0);
 }
 
-/* The compacted form counts MXCSR to SSE: without it in the image, it is as on reset. */
-static void find_mxcsr(struct cpu *c, const uint64_t header[8], uint8_t *image)
+/*
+ * The standard form has MXCSR with SSE and with AVX. The compacted one counts it
+ * to SSE alone: without that in the image, it is as on reset.
+ */
+static void find_mxcsr(struct cpu *c, uint64_t asked, const uint64_t header[8], uint8_t *image)
 {
+	bool compact = header[1] & COMPACTED;
 	const uint32_t initial = 0x1f80;
 
-	if (header[1] & COMPACTED && !(header[0] & X86_XCR0_SSE))
+	if (!(asked & (compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX)))
+		memcpy(image + FPU_MXCSR, c->s.xsave + FPU_MXCSR, 4);
+	else if (compact && !(header[0] & X86_XCR0_SSE))
 		memcpy(image + FPU_MXCSR, &initial, 4);
 	check_mxcsr(c, image);
 }
@@ -421,7 +427,6 @@ void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
 	if (asked & header[0] & X86_XCR0_AVX)
 		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
 			xmm_count(c) * 16);
-	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
-		find_mxcsr(c, header, image);
+	find_mxcsr(c, asked, header, image);
 	restore_parts(c, asked, header[0], image);
 }
