@@ -113,7 +113,13 @@ static void task_switched_is_nm(void **state)
 	m->s.cr0 |= X86_CR0_TS;
 	RUN(m, 1, 0xd9, 0xe8); /* fld1 */
 	expect_vector(m, X86_NM);
-	m->s.rip = CODE;
+}
+
+static void task_switched_is_nm_for_sse(void **state)
+{
+	struct machine *m = *state;
+
+	m->s.cr0 |= X86_CR0_TS;
 	RUN(m, 1, 0x0f, 0x58, 0xc1); /* addps xmm0, xmm1 */
 	expect_vector(m, X86_NM);
 }
@@ -231,8 +237,14 @@ static void reserved_mxcsr_is_gp(void **state)
 	put_word(m->vm->ram.host + DATA + MXCSR, 0x11f80, 4);
 	RUN(m, 1, 0x0f, 0xae, 0x0e, 0x00, 0x10); /* fxrstor [DATA] */
 	expect_vector(m, X86_GP);
-	m->s.rip = CODE;
-	RUN(m, 1, 0x0f, 0xae, 0x16, 0x18, 0x10); /* ldmxcsr [DATA + 24] */
+}
+
+static void reserved_mxcsr_cannot_be_loaded(void **state)
+{
+	struct machine *m = *state;
+
+	put_word(m->vm->ram.host + DATA, 0x11f80, 4);
+	RUN(m, 1, 0x0f, 0xae, 0x16, 0x00, 0x10); /* ldmxcsr [DATA] */
 	expect_vector(m, X86_GP);
 }
 
@@ -289,15 +301,33 @@ static void xrstor_initialises_mxcsr(void **state)
 	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x3f80);
 }
 
+/* Components asked, AVX alone: MXCSR is XSAVE's business, not XSAVEC's. */
+static void mxcsr_is_saved_with_its_parts(void **state)
+{
+	struct machine *m = *state;
+	uint8_t *image = m->vm->ram.host + DATA;
+
+	put_word(m->s.xsave + MXCSR, 0x1f80, 4);
+	m->s.gpr[X86_RAX] = X86_XCR0_AVX;
+	m->s.gpr[X86_RDX] = 0;
+	/* xsavec [DATA]; xsave [DATA + 400h] */
+	RUN(m, 2, 0x0f, 0xc7, 0x26, 0x00, 0x10, 0x0f, 0xae, 0x26, 0x00, 0x14);
+	assert_int_equal(m->s.rip, CODE + 10);
+	assert_int_equal(word_at(image + MXCSR, 4), 0);
+	assert_int_equal(word_at(image + 0x400 + MXCSR, 4), 0x1f80);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-	const struct CMUnitTest tests[] = {TEST(task_switched_is_nm), TEST(sse_needs_osfxsr),
+	const struct CMUnitTest tests[] = {TEST(task_switched_is_nm),
+		TEST(task_switched_is_nm_for_sse), TEST(sse_needs_osfxsr),
 		TEST(unmasked_x87_waits_for_the_next), TEST(masked_x87_goes_on),
 		TEST(unmasked_simd_changes_flags_only), TEST(masked_simd_goes_on),
 		TEST(denormal_operand_is_told), TEST(fxsave_shows_no_pointers),
 		TEST(fxsave_must_be_aligned), TEST(reserved_mxcsr_is_gp),
-		TEST(xrstor_checks_its_header), TEST(xrstor_initialises_mxcsr)};
+		TEST(reserved_mxcsr_cannot_be_loaded), TEST(xrstor_checks_its_header),
+		TEST(xrstor_initialises_mxcsr), TEST(mxcsr_is_saved_with_its_parts)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

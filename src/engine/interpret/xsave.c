@@ -304,6 +304,12 @@ void op_XSETBV(struct cpu *c, const struct x86_insn *i)
 	c->s.xcr0 = v;
 }
 
+/* The components that MXCSR goes with: in the standard form SSE and AVX, else SSE alone. */
+static uint64_t mxcsr_parts(bool compact)
+{
+	return compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX;
+}
+
 /* Components as they lie in the standard format: where, and how much. */
 static void save_part(struct cpu *c, const struct x86_insn *i, unsigned from, unsigned size,
 	unsigned to, const uint8_t *image)
@@ -329,7 +335,7 @@ static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
 		save_part(c, i, 0, FPU_MXCSR, 0, image);
 		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
 	}
-	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
+	if (asked & mxcsr_parts(compact))
 		save_part(c, i, FPU_MXCSR, 8, FPU_MXCSR, image);
 	if (asked & X86_XCR0_SSE)
 		save_part(c, i, FPU_XMM, ymm, FPU_XMM, image);
@@ -371,16 +377,13 @@ static void check_header(struct cpu *c, const uint64_t header[8])
 		raise_error(c, X86_GP, 0);
 }
 
-/*
- * The standard form has MXCSR with SSE and with AVX. The compacted one counts it
- * to SSE alone: without that in the image, it is as on reset.
- */
+/* The compacted form without SSE in the image has MXCSR as on reset. */
 static void find_mxcsr(struct cpu *c, uint64_t asked, const uint64_t header[8], uint8_t *image)
 {
 	bool compact = header[1] & COMPACTED;
 	const uint32_t initial = 0x1f80;
 
-	if (!(asked & (compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX)))
+	if (!(asked & mxcsr_parts(compact)))
 		memcpy(image + FPU_MXCSR, c->s.xsave + FPU_MXCSR, 4);
 	else if (compact && !(header[0] & X86_XCR0_SSE))
 		memcpy(image + FPU_MXCSR, &initial, 4);
