@@ -304,6 +304,12 @@ void op_XSETBV(struct cpu *c, const struct x86_insn *i)
 	c->s.xcr0 = v;
 }
 
+/* The components that MXCSR goes with: in the standard form SSE and AVX, else SSE alone. */
+static uint64_t mxcsr_parts(bool compact)
+{
+	return compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX;
+}
+
 /* Components as they lie in the standard format: where, and how much. */
 static void save_part(struct cpu *c, const struct x86_insn *i, unsigned from, unsigned size,
 	unsigned to, const uint8_t *image)
@@ -329,7 +335,7 @@ static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
 		save_part(c, i, 0, FPU_MXCSR, 0, image);
 		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
 	}
-	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
+	if (asked & mxcsr_parts(compact))
 		save_part(c, i, FPU_MXCSR, 8, FPU_MXCSR, image);
 	if (asked & X86_XCR0_SSE)
 		save_part(c, i, FPU_XMM, ymm, FPU_XMM, image);
@@ -358,15 +364,30 @@ void op_XSAVEC(struct cpu *c, const struct x86_insn *i)
 	xsave(c, i, true);
 }
 
+/* Bytes 63:24 are reserved, but only the compacted form looks at them (SDM vol. 1 13.8). */
 static void check_header(struct cpu *c, const uint64_t header[8])
 {
-	uint64_t valid = header[1] & COMPACTED ? header[1] & ~COMPACTED : c->s.xcr0;
-	bool bad = header[0] & ~valid || (header[1] & COMPACTED && valid & ~c->s.xcr0);
+	bool compact = header[1] & COMPACTED;
+	uint64_t valid = compact ? header[1] & ~COMPACTED : c->s.xcr0;
+	bool bad = header[0] & ~valid || (compact ? valid & ~c->s.xcr0 : header[1]) || header[2];
 
-	for (unsigned n = 1; n < 8; n++)
-		bad |= header[n] != 0 && (n > 1 || !(header[1] & COMPACTED));
+	for (unsigned n = 3; n < 8 && compact; n++)
+		bad |= header[n] != 0;
 	if (bad)
 		raise_error(c, X86_GP, 0);
+}
+
+/* The compacted form without SSE in the image has MXCSR as on reset. */
+static void find_mxcsr(struct cpu *c, uint64_t asked, const uint64_t header[8], uint8_t *image)
+{
+	bool compact = header[1] & COMPACTED;
+	const uint32_t initial = 0x1f80;
+
+	if (!(asked & mxcsr_parts(compact)))
+		memcpy(image + FPU_MXCSR, c->s.xsave + FPU_MXCSR, 4);
+	else if (compact && !(header[0] & X86_XCR0_SSE))
+		memcpy(image + FPU_MXCSR, &initial, 4);
+	check_mxcsr(c, image);
 }
 
 static void restore_parts(struct cpu *c, uint64_t asked, uint64_t there, const uint8_t *image)
@@ -409,7 +430,6 @@ void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
 	if (asked & header[0] & X86_XCR0_AVX)
 		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
 			xmm_count(c) * 16);
-	if (asked & (X86_XCR0_SSE | X86_XCR0_AVX))
-		check_mxcsr(c, image);
+	find_mxcsr(c, asked, header, image);
 	restore_parts(c, asked, header[0], image);
 }

@@ -1,0 +1,333 @@
+/*
+ * test_fpu.c - x87 and SSE of engine interpret, where the manual is the judge:
+ * who may use them, exceptions masked and not, images of FXSAVE and XSAVE.
+ * Arithmetic is judged by the real CPU in tests/insn.
+ * Source: SDM vol. 1 8.5, 11.5, 13.8; vol. 3A 13.1.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/vm.h"
+#include "engine/interpret/interpret.h"
+#include "util/util.h"
+
+#define CODE    0x7c00u
+#define HANDLER 0x600u /* of vector 0; each further one has the next byte */
+#define DATA    0x1000u
+
+struct machine {
+	struct vm *vm;
+	struct vcpu *v;
+	struct bus_region ram;
+	struct x86_state s;
+	struct run_result r;
+};
+
+static int setup(void **state)
+{
+	struct vm_config config = {.engine = &interpret_engine, .ram_size = 1 * MiB, .vcpus = 1};
+	struct machine *m = xcalloc(1, sizeof(*m));
+	char err[256];
+
+	m->vm = vm_new(&config, err, sizeof(err));
+	assert_non_null(m->vm);
+	m->v = m->vm->vcpu[0];
+	m->ram = (struct bus_region){
+		.name = "ram", .size = 1 * MiB, .kind = BUS_RAM, .host = m->vm->ram.host};
+	vm_lock(m->vm);
+	assert_int_equal(bus_map(&m->vm->mem_bus, &m->ram), 0);
+	vm_unlock(m->vm);
+	assert_int_equal(interpret_engine.vcpu_open(m->v), 0);
+	for (unsigned n = 0; n < 256; n++) {
+		m->vm->ram.host[n * 4] = (uint8_t)n;
+		m->vm->ram.host[n * 4 + 1] = HANDLER >> 8;
+	}
+	x86_state_reset(&m->s, 0);
+	x86_seg_real(&m->s.seg[X86_CS], 0, true);
+	m->s.rip = CODE;
+	m->s.gpr[X86_RSP] = CODE;
+	m->s.cr0 |= X86_CR0_NE;
+	m->s.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;
+	m->s.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
+	*state = m;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct machine *m = *state;
+
+	interpret_engine.vcpu_close(m->v);
+	vm_free(m->vm);
+	free(m);
+	return 0;
+}
+
+/* Runs code from the state m->s, which is then what came out. */
+static void run(struct machine *m, const void *code, size_t len, uint64_t budget)
+{
+	memcpy(m->vm->ram.host + CODE, code, len);
+	m->r = (struct run_result){0};
+	assert_int_equal(interpret_engine.put(m->v, &m->s, X86_GROUP_ALL), 0);
+	interpret_engine.run(m->v, budget, &m->r);
+	assert_int_equal(interpret_engine.get(m->v, &m->s, X86_GROUP_ALL), 0);
+}
+#define RUN(m, budget, ...)                                                                        \
+	do {                                                                                       \
+		const uint8_t code[] = {__VA_ARGS__};                                              \
+		run(m, code, sizeof(code), budget);                                                \
+	} while (0)
+
+#define FSW   2u
+#define MXCSR 24u
+#define ST0   32u
+#define XMM0  160u
+#define XMM1  176u
+
+static uint32_t word_at(const uint8_t *p, unsigned size)
+{
+	uint32_t v = 0;
+
+	memcpy(&v, p, size);
+	return v;
+}
+
+static void put_word(uint8_t *p, uint32_t v, unsigned size)
+{
+	memcpy(p, &v, size);
+}
+
+static void expect_vector(const struct machine *m, unsigned vector)
+{
+	assert_int_equal(m->s.rip, HANDLER + vector);
+}
+
+static void task_switched_is_nm(void **state)
+{
+	struct machine *m = *state;
+
+	m->s.cr0 |= X86_CR0_TS;
+	RUN(m, 1, 0xd9, 0xe8); /* fld1 */
+	expect_vector(m, X86_NM);
+}
+
+static void task_switched_is_nm_for_sse(void **state)
+{
+	struct machine *m = *state;
+
+	m->s.cr0 |= X86_CR0_TS;
+	RUN(m, 1, 0x0f, 0x58, 0xc1); /* addps xmm0, xmm1 */
+	expect_vector(m, X86_NM);
+}
+
+static void sse_needs_osfxsr(void **state)
+{
+	struct machine *m = *state;
+
+	m->s.cr4 &= ~(uint64_t)X86_CR4_OSFXSR;
+	RUN(m, 1, 0x0f, 0x58, 0xc1);
+	expect_vector(m, X86_UD);
+}
+
+/* fninit; fldcw [DATA]; fld1; fldz; fdivp; fwait */
+static void divide_by_zero(struct machine *m, uint16_t fcw)
+{
+	put_word(m->vm->ram.host + DATA, fcw, 2);
+	RUN(m, 6, 0xdb, 0xe3, 0xd9, 0x2e, 0x00, 0x10, 0xd9, 0xe8, 0xd9, 0xee, 0xde, 0xf9, 0x9b);
+}
+
+static void unmasked_x87_waits_for_the_next(void **state)
+{
+	struct machine *m = *state;
+
+	divide_by_zero(m, 0x37b);
+	expect_vector(m, X86_MF);
+	/* B, ES, ZE; the stack is as before: TOP is 6 */
+	assert_int_equal(word_at(m->s.xsave + FSW, 2), 0x8000 | 6 << 11 | 0x84);
+	assert_int_equal(word_at(m->s.xsave + ST0 + 6, 4), 0);
+}
+
+static void masked_x87_goes_on(void **state)
+{
+	struct machine *m = *state;
+
+	divide_by_zero(m, 0x37f);
+	assert_int_equal(m->s.rip, CODE + 13);
+	assert_int_equal(word_at(m->s.xsave + FSW, 2) & ~0x4700, 7 << 11 | 4);
+	assert_int_equal(word_at(m->s.xsave + ST0 + 8, 2), 0x7fff); /* +infinity */
+}
+
+static void divide_vectors(struct machine *m, uint32_t mxcsr)
+{
+	for (unsigned n = 0; n < 4; n++) {
+		put_word(m->s.xsave + XMM0 + n * 4, 0x3f800000, 4);
+		put_word(m->s.xsave + XMM1 + n * 4, 0, 4);
+	}
+	put_word(m->s.xsave + MXCSR, mxcsr, 4);
+	m->s.rip = CODE;
+	RUN(m, 1, 0x0f, 0x5e, 0xc1); /* divps xmm0, xmm1 */
+}
+
+static void unmasked_simd_changes_flags_only(void **state)
+{
+	struct machine *m = *state;
+
+	divide_vectors(m, 0x1d80);
+	expect_vector(m, X86_XM);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x1d84);
+	assert_int_equal(word_at(m->s.xsave + XMM0, 4), 0x3f800000);
+	m->s.cr4 &= ~(uint64_t)X86_CR4_OSXMMEXCPT;
+	divide_vectors(m, 0x1d80);
+	expect_vector(m, X86_UD);
+}
+
+static void masked_simd_goes_on(void **state)
+{
+	struct machine *m = *state;
+
+	divide_vectors(m, 0x1f80);
+	assert_int_equal(m->s.rip, CODE + 3);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x1f84);
+	assert_int_equal(word_at(m->s.xsave + XMM0, 4), 0x7f800000);
+}
+
+static void denormal_operand_is_told(void **state)
+{
+	struct machine *m = *state;
+
+	put_word(m->s.xsave + XMM1, 1, 4);
+	put_word(m->s.xsave + MXCSR, 0x1f80, 4);
+	RUN(m, 1, 0xf3, 0x0f, 0x58, 0xc1); /* addss xmm0, xmm1 */
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x1f82);
+	assert_int_equal(word_at(m->s.xsave + XMM0, 4), 1);
+}
+
+static void fxsave_shows_no_pointers(void **state)
+{
+	struct machine *m = *state;
+	const uint8_t *image = m->vm->ram.host + DATA;
+
+	/* fninit; fld dword [1800h]; fxsave [DATA] */
+	RUN(m, 3, 0xdb, 0xe3, 0xd9, 0x06, 0x00, 0x18, 0x0f, 0xae, 0x06, 0x00, 0x10);
+	assert_int_equal(m->s.rip, CODE + 11);
+	assert_int_equal(word_at(image, 2), 0x37f);
+	assert_int_equal(word_at(image + FSW, 2), 7 << 11);
+	assert_int_equal(image[4], 0x80);
+	for (unsigned n = 5; n < MXCSR; n++)
+		assert_int_equal(image[n], 0);
+	assert_int_equal(word_at(image + 28, 4), 0xffff);
+}
+
+static void fxsave_must_be_aligned(void **state)
+{
+	struct machine *m = *state;
+
+	RUN(m, 1, 0x0f, 0xae, 0x06, 0x08, 0x10);
+	expect_vector(m, X86_GP);
+}
+
+static void reserved_mxcsr_is_gp(void **state)
+{
+	struct machine *m = *state;
+
+	put_word(m->vm->ram.host + DATA + MXCSR, 0x11f80, 4);
+	RUN(m, 1, 0x0f, 0xae, 0x0e, 0x00, 0x10); /* fxrstor [DATA] */
+	expect_vector(m, X86_GP);
+}
+
+static void reserved_mxcsr_cannot_be_loaded(void **state)
+{
+	struct machine *m = *state;
+
+	put_word(m->vm->ram.host + DATA, 0x11f80, 4);
+	RUN(m, 1, 0x0f, 0xae, 0x16, 0x00, 0x10); /* ldmxcsr [DATA] */
+	expect_vector(m, X86_GP);
+}
+
+/* XRSTOR of the components asked, none of them in the image; header word n is v. */
+static void restore(
+	struct machine *m, unsigned asked, bool compact, unsigned n, uint64_t v, uint32_t mxcsr)
+{
+	uint8_t *image = m->vm->ram.host + DATA;
+	const uint64_t form = UINT64_C(1) << 63 | 7;
+
+	memset(image, 0, 1024);
+	put_word(image + MXCSR, mxcsr, 4);
+	if (compact)
+		memcpy(image + 520, &form, 8);
+	if (n)
+		memcpy(image + 512 + n * 8, &v, 8);
+	m->s.rip = CODE;
+	m->s.gpr[X86_RAX] = asked;
+	m->s.gpr[X86_RDX] = 0;
+	RUN(m, 1, 0x0f, 0xae, 0x2e, 0x00, 0x10);
+}
+
+static void xrstor_checks_its_header(void **state)
+{
+	struct machine *m = *state;
+
+	for (unsigned n = 1; n < 8; n++) {
+		restore(m, 3, false, n, 1, 0x1f80);
+		assert_int_equal(m->s.rip, n < 3 ? HANDLER + X86_GP : CODE + 5);
+	}
+	for (unsigned n = 2; n < 8; n++) {
+		restore(m, 3, true, n, 1, 0x1f80);
+		expect_vector(m, X86_GP);
+	}
+}
+
+/* In the compacted form MXCSR belongs to component 1; in the standard form it always counts. */
+static void xrstor_initialises_mxcsr(void **state)
+{
+	struct machine *m = *state;
+
+	restore(m, 3, false, 0, 0, 0x3f80);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x3f80);
+	restore(m, 3, true, 0, 0, 0xffff3f80);
+	assert_int_equal(m->s.rip, CODE + 5);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x1f80);
+	restore(m, 3, false, 0, 0, 0xffff3f80);
+	expect_vector(m, X86_GP);
+	put_word(m->s.xsave + MXCSR, 0x5f80, 4);
+	restore(m, X86_XCR0_AVX, true, 0, 0, 0xffff3f80);
+	assert_int_equal(m->s.rip, CODE + 5);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x5f80);
+	restore(m, X86_XCR0_AVX, false, 0, 0, 0x3f80);
+	assert_int_equal(word_at(m->s.xsave + MXCSR, 4), 0x3f80);
+}
+
+/* Components asked, AVX alone: MXCSR is XSAVE's business, not XSAVEC's. */
+static void mxcsr_is_saved_with_its_parts(void **state)
+{
+	struct machine *m = *state;
+	uint8_t *image = m->vm->ram.host + DATA;
+
+	put_word(m->s.xsave + MXCSR, 0x1f80, 4);
+	m->s.gpr[X86_RAX] = X86_XCR0_AVX;
+	m->s.gpr[X86_RDX] = 0;
+	/* xsavec [DATA]; xsave [DATA + 400h] */
+	RUN(m, 2, 0x0f, 0xc7, 0x26, 0x00, 0x10, 0x0f, 0xae, 0x26, 0x00, 0x14);
+	assert_int_equal(m->s.rip, CODE + 10);
+	assert_int_equal(word_at(image + MXCSR, 4), 0);
+	assert_int_equal(word_at(image + 0x400 + MXCSR, 4), 0x1f80);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {TEST(task_switched_is_nm),
+		TEST(task_switched_is_nm_for_sse), TEST(sse_needs_osfxsr),
+		TEST(unmasked_x87_waits_for_the_next), TEST(masked_x87_goes_on),
+		TEST(unmasked_simd_changes_flags_only), TEST(masked_simd_goes_on),
+		TEST(denormal_operand_is_told), TEST(fxsave_shows_no_pointers),
+		TEST(fxsave_must_be_aligned), TEST(reserved_mxcsr_is_gp),
+		TEST(reserved_mxcsr_cannot_be_loaded), TEST(xrstor_checks_its_header),
+		TEST(xrstor_initialises_mxcsr), TEST(mxcsr_is_saved_with_its_parts)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
