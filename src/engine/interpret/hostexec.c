@@ -139,8 +139,11 @@ static bool is_rm(const struct x86_insn *i, unsigned n)
 	bool first = (i->map == X86_MAP_0F && i->opcode == 0x7e) ||
 		     (i->map == X86_MAP_0F3A && i->opcode >= 0x14 && i->opcode <= 0x17);
 	unsigned last = i->nops - 1u;
+	/* BZHI, BEXTR, SARX, SHLX and SHRX end with VEX.vvvv. */
+	bool ends_with_vvvv = i->vex && i->map == X86_MAP_0F38 &&
+			      (i->opcode == 0xf7 || (i->opcode == 0xf5 && !i->rep));
 
-	while (last && i->opnd[last].kind == X86_OPND_IMM)
+	while (last && (i->opnd[last].kind == X86_OPND_IMM || (ends_with_vvvv && last == 2)))
 		last--;
 	return i->modrm >= 0xc0 && n == (first ? 0 : last);
 }
