@@ -2,7 +2,8 @@
  * hpet.c - HPET at 100 MHz. Source: IA-PC HPET specification 1.0a.
  *
  * Left out: interrupts as messages (FSB delivery, not offered), the upper half
- * of a comparator when written by halves (it becomes zero). The legacy lines are pulses, and so is an edge-triggered route. Lock: vm->lock.
+ * of a comparator when written by halves (it becomes zero). The legacy lines are pulses, and so is
+ * an edge-triggered route. Lock: vm->lock.
  */
 #include "dev/hpet.h"
 
@@ -113,8 +114,8 @@ static void fire(struct comparator *t)
 		t->hpet->status |= (uint8_t)BIT(number(t));
 		update_level(t);
 	}
-	if (t->config & T_ENABLE && (!(t->config & T_LEVEL) || (t->hpet->config & CONFIG_LEGACY &&
-								       number(t) < 2)))
+	if (t->config & T_ENABLE &&
+		(!(t->config & T_LEVEL) || (t->hpet->config & CONFIG_LEGACY && number(t) < 2)))
 		pulse(t);
 }
 
