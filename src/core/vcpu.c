@@ -256,12 +256,26 @@ uint8_t vcpu_intr_ack(struct vcpu *v)
 	return (uint8_t)vector;
 }
 
+/* CPUID tells of an APIC only while IA32_APIC_BASE has it on (SDM vol. 3A 10.4.3). */
+static bool apic_enabled(struct vcpu *v)
+{
+	const uint32_t apic_base = 0x1b;
+	uint64_t base = 0, start = begin(v);
+	bool has = v->vm->apic && !v->vm->apic->rdmsr(v->vm->apic_ctx, v, apic_base, &base);
+
+	end(v, EXIT_CPUID, start);
+	return has && base & BIT(11);
+}
+
 void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
 	const struct x86_cpuid_input in = {v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz};
 
-	vcpu_count(v, EXIT_CPUID, 0);
+	if (leaf != 1)
+		vcpu_count(v, EXIT_CPUID, 0);
 	x86_cpuid(&in, leaf, subleaf, out);
+	if (leaf == 1 && !apic_enabled(v))
+		out[3] &= ~(uint32_t)BIT(9);
 }
 
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value)

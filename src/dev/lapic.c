@@ -250,13 +250,17 @@ static uint64_t tsc_to_ns(const struct lapic *a, uint64_t tsc)
 	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER; /* not before it */
 }
 
+static void expired(void *ctx);
+
 static void arm(struct lapic *a)
 {
 	uint32_t mode = a->lvt[LVT_TIMER] & LVT_MODE;
 
 	timer_cancel(&a->timer);
 	if (mode == MODE_TSC) {
-		if (a->deadline)
+		if (a->deadline && tsc_to_ns(a, a->deadline) <= clock_now(a->clock))
+			expired(a); /* at once, not when a thread comes to it */
+		else if (a->deadline)
 			timer_arm(&a->timer, tsc_to_ns(a, a->deadline));
 	} else if (a->running) {
 		timer_arm(&a->timer, a->started + period(a));
@@ -428,9 +432,11 @@ static void write_lvt(struct lapic *a, unsigned entry, uint32_t value)
 	if (!(a->svr & SVR_ENABLE))
 		a->lvt[entry] |= LVT_MASKED;
 	if (entry == LVT_TIMER && (before ^ value) & LVT_MODE) {
-		a->initial = 0;
-		a->running = false;
+		/* Between one-shot and periodic it counts on; the deadline is another timer. */
+		if ((before | value) & MODE_TSC)
+			a->initial = 0;
 		a->deadline = 0;
+		a->running &= a->initial != 0;
 		arm(a);
 	}
 	update(a);
