@@ -1,14 +1,15 @@
 /*
- * acpi.c - RSDP, XSDT, FADT, MADT and the compiled DSDT.
+ * acpi.c - RSDP, XSDT, FADT, MADT, HPET and the compiled DSDT.
  *
- * Source: ACPI 6.4, chapter 5.2. Numbers are little-endian, and a table sums
- * up to zero.
+ * Source: ACPI 6.4, chapter 5.2; IA-PC HPET 1.0a, 3.2.4. Numbers are little-endian, and a table
+ * sums up to zero.
  */
 #include "board/acpi.h"
 
 #include <string.h>
 
 #include "board/dsdt.h"
+#include "dev/hpet.h"
 #include "util/util.h"
 
 /* Where a table is being written. */
@@ -177,6 +178,17 @@ static uint32_t madt(struct table *t, unsigned cpus)
 	return finish(t);
 }
 
+static uint32_t hpet(struct table *t)
+{
+	put(t, 4, HPET_ID);
+	put(t, 4, 0); /* in memory, 64 bits */
+	put(t, 8, HPET_ADDR);
+	put(t, 1, 0);   /* the only one */
+	put(t, 2, 128); /* the shortest period in ticks that loses no interrupts */
+	put(t, 1, 0);
+	return finish(t);
+}
+
 static void rsdp(uint8_t *rom, uint32_t xsdt)
 {
 	struct table t = {rom, 0, 0};
@@ -195,7 +207,7 @@ static void rsdp(uint8_t *rom, uint32_t xsdt)
 
 void acpi_tables(uint8_t *rom, unsigned cpus)
 {
-	uint32_t dsdt_at = 64, table[2];
+	uint32_t dsdt_at = 64, table[3];
 	struct table t;
 
 	memset(rom, 0, ACPI_SIZE);
@@ -204,6 +216,8 @@ void acpi_tables(uint8_t *rom, unsigned cpus)
 	table[0] = fadt(&t, ACPI_ADDR + dsdt_at);
 	t = begin(rom, t.end, "APIC", 5);
 	table[1] = madt(&t, cpus);
+	t = begin(rom, t.end, "HPET", 1);
+	table[2] = hpet(&t);
 	t = begin(rom, t.end, "XSDT", 1);
 	for (unsigned n = 0; n < ARRAY_SIZE(table); n++)
 		put(&t, 8, table[n]);

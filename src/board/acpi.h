@@ -12,6 +12,7 @@
 #define ACPI_SCI      9
 #define LAPIC_ADDR    0xfee00000u
 #define IOAPIC_ADDR   0xfec00000u
+#define HPET_ADDR     0xfed00000u
 
 /* Fills rom (ACPI_SIZE bytes, for ACPI_ADDR), whose first bytes are the RSDP. */
 void acpi_tables(uint8_t *rom, unsigned cpus);

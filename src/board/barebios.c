@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "board/mptable.h"
 #include "util/util.h"
+#include "x86/cpuid.h"
 
 #define ROM_BASE   0xf0000u
 #define ROM_SEG    0xf000u
@@ -206,6 +208,16 @@ static void barebios_snap(struct device *dev, struct snap *s)
 	snap_u8(s, "vector", &b->vector);
 }
 
+/* Where systems without ACPI look for it (MP specification 1.4, chapter 4). */
+static void put_mptable(const struct vm *vm, uint8_t *rom)
+{
+	const struct x86_cpuid_input in = {0, vm->vcpus, (uint32_t)vm->tsc_hz};
+	uint32_t out[4];
+
+	x86_cpuid(&in, 1, 0, out);
+	mptable(rom, STUBS, ROM_BASE, vm->vcpus, out[0], out[3]);
+}
+
 static void barebios_destroy(struct device *dev)
 {
 	struct barebios *b = container_of(dev, struct barebios, dev);
@@ -235,6 +247,7 @@ struct barebios *barebios_new(struct vm *vm)
 		.ctx = b,
 		.host = b->bytes};
 	make_stubs(b->bytes);
+	put_mptable(vm, b->bytes);
 	vm_add_device(vm, &b->dev);
 	if (bus_map(&vm->mem_bus, &b->rom))
 		return NULL;

@@ -3,11 +3,12 @@
  *
  *   memory  00000000  RAM up to 000A0000, on from 00100000 to 3 GiB
  *           000B8000  VGA text window
- *           000F0000  bare BIOS
+ *           000E0000  ACPI tables   000F0000  bare BIOS
+ *           FEC00000  I/O APIC      FED00000  HPET    FEE00000  local APICs
  *           100000000 RAM above 3 GiB continues here
  *   ports   20 A0 4D0 PIC pair   40 PIT     60 64 keyboard controller
  *           61 92 CF9 system control        70 CMOS clock
- *           3B4-3DA VGA          3F8 COM1 (IRQ 4)
+ *           3B4-3DA VGA          3F8 COM1 (IRQ 4)   600 ACPI
  *           80 POST code         E9 debug console     F4 test exit
  *
  * Everything is made and wired here, in visible order. Lock: vm->lock.
@@ -23,6 +24,7 @@
 #include "board/barebios.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/hpet.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
 #include "dev/pic.h"
@@ -59,6 +61,8 @@ struct board {
 	uint8_t *acpi;
 	struct acpi_pm *pm;
 	struct ioapic *ioapic;
+	struct hpet *hpet;
+	bool hpet_legacy; /* the HPET has the lines of the PIT and of the CMOS clock */
 	struct lapic *lapic[VM_MAX_VCPUS];
 	struct lapic_place {
 		struct board *board;
@@ -108,6 +112,38 @@ static void line_changed(void *ctx, int line, bool level)
 static struct irq line(struct board *b, int n)
 {
 	return (struct irq){line_changed, b, n};
+}
+
+/* The PIT and the CMOS clock, whose lines the HPET can take over. */
+static void yielding_line_changed(void *ctx, int line, bool level)
+{
+	struct board *b = ctx;
+
+	if (!b->hpet_legacy)
+		line_changed(b, line, level);
+}
+
+static struct irq yielding_line(struct board *b, int n)
+{
+	return (struct irq){yielding_line_changed, b, n};
+}
+
+static void hpet_takes_lines(void *ctx, bool on)
+{
+	struct board *b = ctx;
+
+	if (on) {
+		line_changed(b, IRQ_PIT, false);
+		line_changed(b, IRQ_RTC, false);
+	}
+	b->hpet_legacy = on;
+}
+
+static void hpet_routes(void *ctx, unsigned input, bool level)
+{
+	struct board *b = ctx;
+
+	irq_set(ioapic_irq(b->ioapic, (int)input), level);
 }
 
 /* ---- local APICs ---- */
@@ -409,19 +445,22 @@ static void make_devices(struct board *b)
 {
 	struct clock *clock = &b->vm->clock;
 	struct sysctl_wires wires = {.a20 = a20_changed, .reset = reset_asked, .ctx = b};
+	struct hpet_wires hpet = {
+		hpet_routes, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
 	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
 
 	b->pic = pic_new(pic_changed, b);
 	b->ioapic = ioapic_new(apic_send, b);
 	make_lapics(b);
 	b->pm = acpi_pm_new(clock, line(b, ACPI_SCI), power_off, b);
-	b->pit = pit_new(clock, line(b, IRQ_PIT));
+	b->hpet = hpet_new(clock, &hpet);
+	b->pit = pit_new(clock, yielding_line(b, IRQ_PIT));
 	wires.pit = b->pit;
 	b->sysctl = sysctl_new(clock, &wires);
 	ps2.keyboard = line(b, IRQ_KEYBOARD);
 	ps2.mouse = line(b, IRQ_MOUSE);
 	b->ps2 = ps2_new(clock, &ps2);
-	b->rtc = rtc_new(clock, line(b, IRQ_RTC), b->config.epoch);
+	b->rtc = rtc_new(clock, yielding_line(b, IRQ_RTC), b->config.epoch);
 	b->com1 = uart_new("com1", clock, line(b, IRQ_COM1), b->config.serial);
 	b->vga = vga_new(clock);
 	b->postcode = postcode_new();
@@ -457,6 +496,7 @@ static void add_devices(struct board *b)
 	struct device *const list[] = {
 		ioapic_device(b->ioapic),
 		acpi_pm_device(b->pm),
+		hpet_device(b->hpet),
 		pic_device(b->pic),
 		pit_device(b->pit),
 		sysctl_device(b->sysctl),
@@ -523,6 +563,7 @@ static int map_memory(struct board *b)
 	const struct place place[] = {
 		{vga_region(b->vga, VGA_MEMORY), 0xb8000},
 		{ioapic_region(b->ioapic), IOAPIC_ADDR},
+		{hpet_region(b->hpet), HPET_ADDR},
 		{&b->lapic_page, LAPIC_ADDR},
 		{&b->acpi_rom, ACPI_ADDR},
 	};
