@@ -12,7 +12,6 @@
 
 #include "core/vm.h"
 #include "util/util.h"
-#include "x86/cpuid.h"
 #include "x86/insn.h"
 
 /* Instructions a vCPU runs before it is the next one's turn; 1 instruction is 1 ns. */
@@ -155,7 +154,7 @@ static void serve_init(struct vcpu *v)
 	struct x86_state s = {0};
 
 	v->init_pending = false;
-	x86_state_reset(&s, x86_cpuid_signature());
+	x86_state_reset(&s, v->vm->model.signature);
 	s.tsc = vcpu_tsc(v);
 	vcpu_put(v, &s, X86_GROUP_ALL & ~(X86_GROUP_FPU | X86_GROUP_TSC | X86_GROUP_MSR));
 	v->run = v->id ? X86_WAIT_SIPI : X86_RUNNING;

@@ -248,9 +248,11 @@ uint8_t vcpu_intr_ack(struct vcpu *v)
 	return (uint8_t)vector;
 }
 
-void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
+	uint32_t out[4])
 {
-	const struct x86_cpuid_input in = {v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz};
+	const struct x86_cpuid_input in = {
+		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
 	vcpu_count(v, EXIT_CPUID, 0);
 	x86_cpuid(&in, leaf, subleaf, out);
