@@ -31,18 +31,22 @@
 #include "dev/ps2.h"
 #include "dev/rtc.h"
 #include "dev/sysctl.h"
+#include "dev/testdev.h"
 #include "dev/testport.h"
 #include "dev/uart.h"
 #include "dev/vga_text.h"
 #include "util/util.h"
 
-#define BASE_RAM_END UINT64_C(0xa0000) /* above: video memory and ROM */
-#define EXTENDED_RAM MiB
-#define LOW_RAM_END  (3 * GiB) /* above: the hole for devices */
-#define HIGH_RAM     (4 * GiB)
-#define BOOT_DRIVE   0x80   /* DL at the start of a boot sector: the first hard disk */
-#define BOOT_STACK   0x7c00 /* SP: grows down below a boot sector */
-#define VECTORS_SIZE 1024
+#define BASE_RAM_END  UINT64_C(0xa0000) /* above: video memory and ROM */
+#define EXTENDED_RAM  MiB
+#define LOW_RAM_END   (3 * GiB) /* above: the hole for devices */
+#define HIGH_RAM      (4 * GiB)
+#define BOOT_DRIVE    0x80   /* DL at the start of a boot sector: the first hard disk */
+#define BOOT_STACK    0x7c00 /* SP: grows down below a boot sector */
+#define VECTORS_SIZE  1024
+#define LAPIC_PAGE    4096u
+#define PAGE_MASK     UINT64_C(0xfffffff000)
+#define MSR_APIC_BASE 0x1bu
 
 enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12 };
 
@@ -69,6 +73,7 @@ struct board {
 	struct vga *vga;
 	struct debugcon *debugcon;
 	struct testport *testport;
+	struct testdev *testdev; /* NULL: not asked for */
 	struct postcode *postcode;
 };
 
@@ -95,7 +100,8 @@ static void line_changed(void *ctx, int line, bool level)
 {
 	struct board *b = ctx;
 
-	irq_set(pic_irq(b->pic, line), level);
+	if (line < 16)
+		irq_set(pic_irq(b->pic, line), level);
 	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
 }
 
@@ -213,8 +219,12 @@ static int apic_rdmsr(void *ctx, struct vcpu *v, uint32_t msr, uint64_t *value)
 static int apic_wrmsr(void *ctx, struct vcpu *v, uint32_t msr, uint64_t value)
 {
 	struct board *b = ctx;
+	int err = lapic_wrmsr(b->lapic[v->id], msr, value);
 
-	return lapic_wrmsr(b->lapic[v->id], msr, value);
+	/* All vCPUs have their APICs at the place that the last one chose. */
+	if (!err && msr == MSR_APIC_BASE)
+		bus_move(&b->vm->mem_bus, &b->lapic_page, value & PAGE_MASK, LAPIC_PAGE);
+	return err;
 }
 
 static uint8_t apic_cr8(void *ctx, struct vcpu *v)
@@ -420,6 +430,28 @@ static void make_devices(struct board *b)
 	set_cmos_memory(b);
 }
 
+static int add_testdev(struct board *b)
+{
+	struct irq lines[TESTDEV_LINES];
+	int err;
+
+	if (!b->config.testdev)
+		return 0;
+	for (int n = 0; n < TESTDEV_LINES; n++)
+		lines[n] = line(b, n);
+	b->testdev = testdev_new(lines);
+	vm_add_device(b->vm, testdev_device(b->testdev));
+	testdev_region(b->testdev, TESTDEV_DATA)->base = 0xe0;
+	testdev_region(b->testdev, TESTDEV_IRQ)->base = 0x2000;
+	testdev_region(b->testdev, TESTDEV_MEMORY)->base = 0xff000000;
+	err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_DATA));
+	if (!err)
+		err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_IRQ));
+	if (!err)
+		err = bus_map(&b->vm->mem_bus, testdev_region(b->testdev, TESTDEV_MEMORY));
+	return err;
+}
+
 static void add_devices(struct board *b)
 {
 	struct device *const list[] = {
@@ -497,9 +529,9 @@ static int map_memory(struct board *b)
 	int err = map_ram(b);
 
 	b->lapic_page = (struct bus_region){.name = "lapic",
-		.size = 4096,
+		.size = LAPIC_PAGE,
 		.kind = BUS_IO,
-		.prio = BUS_PRIO_FIXED,
+		.prio = BUS_PRIO_MOVABLE,
 		.ops = &lapic_page_ops,
 		.ctx = b};
 	b->acpi_rom = (struct bus_region){.name = "acpi tables",
@@ -542,6 +574,8 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	rc = map_ports(b);
 	if (!rc)
 		rc = map_memory(b);
+	if (!rc)
+		rc = add_testdev(b);
 	if (rc) {
 		snprintf(err, errlen, "the board cannot be built: %s", strerror(-rc));
 		return rc;

@@ -30,6 +30,7 @@ struct board_config {
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
 	struct chardev *debug;  /* port E9h, likewise */
+	bool testdev;           /* the device that test programs for CPUs expect */
 };
 
 struct board;

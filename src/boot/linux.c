@@ -421,17 +421,15 @@ static int put_data(struct boot *b, struct linux_image *im)
 
 static void say_how(struct boot *b, const struct linux_image *im)
 {
-	const char *format = im->how ? im->how : "data";
-	char random[40] = "";
+	const char *random = "";
 
-	if (im->random && im->is_64)
-		snprintf(random, sizeof(random), ", at a random virtual address");
-	else if (im->random)
-		snprintf(random, sizeof(random), ", at a random address");
+	if (im->random)
+		random = im->is_64 ? ", at a random virtual address" : ", at a random address";
 	snprintf(b->note, sizeof(b->note),
-		"Linux boot protocol %u.%02u, %s-bit; %s unpacked by %s; entry at %#llx%s%s%s",
-		im->version >> 8, im->version & 0xff, im->is_64 ? "64" : "32", format,
-		im->k.image ? "the host" : "itself", (unsigned long long)b->rip, random,
+		"Linux boot protocol %u.%02u, %s-bit; %s%s; entry at %#llx%s%s%s", im->version >> 8,
+		im->version & 0xff, im->is_64 ? "64" : "32",
+		im->k.image ? im->how : "it unpacks itself",
+		im->k.image ? " unpacked by the host" : "", (unsigned long long)b->rip, random,
 		b->console_added ? "; added console=" : "",
 		b->console_added ? b->config.console : "");
 }

@@ -25,13 +25,14 @@ int boot_put_elf(struct boot *b, const struct elf *e)
 		struct elf_segment s = elf_segment(e, i);
 		struct boot_piece piece = {.what = "a segment",
 			.addr = s.paddr,
-			.data = e->data + s.offset,
 			.len = s.filesz,
 			.size = s.memsz,
 			.zero = true};
 
-		if (s.type == ELF_LOAD)
-			err = boot_put(b, &piece);
+		if (s.type != ELF_LOAD)
+			continue; /* nobody has checked where it is */
+		piece.data = e->data + s.offset;
+		err = boot_put(b, &piece);
 	}
 	if (!err && !b->pieces)
 		err = boot_fail(b, "%s: an ELF file with nothing to load", b->config.kernel.name);

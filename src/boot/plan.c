@@ -134,7 +134,8 @@ int boot_put(struct boot *b, const struct boot_piece *piece)
 		return boot_fail(b,
 			"%s: %s wants %llu KiB at %#llx, where the guest's %llu KiB of memory "
 			"are not all; give more with --memory, if the file is whole",
-			b->config.kernel.name, piece->what, (unsigned long long)(piece->size / KiB),
+			b->config.kernel.name, piece->what,
+			(unsigned long long)((piece->size + KiB - 1) / KiB),
 			(unsigned long long)piece->addr, (unsigned long long)ram_kib(b));
 	other = taken(b, piece->addr, piece->size);
 	if (other)

@@ -180,3 +180,12 @@ int unpack(const uint8_t *in, size_t len, uint8_t *out, size_t room, size_t *siz
 	*size = s.size;
 	return err;
 }
+
+void unpack_versions(FILE *out)
+{
+	fprintf(out, "zlib %s\n", zlibVersion());
+	fprintf(out, "liblzma %s\n", lzma_version_string());
+	fprintf(out, "libzstd %s\n", ZSTD_versionString());
+	fprintf(out, "liblz4 %s\n", LZ4_versionString());
+	fprintf(out, "libbz2 %s\n", BZ2_bzlibVersion());
+}

@@ -10,6 +10,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* The format's name, or NULL if it is none of these. */
 const char *unpack_format(const uint8_t *in, size_t len);
@@ -19,5 +20,8 @@ const char *unpack_format(const uint8_t *in, size_t len);
  * -EBADMSG: damaged or cut off, -E2BIG: there is more than room, -ENOMEM.
  */
 int unpack(const uint8_t *in, size_t len, uint8_t *out, size_t room, size_t *size);
+
+/* The libraries behind it and their versions, a line each. */
+void unpack_versions(FILE *out);
 
 #endif

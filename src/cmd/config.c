@@ -10,10 +10,9 @@
 #include "core/vm.h"
 #include "util/util.h"
 
-#define MEMORY_DEFAULT   (512 * MiB)
-#define MEMORY_MIN       (4 * KiB)
-#define MEMORY_MAX       (UINT64_C(1) << 40)
-#define MAX_OPTION_WORDS 64
+#define MEMORY_DEFAULT (512 * MiB)
+#define MEMORY_MIN     (4 * KiB)
+#define MEMORY_MAX     (UINT64_C(1) << 40)
 
 struct context {
 	struct config *c;
@@ -227,6 +226,21 @@ static int opt_serial(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_debugcon(struct context *x, const char *value)
+{
+	static const char *const names[] = {"none", "stdio", "file:PATH", NULL};
+	int n;
+
+	if (!strncmp(value, "file:", 5) && value[5]) {
+		x->c->debugcon = DEBUGCON_FILE;
+		replace(&x->c->debugcon_path, value + 5);
+		return 0;
+	}
+	n = choose(x, "debugcon", value, names);
+	x->c->debugcon = (enum debugcon)MAX(n, 0);
+	return n < 0 ? -1 : 0;
+}
+
 static int opt_display(struct context *x, const char *value)
 {
 	static const char *const names[] = {"text", "none", NULL};
@@ -320,6 +334,12 @@ static int opt_later(struct context *x, const char *value)
 
 static int load_file(struct context *x, const char *path);
 
+static int flag_testdev(struct context *x, const char *value)
+{
+	x->c->testdev = true;
+	return 0;
+}
+
 static int flag_stats(struct context *x, const char *value)
 {
 	x->c->stats = true;
@@ -386,9 +406,12 @@ static const struct option options[] = {
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
+	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"testdev", 0, NULL, flag_testdev, false, false,
+		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
@@ -509,6 +532,7 @@ void config_free(struct config *c)
 	free(c->cmdline);
 	free(c->engine);
 	free(c->serial_path);
+	free(c->debugcon_path);
 	free(c->trace_file);
 	json_decref(c->set);
 }
@@ -597,7 +621,7 @@ int config_environment(struct config *c, char *err, size_t errlen)
 {
 	const char *text = getenv("TINAMOU_OPTIONS"), *engine = getenv("TINAMOU_ENGINE");
 	struct context x = {.c = c, .err = err, .errlen = errlen};
-	char *copy, *save = NULL, *word[MAX_OPTION_WORDS];
+	char *copy, *save = NULL, **word;
 	int n = 0, rc;
 
 	if (engine && *engine)
@@ -605,10 +629,11 @@ int config_environment(struct config *c, char *err, size_t errlen)
 	if (!text)
 		return 0;
 	copy = xstrdup(text);
-	for (char *w = strtok_r(copy, " \t\n", &save); w && n < MAX_OPTION_WORDS;
-		w = strtok_r(NULL, " \t\n", &save))
+	word = xcalloc(strlen(text) / 2 + 1, sizeof(*word)); /* a word and a blank: two bytes */
+	for (char *w = strtok_r(copy, " \t\n", &save); w; w = strtok_r(NULL, " \t\n", &save))
 		word[n++] = w;
 	rc = config_parse(c, n, word, err, errlen);
+	free(word);
 	free(copy);
 	return rc;
 }

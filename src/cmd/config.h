@@ -21,6 +21,7 @@
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
+enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
 	char *path;
@@ -57,7 +58,10 @@ struct config {
 	enum console console;
 	enum serial serial;
 	char *serial_path;
+	enum debugcon debugcon; /* port E9h */
+	char *debugcon_path;
 	bool display; /* text */
+	bool testdev;
 	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];

@@ -45,7 +45,7 @@ struct machine {
 	uint64_t generation;
 	int tick;
 
-	struct chardev serial;
+	struct chardev serial, debugcon;
 	struct loop_fd *serial_watch;
 	uint8_t *serial_out; /* what the front has not taken yet */
 	size_t serial_len, serial_out_room;
@@ -161,13 +161,11 @@ static void serial_input(struct machine *m, const void *data, size_t len)
 	serial_room(m);
 }
 
-static void serial_write(void *backend, const uint8_t *data, size_t len)
+/* To the front, or into the file: the serial line's output, and port E9h's beside it. */
+static void terminal_write(void *backend, const uint8_t *data, size_t len)
 {
 	struct machine *m = backend;
 
-	m->serial_touched = true;
-	if (m->config.serial == SERIAL_NONE)
-		return;
 	if (m->serial_len + len > SERIAL_BUFFER_MAX) /* the reader sleeps: wait, do not lose */
 		len = 0,
 		vm_end(m->vm, VM_END_HOST_ERROR, 0, "--serial: nobody reads its output any more");
@@ -178,6 +176,33 @@ static void serial_write(void *backend, const uint8_t *data, size_t len)
 	memcpy(m->serial_out + m->serial_len, data, len);
 	m->serial_len += len;
 	serial_flush(m);
+}
+
+static void serial_write(void *backend, const uint8_t *data, size_t len)
+{
+	struct machine *m = backend;
+
+	m->serial_touched = true;
+	if (m->config.serial != SERIAL_NONE)
+		terminal_write(m, data, len);
+}
+
+static void debugcon_write_file(void *backend, const uint8_t *data, size_t len)
+{
+	struct machine *m = backend;
+
+	while (len) {
+		ssize_t n = write(m->fd[FD_DEBUGCON], data, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			vm_end(m->vm, VM_END_HOST_ERROR, 0, "--debugcon: %s", strerror(errno));
+			return;
+		}
+		data += n;
+		len -= (size_t)n;
+	}
 }
 
 static void serial_ready(void *ctx, uint32_t events)
@@ -496,7 +521,7 @@ static int watch(struct machine *m)
 	loop_add(m->vm->loop, m->tick, EPOLLIN, on_tick, m);
 	loop_add(m->vm->loop, m->ctl, EPOLLIN, on_control, m);
 	/* A regular file cannot be watched and is never busy. */
-	if (m->config.serial == SERIAL_STDIO || m->config.serial == SERIAL_PTY)
+	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch = loop_add(m->vm->loop, m->fd[FD_SERIAL], EPOLLIN, serial_ready, m);
 	return 0;
 }
@@ -515,11 +540,19 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.images = m->images,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
-		.serial = &m->serial};
+		.serial = &m->serial,
+		.debug = &m->debugcon,
+		.testdev = m->config.testdev};
+	static void (*const debugcon[])(void *, const uint8_t *, size_t) = {
+		[DEBUGCON_STDIO] = terminal_write,
+		[DEBUGCON_FILE] = debugcon_write_file,
+	};
 
 	m->serial.write = serial_write;
 	m->serial.room = serial_room;
 	m->serial.backend = m;
+	m->debugcon.write = debugcon[m->config.debugcon];
+	m->debugcon.backend = m;
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
 		return -EIO;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "boot/unpack.h"
 #include "cmd/cmd.h"
 #include "cmd/engines.h"
 #include "cmd/run.h"
@@ -32,6 +33,7 @@ static int version(void)
 {
 	printf("tinamou %s\n", TINAMOU_VERSION);
 	printf("jansson %s\n", jansson_version_str());
+	unpack_versions(stdout);
 	return STATUS_OK;
 }
 

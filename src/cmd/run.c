@@ -154,8 +154,8 @@ static int check_boot_sector(struct front *f)
 static int open_kernel(struct front *f)
 {
 	struct config *c = &f->config;
-	char err[512];
 	struct stat st;
+	char err[512];
 	int status;
 
 	if (!c->kernel)
@@ -239,6 +239,14 @@ static int open_screen(struct front *f)
 	return f->shared == MAP_FAILED ? -1 : fd;
 }
 
+/* Where no file is asked for a descriptor takes its place, which nobody writes to. */
+static int open_debugcon(struct front *f)
+{
+	if (f->config.debugcon == DEBUGCON_FILE)
+		return open_for_writing("debugcon", f->config.debugcon_path);
+	return dup(STDERR_FILENO);
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -252,6 +260,7 @@ static int open_all(struct front *f)
 	f->fd[FD_SERIAL] = open_serial(f);
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
+	f->fd[FD_DEBUGCON] = open_debugcon(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
@@ -881,6 +890,9 @@ static const char *wrong_combination(const struct config *c)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
+	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
+		return "--debugcon stdio shows its output where --serial stdio does; "
+		       "with another --serial use --debugcon file:PATH";
 	return NULL;
 }
 

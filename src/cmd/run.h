@@ -40,7 +40,7 @@ struct shared_screen {
 };
 
 /* Descriptors of MSG_START, in this order, then one an image. */
-enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_IMAGES };
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_IMAGES };
 
 int cmd_run(int argc, char **argv);
 bool cmd_file_exists(const char *path);

@@ -156,6 +156,8 @@ static void serve_init(struct vcpu *v)
 	v->init_pending = false;
 	x86_state_reset(&s, v->vm->model.signature);
 	s.tsc = vcpu_tsc(v);
+	s.events.sipi_pending = v->sipi_pending; /* it may have come already */
+	s.events.sipi_vector = v->sipi_vector;
 	vcpu_put(v, &s, X86_GROUP_ALL & ~(X86_GROUP_FPU | X86_GROUP_TSC | X86_GROUP_MSR));
 	v->run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
 }

@@ -106,15 +106,23 @@ int vcpu_get(struct vcpu *v, struct x86_state *s, unsigned mask)
 {
 	int err = v->vm->engine->ops->get(v, s, mask);
 
-	if (!err && (mask & X86_GROUP_EVENTS))
+	if (!err && (mask & X86_GROUP_EVENTS)) {
 		s->events.run = v->run;
+		s->events.init_pending = v->init_pending;
+		s->events.sipi_pending = v->sipi_pending;
+		s->events.sipi_vector = v->sipi_vector;
+	}
 	return err;
 }
 
 int vcpu_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
 {
-	if (mask & X86_GROUP_EVENTS)
+	if (mask & X86_GROUP_EVENTS) {
 		v->run = s->events.run;
+		v->init_pending = s->events.init_pending;
+		v->sipi_pending = s->events.sipi_pending;
+		v->sipi_vector = s->events.sipi_vector;
+	}
 	v->stuck = false;
 	return v->vm->engine->ops->put(v, s, mask);
 }
@@ -248,14 +256,28 @@ uint8_t vcpu_intr_ack(struct vcpu *v)
 	return (uint8_t)vector;
 }
 
+/* CPUID tells of an APIC only while IA32_APIC_BASE has it on (SDM vol. 3A 10.4.3). */
+static bool apic_enabled(struct vcpu *v)
+{
+	const uint32_t apic_base = 0x1b;
+	uint64_t base = 0, start = begin(v);
+	bool has = v->vm->apic && !v->vm->apic->rdmsr(v->vm->apic_ctx, v, apic_base, &base);
+
+	end(v, EXIT_CPUID, start);
+	return has && base & BIT(11);
+}
+
 void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
 	uint32_t out[4])
 {
 	const struct x86_cpuid_input in = {
 		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
-	vcpu_count(v, EXIT_CPUID, 0);
+	if (leaf != 1)
+		vcpu_count(v, EXIT_CPUID, 0);
 	x86_cpuid(&in, leaf, subleaf, out);
+	if (leaf == 1 && !apic_enabled(v))
+		out[3] &= ~(uint32_t)BIT(9);
 }
 
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value)

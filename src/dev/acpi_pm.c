@@ -72,24 +72,29 @@ void acpi_pm_button(struct acpi_pm *pm)
 	update(pm);
 }
 
-static uint64_t pm_read(void *ctx, uint64_t off, unsigned size)
+static uint64_t word(const struct acpi_pm *pm, uint64_t off)
 {
-	struct acpi_pm *pm = ctx;
-
-	switch (off & ~UINT64_C(1)) {
+	switch (off) {
 	case PM1_STS:
 		return pm->sts;
 	case PM1_EN:
 		return pm->en;
 	case PM1_CNT:
 		return pm->cnt | CNT_SCI_EN;
-	case PM_TMR:
-		return ticks(pm) & 0xffffff;
 	case PM_TMR + 2:
 		return ticks(pm) >> 16 & 0xff;
 	default:
 		return 0;
 	}
+}
+
+static uint64_t pm_read(void *ctx, uint64_t off, unsigned size)
+{
+	struct acpi_pm *pm = ctx;
+
+	if (off == PM_TMR)
+		return ticks(pm) & 0xffffff;
+	return word(pm, off) | (size == 4 ? word(pm, off + 2) << 16 : 0);
 }
 
 static void pm_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
@@ -137,6 +142,7 @@ static void pm_snap(struct device *dev, struct snap *s)
 	snap_u16(s, "en", &pm->en);
 	snap_u16(s, "cnt", &pm->cnt);
 	if (snap_loading(s)) {
+		pm->cnt &= CNT_RW;
 		arm(pm);
 		update(pm);
 	}

@@ -1,7 +1,7 @@
 /*
- * ioapic.c - 82093AA I/O APIC, version 20h with the EOI register.
+ * ioapic.c - I/O APIC. Source: Intel 82093AA datasheet.
  *
- * Source: Intel 82093AA datasheet; ICH9 datasheet 13.5 (EOI register).
+ * Left out: polarity (lines here are asserted or not), the arbitration bus.
  * Lock: vm->lock.
  */
 #include "dev/ioapic.h"
@@ -192,5 +192,7 @@ struct bus_region *ioapic_region(struct ioapic *io)
 
 struct irq ioapic_irq(struct ioapic *io, int pin)
 {
+	if (pin < 0 || pin >= IOAPIC_PINS)
+		return (struct irq){0};
 	return (struct irq){set_pin, io, pin};
 }

@@ -83,6 +83,7 @@ struct lapic {
 	uint32_t initial;
 	uint64_t started;  /* when the timer was, ns */
 	uint64_t deadline; /* IA32_TSC_DEADLINE */
+	bool running;      /* one-shot and periodic: counts down */
 	bool pic;
 };
 
@@ -157,10 +158,22 @@ static void update(struct lapic *a)
 	a->wires.intr(a->wires.ctx, deliverable(a) >= 0 || pic_passes(a));
 }
 
+static void fire(struct lapic *a, unsigned entry);
+
+/* An error is told once until it is read, so that an error's own vector cannot repeat it. */
+static void raise_error(struct lapic *a, uint32_t error)
+{
+	bool known = a->esr_pending & error;
+
+	a->esr_pending |= error;
+	if (!known)
+		fire(a, LVT_ERROR);
+}
+
 static void accept_fixed(struct lapic *a, uint8_t vector, bool level)
 {
 	if (vector < 16) {
-		a->esr_pending |= ESR_RECEIVE;
+		raise_error(a, ESR_RECEIVE);
 		return;
 	}
 	set_vector(a->irr, vector);
@@ -232,10 +245,12 @@ static uint64_t period(const struct lapic *a)
 
 static uint64_t tsc_to_ns(const struct lapic *a, uint64_t tsc)
 {
-	uint64_t ns = clock_muldiv(tsc, NSEC_PER_SEC, a->tsc_hz);
+	unsigned __int128 ns = (unsigned __int128)tsc * NSEC_PER_SEC / a->tsc_hz + 1;
 
-	return ns + 1; /* not before it */
+	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER; /* not before it */
 }
+
+static void expired(void *ctx);
 
 static void arm(struct lapic *a)
 {
@@ -243,9 +258,11 @@ static void arm(struct lapic *a)
 
 	timer_cancel(&a->timer);
 	if (mode == MODE_TSC) {
-		if (a->deadline)
+		if (a->deadline && tsc_to_ns(a, a->deadline) <= clock_now(a->clock))
+			expired(a); /* at once, not when a thread comes to it */
+		else if (a->deadline)
 			timer_arm(&a->timer, tsc_to_ns(a, a->deadline));
-	} else if (a->initial) {
+	} else if (a->running) {
 		timer_arm(&a->timer, a->started + period(a));
 	}
 }
@@ -262,6 +279,8 @@ static void expired(void *ctx)
 		/* Late ones are dropped, not made up for. */
 		a->started += period(a) * MAX((now - a->started) / period(a), 1);
 		arm(a);
+	} else {
+		a->running = false;
 	}
 	fire(a, LVT_TIMER);
 }
@@ -270,7 +289,7 @@ static uint32_t current_count(const struct lapic *a)
 {
 	uint64_t gone = (clock_now(a->clock) - a->started) / divisor(a);
 
-	if (!a->initial || (a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
+	if (!a->running)
 		return 0;
 	if (a->lvt[LVT_TIMER] & MODE_PERIOD)
 		return a->initial - (uint32_t)(gone % a->initial);
@@ -282,7 +301,18 @@ static void start_timer(struct lapic *a, uint32_t initial)
 	if ((a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
 		return;
 	a->initial = initial;
+	a->running = initial;
 	a->started = clock_now(a->clock);
+	arm(a);
+}
+
+/* The count goes on from where it is, at another speed. */
+static void write_divide(struct lapic *a, uint32_t value)
+{
+	uint64_t counted = a->initial - current_count(a);
+
+	a->divide = value & 11;
+	a->started = clock_now(a->clock) - counted * divisor(a);
 	arm(a);
 }
 
@@ -294,15 +324,32 @@ static void write_deadline(struct lapic *a, uint64_t value)
 	arm(a);
 }
 
+/* As after power-up and INIT (10.4.7.1), but for ID and IA32_APIC_BASE. */
+static void init_registers(struct lapic *a)
+{
+	a->tpr = a->ldr = a->esr = a->esr_pending = a->divide = a->initial = 0;
+	a->dfr = 0xffffffff;
+	a->svr = 0xff;
+	a->icr = a->deadline = 0;
+	a->running = false;
+	for (unsigned n = 0; n < LVT_COUNT; n++)
+		a->lvt[n] = LVT_MASKED;
+	memset(a->irr, 0, sizeof(a->irr));
+	memset(a->isr, 0, sizeof(a->isr));
+	memset(a->tmr, 0, sizeof(a->tmr));
+	timer_cancel(&a->timer);
+}
+
 /* ---- messages ---- */
 
 bool lapic_is_dest(const struct lapic *a, const struct apic_message *m)
 {
 	if (!enabled(a))
 		return false;
+	if (m->dest == 0xffffffff)
+		return true;
 	if (!m->logical)
-		return m->dest == a->id || m->dest == (x2apic(a) ? 0xffffffff : 0xff) ||
-		       m->dest == 0xffffffff;
+		return m->dest == a->id || (m->dest == 0xff && !x2apic(a));
 	if (x2apic(a))
 		return m->dest >> 16 == a->id >> 4 && m->dest >> (a->id & 15) & 1;
 	if (a->dfr >> 28 == 15) /* flat */
@@ -327,6 +374,7 @@ void lapic_deliver(struct lapic *a, const struct apic_message *m)
 		a->wires.nmi(a->wires.ctx);
 		break;
 	case APIC_INIT:
+		init_registers(a); /* 10.4.7.3 */
 		a->wires.init(a->wires.ctx);
 		break;
 	case APIC_STARTUP:
@@ -355,7 +403,7 @@ static void send_ipi(struct lapic *a)
 	if (m.delivery == APIC_INIT && a->icr & ICR_LEVEL && !(a->icr & ICR_ASSERT))
 		return; /* INIT level de-assert: nothing since the Pentium 4 */
 	if (m.vector < 16 && m.delivery <= APIC_LOWEST) {
-		a->esr_pending |= ESR_SEND;
+		raise_error(a, ESR_SEND);
 		return;
 	}
 	a->wires.send(a->wires.ctx, &m);
@@ -366,7 +414,7 @@ static void send_ipi(struct lapic *a)
 static uint32_t lvt_mask(unsigned entry)
 {
 	static const uint32_t mask[LVT_COUNT] = {
-		0x710ff, 0x117ff, 0x117ff, 0x1f7ff, 0x1f7ff, 0x110ff};
+		0x700ff, 0x107ff, 0x107ff, 0x1a7ff, 0x1a7ff, 0x100ff};
 
 	return mask[entry];
 }
@@ -384,8 +432,11 @@ static void write_lvt(struct lapic *a, unsigned entry, uint32_t value)
 	if (!(a->svr & SVR_ENABLE))
 		a->lvt[entry] |= LVT_MASKED;
 	if (entry == LVT_TIMER && (before ^ value) & LVT_MODE) {
-		a->initial = 0;
+		/* Between one-shot and periodic it counts on; the deadline is another timer. */
+		if ((before | value) & MODE_TSC)
+			a->initial = 0;
 		a->deadline = 0;
+		a->running &= a->initial != 0;
 		arm(a);
 	}
 	update(a);
@@ -489,12 +540,19 @@ static void write_reg(struct lapic *a, unsigned reg, uint32_t value)
 		start_timer(a, value);
 		break;
 	case REG_TIMER_DIVIDE:
-		a->divide = value & 11;
-		arm(a);
+		write_divide(a, value);
 		break;
 	default:
 		break;
 	}
+}
+
+/* No register in xAPIC mode: "illegal register address" (10.5.3). */
+static bool reserved(unsigned reg)
+{
+	return reg < REG_ID || (reg > REG_VERSION && reg < REG_TPR) || reg == 0x0c ||
+	       (reg > REG_ESR && reg < REG_ICR_LOW) ||
+	       (reg > REG_TIMER_CURRENT && reg < REG_TIMER_DIVIDE) || reg >= REG_SELF_IPI;
 }
 
 /* Aligned 32-bit accesses; of wider or narrower ones the SDM says nothing good (10.4.1). */
@@ -502,16 +560,25 @@ uint64_t lapic_read(struct lapic *a, uint64_t off, unsigned size)
 {
 	if (!enabled(a) || x2apic(a))
 		return UINT64_MAX;
-	if (off & 12 || off / 16 >= REG_COUNT)
+	if (reserved((unsigned)(off / 16))) {
+		raise_error(a, ESR_REGISTER);
+		return 0;
+	}
+	if (off & 12)
 		return 0;
 	return read_reg(a, (unsigned)(off / 16)) >> (off & 3) * 8;
 }
 
 void lapic_write(struct lapic *a, uint64_t off, unsigned size, uint64_t value)
 {
-	if (enabled(a) && !x2apic(a) && !(off & 15) && size >= 4 && off / 16 < REG_COUNT &&
-		off / 16 != REG_SELF_IPI)
-		write_reg(a, (unsigned)(off / 16), (uint32_t)value);
+	unsigned reg = (unsigned)(off / 16);
+
+	if (!enabled(a) || x2apic(a) || off & 15 || size < 4)
+		return;
+	if (reserved(reg))
+		raise_error(a, ESR_REGISTER);
+	else
+		write_reg(a, reg, (uint32_t)value);
 }
 
 /* ---- MSRs (10.12) ---- */
@@ -555,6 +622,8 @@ static int write_base(struct lapic *a, uint64_t value)
 		value & 0x2ff)
 		return -EINVAL;
 	a->base = (value & ~(uint64_t)BASE_BSP) | (a->base & BASE_BSP);
+	if (!enabled(a)) /* 10.4.3: turned on again it starts as after power-up */
+		init_registers(a);
 	update(a);
 	return 0;
 }
@@ -567,8 +636,11 @@ static int write_x2apic(struct lapic *a, unsigned reg, uint64_t value)
 		send_ipi(a);
 		return 0;
 	case REG_SELF_IPI:
-		accept_fixed(a, (uint8_t)value, false);
-		return value >> 8 ? -EINVAL : 0;
+		if (value >> 8)
+			return -EINVAL;
+		if (software_enabled(a))
+			accept_fixed(a, (uint8_t)value, false);
+		return 0;
 	case REG_EOI:
 	case REG_ESR:
 		if (value)
@@ -610,7 +682,7 @@ uint8_t lapic_cr8(const struct lapic *a)
 
 void lapic_set_cr8(struct lapic *a, uint8_t value)
 {
-	a->tpr = (uint32_t)value << 4;
+	a->tpr = (value & 15u) << 4;
 	update(a);
 }
 
@@ -621,17 +693,20 @@ static void lapic_reset(struct device *dev)
 	struct lapic *a = container_of(dev, struct lapic, dev);
 
 	a->base = BASE_DEFAULT | BASE_ENABLE | (a->id ? 0 : BASE_BSP);
-	a->tpr = a->ldr = a->esr = a->esr_pending = a->divide = a->initial = 0;
-	a->dfr = 0xffffffff;
-	a->svr = 0xff;
-	a->icr = a->deadline = 0;
-	for (unsigned n = 0; n < LVT_COUNT; n++)
-		a->lvt[n] = LVT_MASKED;
-	memset(a->irr, 0, sizeof(a->irr));
-	memset(a->isr, 0, sizeof(a->isr));
-	memset(a->tmr, 0, sizeof(a->tmr));
-	timer_cancel(&a->timer);
+	init_registers(a);
 	update(a);
+}
+
+static void base_snap(struct lapic *a, struct snap *s)
+{
+	uint64_t base = a->base;
+
+	snap_u64(s, "base", &base);
+	if (snap_loading(s) && !snap_error(s) &&
+		(base >> 40 || base & 0x2ff || (base & BASE_X2APIC && !(base & BASE_ENABLE))))
+		snap_fail(s, "base", "out of range");
+	if (!snap_error(s))
+		a->base = base;
 }
 
 static void lapic_snap(struct device *dev, struct snap *s)
@@ -639,7 +714,7 @@ static void lapic_snap(struct device *dev, struct snap *s)
 	struct lapic *a = container_of(dev, struct lapic, dev);
 
 	snap_section(s, dev->name, 1);
-	snap_u64(s, "base", &a->base);
+	base_snap(a, s);
 	snap_u32_max(s, "tpr", &a->tpr, 0xff);
 	snap_u32(s, "ldr", &a->ldr);
 	snap_u32(s, "dfr", &a->dfr);
@@ -658,8 +733,13 @@ static void lapic_snap(struct device *dev, struct snap *s)
 	snap_u32(s, "initial", &a->initial);
 	snap_time(s, "started", &a->started, clock_now(a->clock));
 	snap_u64(s, "deadline", &a->deadline);
+	snap_bool(s, "running", &a->running);
 	snap_bool(s, "pic", &a->pic);
 	if (snap_loading(s)) {
+		a->divide &= 11;
+		a->running = a->running && a->initial; /* no division by a count of zero */
+		for (unsigned n = 0; n < LVT_COUNT; n++)
+			a->lvt[n] &= lvt_mask(n);
 		arm(a);
 		update(a);
 	}

@@ -196,7 +196,8 @@ static int set_feature(
 	}
 	add = with_needs(f);
 	if (add & ~all_supplied(kvm)) {
-		snprintf(err, errlen, "--cpu-model: '%s' is supplied neither by this engine nor host",
+		snprintf(err, errlen,
+			"--cpu-model: '%s' is supplied neither by this engine nor host",
 			x86_cpu_features[f].name);
 		return -1;
 	}

@@ -35,11 +35,11 @@ extern const struct x86_cpu_feature_info x86_cpu_features[X86_CPU_FEATURES];
 
 struct x86_model {
 	char vendor[13];
-	uint32_t signature;                  /* leaf 1 EAX, also EDX after RESET */
-	uint32_t highest_basic;              /* leaf */
-	uint32_t highest_extended;           /* leaf, 0: there are none */
-	uint64_t feature;                    /* bit n: enum x86_cpu_feature n */
-	uint64_t insn;                       /* bit n: enum x86_feature n is executed */
+	uint32_t signature;        /* leaf 1 EAX, also EDX after RESET */
+	uint32_t highest_basic;    /* leaf */
+	uint32_t highest_extended; /* leaf, 0: there are none */
+	uint64_t feature;          /* bit n: enum x86_cpu_feature n */
+	uint64_t insn;             /* bit n: enum x86_feature n is executed */
 	char brand[48];
 };
 

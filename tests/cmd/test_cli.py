@@ -5,6 +5,7 @@ Argument: the executable. Guests are a few bytes of real-mode code, run by the
 engine `interpret`, so that no host facility is needed.
 """
 import fcntl
+import json
 import os
 import pty
 import re
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import termios
 import time
+import tty
 import unittest
 
 MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../docs/tinamou.1")
@@ -72,7 +74,9 @@ class Usage(Case):
         self.assertIn("tinamou IMAGE", p.stdout)
 
     def test_version_and_engines(self):
-        self.assertIn("jansson", self.run_it("version").stdout)
+        version = self.run_it("version").stdout
+        for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
+            self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
 
@@ -99,6 +103,28 @@ class Usage(Case):
         with_blank = self.file(b"x", "with blank,comma")
         self.refused(*args, "-i", with_blank, status=4, says="started without --kernel")
 
+    def test_broken_kernels(self):
+        """One clear error each, before the machine starts."""
+        kernel = bytearray(10240)
+        kernel[0x1f1] = 3
+        kernel[0x1fe:0x206] = b"\x55\xaa\xeb\x66HdrS"
+        kernel[0x206:0x208] = b"\x0f\x02"
+        kernel[0x211] = 1
+        kernel[0x22c:0x230] = b"\xff\xff\xff\x7f"
+        kernel[0x238:0x23c] = (255).to_bytes(4, "little")
+        kernel[0x258:0x260] = (0x100000).to_bytes(8, "little")
+        kernel[0x260:0x264] = (0x10000).to_bytes(4, "little")
+        args = ["run", "-e", "interpret", "-m", "4M", "-k", self.file(kernel)]
+        self.refused(*args, "-i", self.file(bytes(5 << 20), "initrd"), status=4, says="--memory")
+        self.refused(*args, "-a", "x" * 300, status=4, says="shorten --append")
+        self.refused(*args[:-1], self.file(kernel[:1000], "cut"), status=4, says="copy the kernel again")
+        kernel[0x248:0x250] = b"\0\0\0\0\xff\xff\xff\0"
+        self.refused(*args[:-1], self.file(kernel, "cut"), status=4, says="copy the kernel again")
+        kernel[0x248:0x24c] = b"\0\0\0\0"
+        kernel[0x24c:0x250] = (8192).to_bytes(4, "little")
+        kernel[2048:2052] = b"\x1f\x8b\x08\0"
+        self.refused(*args[:-1], self.file(kernel, "bad"), status=4, says="gzip data are damaged")
+
     def test_manual_names_every_option(self):
         with open(MANUAL, encoding="utf-8") as f:
             manual = f.read().replace("\\-", "-")
@@ -114,6 +140,18 @@ class Usage(Case):
         self.run_it("run", "--config", config)
         self.refused("run", "--config", self.file(b"{\n,", "bad.json"), status=2, says="line 2")
         self.refused("run", "--config", self.path("none"), status=2, says="none")
+
+    def test_options_of_the_environment(self):
+        image = self.file(sector(HALT))
+        env = dict(self.environment(), TINAMOU_OPTIONS="-q " * 200 + "--display none")
+        p = subprocess.run([TINAMOU, "run", "--print-config", image], env=env, text=True,
+                           capture_output=True, check=True)
+        self.assertEqual(json.loads(p.stdout)["display"], "none")
+
+    def test_what_goes_together(self):
+        image = self.file(sector(HALT))
+        self.refused("run", "--trace-file", self.path("t"), image, status=2, says="--trace exits")
+        self.refused("run", "--append", "quiet", image, status=2, says="--kernel")
 
 
 class Images(Case):
@@ -175,6 +213,51 @@ class Ends(Case):
         with open(self.path("out"), "rb") as f:
             self.assertEqual(f.read(), b"hi")
         self.run_it("run", "--serial", "file:/dev/full", image, status=4, says="No space left")
+
+    def test_debugcon(self):
+        image = self.file(sector(b"\xb0\x68\xe6\xe9\xb0\x69\xe6\xe9" + HALT))  # out e9h
+        self.assertEqual(self.run_it("run", image).stdout, "")
+        self.assertEqual(self.run_it("run", "--debugcon", "stdio", image).stdout, "hi")
+        p = self.run_it("run", "--debugcon=stdio", "--serial=none", image)
+        self.assertEqual(p.stdout, "hi")
+        p = self.run_it("run", "--debugcon", "file:" + self.path("out"), image)
+        self.assertEqual(p.stdout, "")
+        with open(self.path("out"), "rb") as f:
+            self.assertEqual(f.read(), b"hi")
+        self.run_it("run", "--debugcon", "file:/dev/full", image, status=4, says="No space left")
+        self.refused("run", "--debugcon=stdio", "--serial=pty", image, status=2, says="file:PATH")
+
+    def test_serial_pty(self):
+        # waits for a byte, sends the next one and halts
+        code = LINE_8N1 + b"\xba\xfd\x03\xec\xa8\x01\x74\xf8\xba\xf8\x03\xec\xfe\xc0\xee"
+        p = subprocess.Popen([TINAMOU, "run", "--serial", "pty", self.file(sector(code + HALT))],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.PIPE, env=self.environment(), text=True)
+        self.addCleanup(p.stderr.close)
+        self.addCleanup(p.kill)
+        path = next(line.split()[-1] for line in p.stderr if "serial line is at" in line)
+        line = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        self.addCleanup(os.close, line)
+        tty.setraw(line)
+        os.write(line, b"A")
+        self.assertTrue(select.select([line], [], [], 10)[0])
+        self.assertEqual(os.read(line, 10), b"B")
+        self.assertEqual(p.wait(10), 0)
+
+    def test_front_killed(self):
+        p = subprocess.Popen([TINAMOU, self.file(sector(FOREVER))], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                             env=self.environment())
+        children = []
+        while not children:
+            with open(f"/proc/{p.pid}/task/{p.pid}/children", encoding="ascii") as f:
+                children = f.read().split()
+        machine = os.pidfd_open(int(children[0]))
+        self.addCleanup(os.close, machine)
+        time.sleep(0.2)
+        p.kill()
+        p.wait()
+        self.assertTrue(select.select([machine], [], [], 5)[0], "the machine lives on")
 
     def test_dump_stats_trace(self):
         trace = self.path("trace")

@@ -1,16 +1,21 @@
 /*
  * test_kvm.c - engine kvm: what is put is what is got, in every mode; ports,
- * MMIO and kicks. Exit status 77 where /dev/kvm cannot run a guest.
+ * MMIO, kicks and what KVM cannot emulate. Exit status 77 where /dev/kvm cannot run a guest.
  */
 #include "../core/test.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/vm.h"
-#include "engine/kvm/kvm.h"
+#include "engine/kvm/internal.h"
 #include "util/util.h"
+
+static bool on_hardware;
 
 struct fixture {
 	struct vm *vm;
@@ -149,7 +154,16 @@ static void test_long_mode_state(void **state)
 	round_trip(*state, true, true);
 }
 
-static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
+/* As on a KVM without KVM_CAP_XSAVE. */
+static void test_state_without_xsave(void **state)
+{
+	struct fixture *f = *state;
+
+	container_of(f->vm->engine, struct kvm_engine, engine)->has_xsave = false;
+	round_trip(f, true, true);
+}
+
+static void prepare(struct fixture *f, const void *code, size_t len)
 {
 	struct x86_state s;
 
@@ -161,6 +175,11 @@ static void run_code(struct fixture *f, const void *code, size_t len, struct run
 	assert_int_equal(
 		vcpu_put(f->v, &s, X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR | X86_GROUP_EVENTS),
 		0);
+}
+
+static void run_code(struct fixture *f, const void *code, size_t len, struct run_result *r)
+{
+	prepare(f, code, len);
 	memset(r, 0, sizeof(*r));
 	vm_lock(f->vm);
 	atomic_store(&f->v->inside, true);
@@ -189,6 +208,101 @@ static void test_ports_and_mmio(void **state)
 	assert_int_equal(f->v->stat[EXIT_HLT].count, 1);
 }
 
+/* false: there is software below this KVM that lacks it, which hardware never does. */
+static bool stopped(const struct run_result *r, uint64_t addr)
+{
+	if (!on_hardware && r->exit == RUN_HALTED)
+		return false;
+	assert_int_equal(r->exit, RUN_DEBUG);
+	assert_int_equal(r->debug_addr, addr);
+	return true;
+}
+
+static const uint8_t store[] = {
+	0x90, 0x90,       /* nop; nop */
+	0xa3, 0x00, 0x20, /* mov [2000h], ax */
+	0xf4,             /* hlt */
+};
+
+static void test_step(void **state)
+{
+	struct fixture *f = *state;
+	struct x86_state s = {0};
+	struct run_result r;
+
+	prepare(f, store, sizeof(store));
+	for (unsigned n = 1; n <= 2; n++) {
+		memset(&r, 0, sizeof(r));
+		kvm_engine.step(f->v, &r);
+		assert_int_equal(r.exit, RUN_BUDGET);
+		assert_int_equal(r.executed, 1);
+		assert_int_equal(vcpu_get(f->v, &s, X86_GROUP_GPR), 0);
+		assert_int_equal(s.rip, n);
+	}
+}
+
+/* A breakpoint stops before its instruction; a step goes over it. */
+static void test_breakpoint(void **state)
+{
+	const struct debug_stop stops[] = {{0, 1, STOP_EXEC}, {1, 1, STOP_EXEC}};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_stops(f->v, stops, 5), -ENOSPC);
+	assert_int_equal(kvm_engine.set_stops(f->v, stops + 1, 1), 0);
+	run_code(f, store, sizeof(store), &r);
+	if (!stopped(&r, 1))
+		skip();
+	kvm_engine.step(f->v, &r);
+	assert_int_equal(r.exit, RUN_BUDGET);
+	assert_int_equal(r.executed, 1);
+	assert_int_equal(kvm_engine.set_stops(f->v, NULL, 0), 0);
+	kvm_engine.run(f->v, UINT64_MAX, &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+}
+
+static void test_watchpoint(void **state)
+{
+	const struct debug_stop stops[] = {{0x2000, 2, STOP_WRITE}};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_stops(f->v, stops, 1), 0);
+	run_code(f, store, sizeof(store), &r);
+	if (!stopped(&r, 0x2000))
+		skip();
+	assert_int_equal(kvm_engine.set_stops(f->v, NULL, 0), 0);
+	kvm_engine.run(f->v, UINT64_MAX, &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+}
+
+/* Pages 0 to 15; the guest writes to pages 2 and 9. KVM may count what it reads in page 0. */
+static void test_dirty_pages(void **state)
+{
+	static const uint8_t code[] = {
+		0xa3, 0x00, 0x20, /* mov [2000h], ax */
+		0xa3, 0xff, 0x97, /* mov [97ffh], ax */
+		0xf4,             /* hlt */
+	};
+	struct fixture *f = *state;
+	struct engine *e = f->vm->engine;
+	const struct engine_slot slot = {
+		.size = 64 * KiB, .host = f->vm->ram.host, .log_dirty = true};
+	uint64_t bitmap = 0;
+	struct run_result r;
+
+	assert_int_equal(kvm_engine.set_map(e, &slot, 1), 0);
+	assert_int_equal(kvm_engine.dirty(e, 0x1000, &bitmap, 1), -ENOENT);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 0), -EINVAL);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	assert_int_equal(bitmap & ~UINT64_C(1), 1 << 2 | 1 << 9);
+	assert_int_equal(kvm_engine.dirty(e, 0, &bitmap, 1), 0);
+	assert_int_equal(bitmap, 0);
+}
+
 /* A kick that comes before run() makes it return at once, and loses nothing. */
 static void test_kick_before_run(void **state)
 {
@@ -204,14 +318,94 @@ static void test_kick_before_run(void **state)
 	atomic_store(&f->v->kick_pending, false);
 }
 
-int main(void)
+static void *kick_later(void *arg)
+{
+	struct fixture *f = arg;
+
+	nanosleep(&(struct timespec){0, 200000}, NULL);
+	vcpu_kick(f->v);
+	return NULL;
+}
+
+/* The guest loops for ever: only the kick of another thread brings run() back. */
+static void test_kick_from_another_thread(void **state)
+{
+	static const uint8_t code[] = {0xeb, 0xfe}; /* jmp $ */
+	struct fixture *f = *state;
+	struct run_result r;
+
+	for (unsigned n = 0; n < 50; n++) {
+		pthread_t thread;
+
+		assert_int_equal(pthread_create(&thread, NULL, kick_later, f), 0);
+		run_code(f, code, sizeof(code), &r);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		assert_int_equal(r.exit, RUN_KICKED);
+		atomic_store(&f->v->kick_pending, false);
+	}
+}
+
+static void test_string_io(void **state)
+{
+	static const uint8_t code[] = {
+		0xfc, 0xba, 0x10, 0x00,       /* cld; mov dx, 10h */
+		0xbf, 0x00, 0x10,             /* mov di, 1000h */
+		0xb9, 0x05, 0x00, 0xf3, 0x6c, /* mov cx, 5; rep insb */
+		0xbe, 0x00, 0x10,             /* mov si, 1000h */
+		0xb9, 0x04, 0x00, 0xf3, 0x6e, /* mov cx, 4; rep outsb */
+		0xf4,                         /* hlt */
+	};
+	static const uint8_t read[] = {0x11, 0x11, 0x11, 0x11, 0x11, 0};
+	struct fixture *f = *state;
+	struct x86_state s = {0};
+	struct run_result r;
+
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_memory_equal((uint8_t *)f->vm->ram.host + 0x1000, read, sizeof(read));
+	assert_int_equal(f->writes, 4);
+	assert_true(f->written == 0x11111111);
+	assert_int_equal(vcpu_get(f->v, &s, X86_GROUP_GPR), 0);
+	assert_int_equal(s.gpr[X86_RCX], 0);
+	assert_int_equal(s.gpr[X86_RSI], 0x1004);
+	assert_int_equal(s.gpr[X86_RDI], 0x1005);
+}
+
+/* x87 stores to MMIO are beyond KVM's emulator: the user sees which bytes. */
+static void test_emulation_failure(void **state)
+{
+	static const uint8_t code[] = {
+		0xbb, 0x00, 0xb8, 0x8e, 0xc3, /* mov bx, 0b800h; mov es, bx */
+		0x9b, 0xdb, 0xe3,             /* finit */
+		0x26, 0xdd, 0x36, 0x00, 0x00, /* fnsave es:[0] */
+		0xf4,                         /* hlt */
+	};
+	struct fixture *f = *state;
+	struct run_result r;
+
+	run_code(f, code, sizeof(code), &r);
+	assert_int_equal(r.exit, RUN_FATAL);
+	assert_non_null(strstr(r.why, "cannot emulate"));
+	assert_non_null(strstr(r.why, "26 dd 36 00 00"));
+}
+
+/* Any argument: the CPU below this KVM is emulated, without debug registers. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_real_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_protected_mode_state, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_long_mode_state, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_state_without_xsave, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ports_and_mmio, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_step, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_breakpoint, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_watchpoint, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_dirty_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kick_before_run, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kick_from_another_thread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_emulation_failure, setup, teardown),
 	};
 	struct engine_verdict v;
 
@@ -220,5 +414,6 @@ int main(void)
 		printf("engine kvm is unusable: %s\n", v.why);
 		return 77;
 	}
+	on_hardware = v.level == ENGINE_READY && argc == 1;
 	return cmocka_run_group_tests_name("kvm", tests, NULL, NULL);
 }

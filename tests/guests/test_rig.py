@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""test_rig - every guest under --engine kvm on real KVM semantics.
+"""test_rig - every guest under --engine kvm on real KVM semantics; programs that use it.
 
     test_rig.py SOURCE IMAGES
 
 The static tinamou runs inside QEMU TCG, on Debian's kernel with kvm-amd
 (tests/rig/rig.py). Screen, serial bytes and status must be those of
-guests/expect, as everywhere. Exit status 77: a part of the rig is missing.
+guests/expect, as everywhere. The examples and the tests of engine kvm run there too, as
+they were built. Exit status 77: a part of the rig is missing.
 """
 import pathlib
 import subprocess
@@ -18,6 +19,12 @@ import run_guests  # noqa: E402
 
 # What this rig's own CPU cannot do: QEMU's TCG checks no segment limits.
 LEFT_OUT = {"faults": "QEMU's TCG raises no #GP at the end of a segment"}
+
+
+# Beside the guests: name, executable below the build folder, arguments.
+PROGRAMS = [(f"example-{p.stem}", f"examples/{p.stem}", "")
+            for p in sorted((SOURCE / "examples/kvm").glob("*.c"))]
+PROGRAMS += [("test_kvm", "tests/engine/test_kvm", "emulated")]
 
 
 def command(name, start, memory):
@@ -44,6 +51,9 @@ def main():
         machine.add_file(IMAGES / f"{name}.bin", f"guests/{name}.bin")
     commands = [(name, f"sh -c {quote(command(name, start, memory))}")
                 for name, _, start, memory, _ in guests]
+    for name, path, _ in PROGRAMS:
+        machine.add_program(IMAGES.parent / path, f"programs/{name}")
+    commands += [(name, f"/programs/{name} {arguments}") for name, _, arguments in PROGRAMS]
     results = machine.run([("engines", "/tinamou engines")] + commands,
                           log=str(SOURCE / "build/rig.log"))
     print(results["engines"][1].decode().strip())
@@ -72,6 +82,12 @@ def report(guests, results):
             bad.append(f"status {got_status}, not {status}: {err.decode(errors='replace').strip()}")
         failed, passed = failed + bool(bad), passed + (not bad)
         print(f"{'FAIL' if bad else 'ok  '} {name} {'; '.join(bad)}")
+    for name, *_ in PROGRAMS:
+        got_status, output = results.get(name, (-1, b""))
+        failed, passed = failed + bool(got_status), passed + (not got_status)
+        print(f"{'FAIL' if got_status else 'ok  '} {name}")
+        if got_status:
+            print(f"status {got_status}\n{output.decode(errors='replace')[-3000:]}")
     print(f"{passed} passed, {failed} failed, {len(LEFT_OUT)} skipped")
     return 1 if failed else 0
 

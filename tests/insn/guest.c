@@ -500,7 +500,12 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 		r->end = INSN_UNSUPPORTED;
 		return;
 	}
+	/* As core does around it: what the step needs of core leaves and comes back. */
+	vm_lock(g->vm);
+	atomic_store(&v->inside, true);
+	vm_unlock(g->vm);
 	g->ops->step(v, &run);
+	atomic_store(&v->inside, false);
 	g->ops->get(v, &s, groups);
 	take_state(g, c, r, &s);
 	r->system.halted = run.exit == RUN_HALTED;

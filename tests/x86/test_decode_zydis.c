@@ -3,9 +3,10 @@
  *
  * Compares validity, length, mnemonic and the visible operands (kind, register, size, address,
  * immediate) in 16-, 32- and 64-bit mode: first every opcode with the usual prefixes and all ModRM
- * bytes, then random strings. `test_decode_zydis N` tries N million random strings, by default 1.
- * Zydis runs without MPX, CET, CLDEMOTE and WBNOINVD: those encodings are hint NOPs or WBINVD to
- * us. Operands of string instructions are implicit to Zydis and so not compared.
+ * bytes, then the same of VEX, then random strings. `test_decode_zydis N` tries N million random
+ * strings, by default 1. Zydis runs without MPX, CET, CLDEMOTE and WBNOINVD: those encodings are
+ * hint NOPs or WBINVD to us. Operands of string instructions are implicit to Zydis and so not
+ * compared.
  */
 #include "x86/insn.h"
 #include "x86/state.h"
@@ -245,12 +246,12 @@ static bool same_memory(const struct x86_insn *insn, const ZydisDecodedOperand *
 
 static bool same_register(const struct x86_operand *o, const ZydisDecodedOperand *z)
 {
-	ZydisRegister xmm = nth(z->size == 256 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0, o->reg);
+	ZydisRegister xmm = nth(o->size == 32 ? ZYDIS_REGISTER_YMM0 : ZYDIS_REGISTER_XMM0, o->reg);
 
 	if (z->type != ZYDIS_OPERAND_TYPE_REGISTER)
 		return false;
 	if (o->kind == X86_OPND_XMM)
-		return z->reg.value == xmm && (o->size == 32) == (z->size == 256);
+		return z->reg.value == xmm;
 	return z->reg.value == register_of(o);
 }
 
@@ -422,6 +423,35 @@ static void every_opcode(struct test *t)
 					every_modrm(t, mode, prefix, map, (uint8_t)opcode);
 }
 
+/* C4 with this map, these W, L, pp bits and opcode: vvvv unused and used, every reg and mod. */
+static void every_vex_modrm(
+	struct test *t, enum x86_mode mode, unsigned map, unsigned bits, uint8_t opcode)
+{
+	uint8_t bytes[X86_INSN_MAX + 1];
+
+	for (unsigned n = 0; n < 64; n++) {
+		uint64_t tail[2] = {next_random(t), next_random(t)};
+
+		memcpy(bytes, tail, sizeof(bytes));
+		bytes[0] = 0xc4;
+		bytes[1] = (uint8_t)((bytes[1] & 0xe0) | (mode == X86_MODE_64 ? 0 : 0xc0) | map);
+		bytes[2] = (uint8_t)((n & 1 ? 0x78 : bytes[2] & 0x78) | bits);
+		bytes[3] = opcode;
+		bytes[4] = (uint8_t)(n >> 1 << 3 | (bytes[4] & 7));
+		try_bytes(t, mode, bytes);
+	}
+}
+
+static void every_vex(struct test *t)
+{
+	for (unsigned mode = X86_MODE_16; mode <= X86_MODE_64; mode++)
+		for (unsigned map = X86_MAP_0F; map <= X86_MAP_0F3A; map++)
+			for (unsigned bits = 0; bits < 16; bits++)
+				for (unsigned opcode = 0; opcode < 256; opcode++)
+					every_vex_modrm(t, mode, map, (bits & 8) << 4 | (bits & 7),
+						(uint8_t)opcode);
+}
+
 /* Random bytes: after up to three prefixes, an escape or a VEX prefix or nothing. */
 static void random_bytes(struct test *t, uint8_t *bytes)
 {
@@ -507,6 +537,7 @@ int main(int argc, char **argv)
 
 	init_zydis(&t);
 	every_opcode(&t);
+	every_vex(&t);
 	random_strings(&t, millions * 1000000);
 	wrong = truncations(&t, 100000);
 	printf("%" PRIu64 " strings: %" PRIu64 " valid to both, %" PRIu64 " to neither, %" PRIu64

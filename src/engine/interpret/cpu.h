@@ -90,7 +90,8 @@ struct cpu {
 	bool watch;       /* DR7 enables a data breakpoint */
 	bool stop_exec;   /* DR7 enables an instruction breakpoint */
 	unsigned phys_bits;
-	uint64_t dr6_hits; /* data breakpoints met by this instruction */
+	uint64_t cr4_withheld; /* bits of features that CPUID does not tell of */
+	uint64_t dr6_hits;     /* data breakpoints met by this instruction */
 
 	jmp_buf leave;
 	bool undo_ss; /* a fault puts old_ss back: SS is on trial for a stack switch */

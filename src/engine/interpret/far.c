@@ -253,7 +253,7 @@ void op_CALLF(struct cpu *c, const struct x86_insn *i)
 
 /*
  * After a return to an outer ring, data segments of the inner one are emptied
- * (SDM 5.8.6). A null one stays as it is: in long mode its base may be in use.
+ * (SDM 5.8.6). In long mode the base stays, and may be in use.
  */
 static void drop_inner_segments(struct cpu *c, unsigned new_cpl)
 {
@@ -264,8 +264,11 @@ static void drop_inner_segments(struct cpu *c, unsigned new_cpl)
 		bool conforming =
 			(s->attr & (TYPE_CODE | TYPE_CONFORMING)) == (TYPE_CODE | TYPE_CONFORMING);
 
-		if (!(s->attr & X86_ATTR_UNUSABLE) && !conforming && dpl(s) < new_cpl)
-			*s = null_segment(0, 0);
+		if (s->attr & X86_ATTR_UNUSABLE)
+			s->sel = 0; /* a null selector loses its RPL */
+		else if (!conforming && dpl(s) < new_cpl)
+			*s = (struct x86_seg){
+				.base = long_mode(c) ? s->base : 0, .attr = X86_ATTR_UNUSABLE};
 	}
 }
 

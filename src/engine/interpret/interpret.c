@@ -143,7 +143,8 @@ static void end_shadow(struct cpu *c)
 	}
 }
 
-#define DR6_BS 0x4000u
+#define DR6_BS      UINT64_C(0x4000)
+#define DR6_MATCHES UINT64_C(0xf) /* set or cleared by every #DB; all else is only set */
 
 /* Single-step and data breakpoints trap behind the instruction, except behind MOV SS. */
 static void debug_trap(struct cpu *c, uint64_t causes)
@@ -151,7 +152,7 @@ static void debug_trap(struct cpu *c, uint64_t causes)
 	if (c->keep_shadow && c->s.events.shadow_mov_ss)
 		return;
 	c->halt = false; /* the trap wakes from HLT at once */
-	c->s.dr[6] |= causes;
+	c->s.dr[6] = (c->s.dr[6] & ~DR6_MATCHES) | causes;
 	c->fault = (struct fault){.vector = X86_DB};
 	deliver_fault(c);
 }
@@ -161,7 +162,7 @@ static void check_code_breakpoint(struct cpu *c)
 {
 	uint64_t base = c->mode == X86_MODE_64 ? 0 : c->s.seg[X86_CS].base, hits = 0;
 
-	if (flag(c, X86_RF))
+	if (flag(c, X86_RF) || c->s.events.shadow_mov_ss)
 		return;
 	for (unsigned n = 0; n < 4; n++)
 		if (c->s.dr[7] >> (n * 2) & 3 && !(c->s.dr[7] >> (16 + n * 4) & 3) &&
@@ -169,7 +170,7 @@ static void check_code_breakpoint(struct cpu *c)
 			hits |= UINT64_C(1) << n;
 	if (!hits)
 		return;
-	c->s.dr[6] |= hits;
+	c->s.dr[6] = (c->s.dr[6] & ~DR6_MATCHES) | hits;
 	raise_fault(c, X86_DB);
 }
 
@@ -513,6 +514,7 @@ static void forget_all(struct cpu *c)
 static int interpret_vcpu_open(struct vcpu *v)
 {
 	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
+	uint32_t leaf[4];
 	int err;
 
 	if (!c)
@@ -521,6 +523,8 @@ static int interpret_vcpu_open(struct vcpu *v)
 	c->v = v;
 	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
 	c->phys_bits = X86_PHYS_BITS;
+	x86_cpuid(&(struct x86_cpuid_input){0}, 1, 0, leaf);
+	c->cr4_withheld = leaf[2] & BIT(26) ? 0 : X86_CR4_OSXSAVE;
 	for (unsigned n = 0; n < TLB_SIZE; n++)
 		c->tlb[n].page = NO_PAGE;
 	forget_blocks(c);

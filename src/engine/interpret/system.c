@@ -84,7 +84,8 @@ static void write_cr4(struct cpu *c, uint64_t value)
 {
 	uint64_t old = c->s.cr4, changed = value ^ old;
 
-	if (value & ~(uint64_t)CR4_OFFERED || (long_mode(c) && !(value & X86_CR4_PAE)))
+	if (value & ~(uint64_t)(CR4_OFFERED & ~c->cr4_withheld) ||
+		(long_mode(c) && !(value & X86_CR4_PAE)))
 		raise_error(c, X86_GP, 0);
 	if (changed & value & X86_CR4_PCIDE && (!long_mode(c) || c->s.cr3 & 0xfff))
 		raise_error(c, X86_GP, 0);

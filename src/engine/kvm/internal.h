@@ -13,13 +13,15 @@
 #include "engine/kvm/kvm.h"
 
 #define KVM_KICK_SIGNAL SIGUSR1
+#define KVM_SLOTS_MAX   32 /* what every KVM has */
 
 struct kvm_engine {
 	struct engine engine;
 	int device; /* /dev/kvm */
 	int vm;
 	size_t run_size;
-	unsigned slots; /* numbers in use: 0..slots-1 */
+	unsigned slots;                         /* numbers in use: 0..slots-1 */
+	struct engine_slot slot[KVM_SLOTS_MAX]; /* as KVM has them */
 	struct kvm_cpuid2 *cpuid;
 	bool has_xsave, has_xcrs, has_debugregs;
 };
@@ -28,6 +30,7 @@ struct kvm_cpu {
 	int fd;
 	struct kvm_run *run;
 	pthread_t thread;
+	struct kvm_guest_debug stops; /* of set_stops */
 };
 
 /* ioctl that returns -errno; the one place to inject faults. */
@@ -38,6 +41,7 @@ int kvm_open_device(char *why, size_t whylen, char *cure, size_t curelen);
 void kvm_run(struct vcpu *v, uint64_t budget, struct run_result *r);
 void kvm_step(struct vcpu *v, struct run_result *r);
 void kvm_kick(struct vcpu *v);
+int kvm_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count);
 int kvm_get(struct vcpu *v, struct x86_state *s, unsigned mask);
 int kvm_put(struct vcpu *v, const struct x86_state *s, unsigned mask);
 void kvm_probe(struct engine_verdict *v);

@@ -188,11 +188,32 @@ static int kvm_set_map(struct engine *e, const struct engine_slot *slot, unsigne
 	struct kvm_engine *k = container_of(e, struct kvm_engine, engine);
 	int rc = 0;
 
+	if (count > KVM_SLOTS_MAX)
+		return -ENOSPC;
 	while (k->slots)
 		set_slot(k, --k->slots, NULL);
-	for (; k->slots < count && !rc; k->slots++)
+	for (; k->slots < count && !rc; k->slots++) {
+		k->slot[k->slots] = slot[k->slots];
 		rc = set_slot(k, k->slots, &slot[k->slots]);
+	}
 	return rc;
+}
+
+static int kvm_dirty(struct engine *e, gpa_t base, uint64_t *bitmap, size_t words)
+{
+	struct kvm_engine *k = container_of(e, struct kvm_engine, engine);
+
+	for (unsigned n = 0; n < k->slots; n++) {
+		struct kvm_dirty_log log = {.slot = n, .dirty_bitmap = bitmap};
+
+		if (k->slot[n].base != base || !k->slot[n].log_dirty)
+			continue;
+		if (words < (k->slot[n].size / 4096 + 63) / 64)
+			return -EINVAL;
+		memset(bitmap, 0, words * sizeof(*bitmap));
+		return kvm_ioctl(k->vm, KVM_GET_DIRTY_LOG, &log);
+	}
+	return -ENOENT;
 }
 
 static int kvm_vcpu_open(struct vcpu *v)
@@ -245,4 +266,6 @@ const struct engine_ops kvm_engine = {
 	.kick = kvm_kick,
 	.get = kvm_get,
 	.put = kvm_put,
+	.set_stops = kvm_set_stops,
+	.dirty = kvm_dirty,
 };

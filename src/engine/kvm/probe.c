@@ -4,6 +4,9 @@
  * A /dev/kvm that opens proves nothing: it may be backed by software. So a tiny
  * 64-bit guest counts in a register for a few milliseconds, until a signal
  * stops it, and the rate tells.
+ *
+ * A VM of its own, by the bare API: an engine's VM wants a struct vm with its
+ * memory and threads, and a probe is asked before there is a machine.
  */
 #include <errno.h>
 #include <signal.h>

@@ -13,6 +13,9 @@
 #include "engine/kvm/internal.h"
 #include "util/util.h"
 
+#define DEBUG_REGISTERS 4
+#define DR7             7 /* its place in debugreg[] */
+
 /*
  * Sticky without a race: whoever kicks sets immediate_exit before the signal,
  * and the loop clears it before it looks at vcpu_kicked.
@@ -76,11 +79,43 @@ static bool fatal(struct run_result *r)
 	return false;
 }
 
+/* The bytes at cs:rip, up to the end of their page: where KVM gives none. */
+static unsigned fetch_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+{
+	int fd = kvm_cpu(v)->fd;
+	struct kvm_translation t;
+	struct kvm_sregs sregs;
+	unsigned n;
+
+	if (kvm_ioctl(fd, KVM_GET_SREGS, &sregs))
+		return 0;
+	t.linear_address = sregs.cs.base + rip;
+	if (kvm_ioctl(fd, KVM_TRANSLATE, &t) || !t.valid)
+		return 0;
+	n = (unsigned)MIN(room, 4096 - (t.linear_address & 4095));
+	return mem_read(&v->vm->mem, t.physical_address, bytes, n) ? 0 : n;
+}
+
+static unsigned failed_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+{
+	struct kvm_run *run = kvm_cpu(v)->run;
+	unsigned n = MIN(run->emulation_failure.insn_size, room);
+
+	if (run->emulation_failure.ndata < 1 ||
+		!(run->emulation_failure.flags &
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
+		return fetch_insn(v, rip, bytes, room);
+	memcpy(bytes, run->emulation_failure.insn_bytes, n);
+	return n;
+}
+
 static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 {
 	struct kvm_run *run = kvm_cpu(v)->run;
 	char bytes[3 * 15 + 1] = "";
+	uint8_t insn[15];
 	struct kvm_regs regs = {0};
+	unsigned n;
 
 	kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_REGS, &regs);
 	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
@@ -88,13 +123,11 @@ static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 			run->internal.suberror, (unsigned long long)regs.rip);
 		return fatal(r);
 	}
-	if (run->emulation_failure.ndata >= 1 &&
-		run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES)
-		for (unsigned i = 0; i < MIN(run->emulation_failure.insn_size, 15u); i++)
-			snprintf(bytes + strlen(bytes), 4, " %02x",
-				run->emulation_failure.insn_bytes[i]);
+	n = failed_insn(v, regs.rip, insn, sizeof(insn));
+	for (unsigned i = 0; i < n; i++)
+		snprintf(bytes + 3 * i, 4, " %02x", insn[i]);
 	snprintf(r->why, sizeof(r->why), "KVM cannot emulate the instruction at rip %#llx:%s",
-		(unsigned long long)regs.rip, bytes[0] ? bytes : " (KVM gives no bytes)");
+		(unsigned long long)regs.rip, bytes[0] ? bytes : " (its bytes cannot be read)");
 	return fatal(r);
 }
 
@@ -111,11 +144,18 @@ static bool exit_system_event(struct vcpu *v, struct run_result *r)
 	return fatal(r);
 }
 
+/* Where the guest stands; for a watchpoint, what it watches. */
 static bool exit_debug(struct vcpu *v, struct run_result *r)
 {
+	const struct kvm_cpu *c = kvm_cpu(v);
+
 	vcpu_count(v, EXIT_DEBUG, 0);
 	r->exit = RUN_DEBUG;
-	r->debug_addr = kvm_cpu(v)->run->debug.arch.pc;
+	r->debug_addr = c->run->debug.arch.pc;
+	for (unsigned n = 0; n < DEBUG_REGISTERS; n++)
+		if (c->run->debug.arch.dr6 >> n & 1 &&
+			c->stops.arch.debugreg[DR7] >> (16 + 4 * n) & 3)
+			r->debug_addr = c->stops.arch.debugreg[n];
 	return false;
 }
 
@@ -192,10 +232,12 @@ void kvm_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 		;
 }
 
+/* Steps over a stop at this instruction: only the step is armed meanwhile. */
 void kvm_step(struct vcpu *v, struct run_result *r)
 {
 	struct kvm_guest_debug debug = {.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP};
-	int rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_GUEST_DEBUG, &debug);
+	struct kvm_cpu *c = kvm_cpu(v);
+	int rc = kvm_ioctl(c->fd, KVM_SET_GUEST_DEBUG, &debug);
 
 	if (rc) {
 		snprintf(r->why, sizeof(r->why), "KVM_SET_GUEST_DEBUG: %s", strerror(-rc));
@@ -207,6 +249,36 @@ void kvm_step(struct vcpu *v, struct run_result *r)
 		r->exit = RUN_BUDGET;
 		r->executed = 1;
 	}
-	debug.control = 0;
-	kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_GUEST_DEBUG, &debug);
+	kvm_ioctl(c->fd, KVM_SET_GUEST_DEBUG, &c->stops);
+}
+
+/* LEN of DR7 (SDM vol. 3B, 18.2.4) for 1, 2, 4 and 8 bytes. */
+static unsigned dr7_len(unsigned bytes)
+{
+	return bytes == 8 ? 2 : bytes == 4 ? 3 : bytes == 2;
+}
+
+/* In the debug registers, which the guest does not see: four at most. */
+int kvm_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count)
+{
+	struct kvm_guest_debug d = {0};
+	struct kvm_cpu *c = kvm_cpu(v);
+	int rc;
+
+	if (count > DEBUG_REGISTERS)
+		return -ENOSPC;
+	if (count)
+		d.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
+	for (unsigned n = 0; n < count; n++) {
+		unsigned rw = stop[n].kind == STOP_EXEC ? 0 : stop[n].kind == STOP_WRITE ? 1 : 3;
+		unsigned len = rw ? dr7_len(stop[n].len) : 0;
+
+		d.arch.debugreg[n] = stop[n].addr;
+		d.arch.debugreg[DR7] |= 2ull << (2 * n) | (uint64_t)(rw | len << 2) << (16 + 4 * n);
+	}
+	d.arch.debugreg[DR7] |= 1 << 10; /* reads as one */
+	rc = kvm_ioctl(c->fd, KVM_SET_GUEST_DEBUG, &d);
+	if (!rc)
+		c->stops = d;
+	return rc;
 }

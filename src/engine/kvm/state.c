@@ -16,6 +16,10 @@
 #define XSAVE_FOP_LEN 2
 #define XSAVE_FIP     8
 #define XSAVE_FIP_LEN 16
+#define XSAVE_MXCSR   24
+#define XSAVE_ST      32
+#define XSAVE_XMM     160
+#define XSAVE_BV      512
 
 static struct kvm_engine *engine_of(struct vcpu *v)
 {
@@ -211,11 +215,48 @@ static int debug_in(struct vcpu *v, const struct x86_state *s)
 	return engine_of(v)->has_debugregs ? kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_DEBUGREGS, &d) : 0;
 }
 
+/* A KVM without KVM_CAP_XSAVE has x87 and SSE in a layout of its own. */
+static int fpu_legacy_out(struct vcpu *v, struct x86_state *s)
+{
+	const uint64_t parts = X86_XCR0_X87 | X86_XCR0_SSE;
+	const uint32_t mxcsr_mask = 0xffff;
+	struct kvm_fpu f;
+	int rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_FPU, &f);
+
+	if (rc)
+		return rc;
+	memset(s->xsave, 0, sizeof(s->xsave));
+	memcpy(s->xsave, &f.fcw, 2);
+	memcpy(s->xsave + 2, &f.fsw, 2);
+	s->xsave[4] = f.ftwx;
+	memcpy(s->xsave + XSAVE_MXCSR, &f.mxcsr, 4);
+	memcpy(s->xsave + XSAVE_MXCSR + 4, &mxcsr_mask, 4);
+	memcpy(s->xsave + XSAVE_ST, f.fpr, sizeof(f.fpr));
+	memcpy(s->xsave + XSAVE_XMM, f.xmm, sizeof(f.xmm));
+	memcpy(s->xsave + XSAVE_BV, &parts, sizeof(parts));
+	return 0;
+}
+
+static int fpu_legacy_in(struct vcpu *v, const struct x86_state *s)
+{
+	struct kvm_fpu f = {.ftwx = s->xsave[4]};
+
+	memcpy(&f.fcw, s->xsave, 2);
+	memcpy(&f.fsw, s->xsave + 2, 2);
+	memcpy(&f.mxcsr, s->xsave + XSAVE_MXCSR, 4);
+	memcpy(f.fpr, s->xsave + XSAVE_ST, sizeof(f.fpr));
+	memcpy(f.xmm, s->xsave + XSAVE_XMM, sizeof(f.xmm));
+	return kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_FPU, &f);
+}
+
 static int fpu_out(struct vcpu *v, struct x86_state *s)
 {
 	struct kvm_xsave x = {0};
-	int rc = engine_of(v)->has_xsave ? kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_XSAVE, &x) : -ENOTSUP;
+	int rc;
 
+	if (!engine_of(v)->has_xsave)
+		return fpu_legacy_out(v, s);
+	rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_XSAVE, &x);
 	memcpy(s->xsave, &x, sizeof(s->xsave));
 	memset(s->xsave + XSAVE_FOP, 0, XSAVE_FOP_LEN);
 	memset(s->xsave + XSAVE_FIP, 0, XSAVE_FIP_LEN);
@@ -225,8 +266,11 @@ static int fpu_out(struct vcpu *v, struct x86_state *s)
 static int fpu_in(struct vcpu *v, const struct x86_state *s)
 {
 	struct kvm_xsave x = {0};
-	int rc = engine_of(v)->has_xsave ? kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_XSAVE, &x) : -ENOTSUP;
+	int rc;
 
+	if (!engine_of(v)->has_xsave)
+		return fpu_legacy_in(v, s);
+	rc = kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_XSAVE, &x);
 	memcpy(&x, s->xsave, sizeof(s->xsave));
 	return rc < 0 ? rc : kvm_ioctl(kvm_cpu(v)->fd, KVM_SET_XSAVE, &x);
 }
