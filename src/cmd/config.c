@@ -95,44 +95,6 @@ static char *next_part(char **rest)
 	return start;
 }
 
-static unsigned distance(const char *a, const char *b)
-{
-	unsigned row[64], n = (unsigned)strlen(b);
-
-	if (n >= ARRAY_SIZE(row))
-		return 99;
-	for (unsigned j = 0; j <= n; j++)
-		row[j] = j;
-	for (unsigned i = 1; *a; a++, i++) {
-		unsigned diagonal = row[0];
-
-		row[0] = i;
-		for (unsigned j = 1; j <= n; j++) {
-			unsigned above = row[j];
-
-			row[j] = MIN(MIN(above, row[j - 1]) + 1, diagonal + (*a != b[j - 1]));
-			diagonal = above;
-		}
-	}
-	return row[n];
-}
-
-const char *config_nearest(const char *text, const char *const *list)
-{
-	const char *best = NULL;
-	unsigned least = 1 + (unsigned)strlen(text) / 3;
-
-	for (; *list; list++) {
-		unsigned d = distance(text, *list);
-
-		if (d <= least) {
-			least = d;
-			best = *list;
-		}
-	}
-	return best;
-}
-
 static void replace(char **s, const char *value)
 {
 	free(*s);
@@ -360,6 +322,11 @@ static int opt_cmdline(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_cpu_model(struct context *x, const char *value)
+{
+	return x86_model_parse(&x->c->model, value, false, x->err, x->errlen);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -426,7 +393,8 @@ static const struct option options[] = {
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
-	{"cpu-model", 0, "NAME", opt_later, false, true, NULL},
+	{"cpu-model", 0, "NAME[,vendor=][,+f][,-f]", opt_cpu_model, false, false,
+		"baseline, max, 486 or pentium3; features to add and to take away"},
 	{"kernel", 'k', "FILE", opt_kernel, false, false,
 		"start a kernel: bzImage, vmlinux, PVH, Multiboot"},
 	{"initrd", 'i', "FILE[ ARGS][,...]", opt_initrd, false, false,
@@ -502,7 +470,7 @@ static int unknown(struct context *x, const char *word)
 	for (unsigned i = 0; i < ARRAY_SIZE(options); i++)
 		list[i] = options[i].name;
 	snprintf(name, sizeof(name), "%.*s", (int)strcspn(word, "="), word);
-	near = config_nearest(name, list);
+	near = nearest_word(name, list);
 	if (near)
 		return fail(x, "unknown option --%s; did you mean --%s?", name, near);
 	return fail(x, "unknown option --%s; 'tinamou run --help' lists them", name);
@@ -547,6 +515,7 @@ void config_init(struct config *c)
 		.cpus = 1,
 		.engine = xstrdup("auto"),
 		.display = true};
+	x86_model_baseline(&c->model);
 }
 
 void config_free(struct config *c)

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "core/clock.h"
+#include "x86/model.h"
 
 #define CONFIG_MAX_FLATS   8
 #define CONFIG_MAX_DUMPS   8
@@ -46,6 +47,7 @@ struct config {
 	bool cmdline_as_is; /* --cmdline: nothing is added to it */
 	uint64_t memory;    /* bytes */
 	unsigned cpus;
+	struct x86_model model;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */
 	enum clock_driver clock;
@@ -87,8 +89,6 @@ int config_modules(struct config *c, bool one_file, char *err, size_t errlen);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);
-/* The word of list that text most looks like, or NULL if none is near. */
-const char *config_nearest(const char *text, const char *const *list);
 
 /* The options, one line each, for `run --help`. */
 void config_print_options(void);

@@ -531,6 +531,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
+		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
 		.time_exits = m->config.stats,

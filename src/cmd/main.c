@@ -52,10 +52,10 @@ int cmd_main(int argc, char **argv)
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
 	if (argv[1][0] != '-' && !strchr(argv[1], '/') && !strchr(argv[1], '.') &&
-		config_nearest(argv[1], verbs) && !cmd_file_exists(argv[1])) {
+		nearest_word(argv[1], verbs) && !cmd_file_exists(argv[1])) {
 		fprintf(stderr,
 			"tinamou: no file and no command is called '%s'; did you mean '%s'?\n",
-			argv[1], config_nearest(argv[1], verbs));
+			argv[1], nearest_word(argv[1], verbs));
 		return STATUS_USAGE;
 	}
 	return cmd_run(argc - 1, argv + 1);

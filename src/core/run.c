@@ -12,7 +12,6 @@
 
 #include "core/vm.h"
 #include "util/util.h"
-#include "x86/cpuid.h"
 #include "x86/insn.h"
 
 /* Instructions a vCPU runs before it is the next one's turn; 1 instruction is 1 ns. */
@@ -155,7 +154,7 @@ static void serve_init(struct vcpu *v)
 	struct x86_state s = {0};
 
 	v->init_pending = false;
-	x86_state_reset(&s, x86_cpuid_signature());
+	x86_state_reset(&s, v->vm->model.signature);
 	s.tsc = vcpu_tsc(v);
 	s.events.sipi_pending = v->sipi_pending; /* it may have come already */
 	s.events.sipi_vector = v->sipi_vector;

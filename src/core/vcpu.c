@@ -267,9 +267,11 @@ static bool apic_enabled(struct vcpu *v)
 	return has && base & BIT(11);
 }
 
-void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
+void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
+	uint32_t out[4])
 {
-	const struct x86_cpuid_input in = {v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz};
+	const struct x86_cpuid_input in = {
+		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
 	if (leaf != 1)
 		vcpu_count(v, EXIT_CPUID, 0);

@@ -120,7 +120,9 @@ uint8_t vcpu_intr_ack(struct vcpu *v);
 /* Takes the NMI edge; true if there was one. */
 bool vcpu_nmi_take(struct vcpu *v);
 
-void vcpu_cpuid(struct vcpu *v, uint32_t leaf, uint32_t subleaf, uint32_t out[4]);
+/* cr4 and xcr0 as they are now: OSXSAVE and the size of the XSAVE area follow them. */
+void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
+	uint32_t out[4]);
 /* MSRs that are not in x86_state: 0; -ENOENT: there is none here; -EINVAL: #GP. */
 /* CR8, the task priority; 0 without an APIC. */
 uint8_t vcpu_cr8(struct vcpu *v);

@@ -8,7 +8,6 @@
 
 #include "core/run.h"
 #include "util/util.h"
-#include "x86/cpuid.h"
 
 /* How often a running vCPU is looked at for a jump to itself: at first, and at most. */
 #define LOOK_FIRST_NS UINT64_C(10000000)
@@ -175,6 +174,10 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 	struct vm *vm = xcalloc(1, sizeof(*vm));
 
 	vm->config = *config;
+	if (config->model)
+		vm->model = *config->model;
+	else
+		x86_model_baseline(&vm->model);
 	vm->a20_mask = ~UINT64_C(0);
 	vm->tsc_hz = config->tsc_hz ? config->tsc_hz : NSEC_PER_SEC;
 	vm->ram.fd = -1;
@@ -274,7 +277,7 @@ static int reset_vcpu(struct vcpu *v)
 {
 	struct x86_state s;
 
-	x86_state_reset(&s, x86_cpuid_signature());
+	x86_state_reset(&s, v->vm->model.signature);
 	s.events.run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
 	atomic_store(&v->intr_line, false);
 	atomic_store(&v->nmi_line, false);

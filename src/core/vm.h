@@ -22,6 +22,7 @@
 #include "core/loop.h"
 #include "core/memory.h"
 #include "core/vcpu.h"
+#include "x86/model.h"
 
 #define VM_MAX_VCPUS 16
 
@@ -45,6 +46,7 @@ struct vm_config {
 	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
+	const struct x86_model *model; /* NULL: baseline; copied */
 	enum clock_driver clock;
 	uint64_t tsc_hz; /* 0: 1 GHz */
 	bool no_reboot;
@@ -63,6 +65,7 @@ struct vm_apic {
 
 struct vm {
 	struct vm_config config;
+	struct x86_model model;
 	pthread_mutex_t lock;
 	struct bus mem_bus, port_bus;
 	struct guest_memory mem;

@@ -79,3 +79,41 @@ char *xasprintf(const char *fmt, ...)
 	va_end(ap);
 	return checked(s);
 }
+
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[64], n = (unsigned)strlen(b);
+
+	if (n >= ARRAY_SIZE(row))
+		return 99;
+	for (unsigned j = 0; j <= n; j++)
+		row[j] = j;
+	for (unsigned i = 1; *a; a++, i++) {
+		unsigned diagonal = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= n; j++) {
+			unsigned above = row[j];
+
+			row[j] = MIN(MIN(above, row[j - 1]) + 1, diagonal + (*a != b[j - 1]));
+			diagonal = above;
+		}
+	}
+	return row[n];
+}
+
+const char *nearest_word(const char *text, const char *const *list)
+{
+	const char *best = NULL;
+	unsigned least = 1 + (unsigned)strlen(text) / 3;
+
+	for (; *list; list++) {
+		unsigned d = distance(text, *list);
+
+		if (d <= least) {
+			least = d;
+			best = *list;
+		}
+	}
+	return best;
+}

@@ -50,6 +50,9 @@ void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 __attribute__((format(printf, 1, 2))) char *xasprintf(const char *fmt, ...);
 
+/* The word of list (NULL ends it) that text most looks like, or NULL if none is near. */
+const char *nearest_word(const char *text, const char *const *list);
+
 /* true if [base, base + len) wraps around 2^64 or is empty. */
 static inline bool range_bad(uint64_t base, uint64_t len)
 {

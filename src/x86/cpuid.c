@@ -1,55 +1,67 @@
-/* cpuid.c - CPUID leaves of the fixed model; see cpuid.h. */
+/* cpuid.c - CPUID leaves of a model; see cpuid.h. */
 #include "x86/cpuid.h"
 
 #include <string.h>
 
 #include "util/util.h"
+#include "x86/state.h"
 
-#define SIGNATURE 0x000006f1 /* family 6, model 15: with long mode */
+/* What the kernel calls KVM tells guests (Linux, Documentation/virt/kvm/x86/cpuid.rst). */
+#define HYPERVISOR_FIRST 0x40000000u
+#define HYPERVISOR_LAST  0x40000010u
+#define PV_NOP_IO_DELAY  BIT(1) /* port 80h need not be written to gain time */
 
-/* Leaf 1 (SDM vol. 2A tables 3-10 and 3-11). */
-#define EDX_1                                                                                      \
-	(BIT(0) /* FPU */ | BIT(2) /* DE */ | BIT(3) /* PSE */ | BIT(4) /* TSC */ |                \
-		BIT(5) /* MSR */ | BIT(6) /* PAE */ | BIT(8) /* CX8 */ | BIT(9) /* APIC */ |       \
-		BIT(11) /* SEP */ | BIT(13) /* PGE */ | BIT(15) /* CMOV */ | BIT(16) /* PAT */ |   \
-		BIT(17) /* PSE36 */ | BIT(19) /* CLFLUSH */ | BIT(23) /* MMX */ |                  \
-		BIT(24) /* FXSR */ | BIT(25) /* SSE */ | BIT(26) /* SSE2 */)
-#define ECX_1                                                                                      \
-	(BIT(0) /* SSE3 */ | BIT(9) /* SSSE3 */ | BIT(13) /* CX16 */ | BIT(17) /* PCID */ |        \
-		BIT(19) /* SSE4.1 */ | BIT(20) /* SSE4.2 */ | BIT(21) /* x2APIC */ |               \
-		BIT(23) /* POPCNT */ | BIT(24) /* TSC deadline */ | BIT(31) /* hypervisor */)
-#define EBX_1 (8u << 8 /* CLFLUSH of 64 bytes */)
-#define EBX_7                                                                                      \
-	(BIT(0) /* FSGSBASE */ | BIT(7) /* SMEP */ | BIT(10) /* INVPCID */ | BIT(20) /* SMAP */)
-#define ECX_7 BIT(2)  /* UMIP */
-#define EDX_7 BIT(29) /* ARCH_CAPABILITIES */
-#define EDX_80000001                                                                               \
-	(BIT(11) /* SYSCALL */ | BIT(20) /* NX */ | BIT(26) /* 1 GiB pages */ |                    \
-		BIT(27) /* RDTSCP */ | BIT(29) /* LM */)
-#define ECX_80000001 BIT(0) /* LAHF in 64-bit mode */
-#define EDX_80000007 BIT(8) /* the TSC runs at one rate, always */
-
-#define HIGHEST_BASIC    0x16
-#define HIGHEST_EXTENDED 0x80000008
-
-uint32_t x86_cpuid_signature(void)
+/* The features of the leaf in all four registers. */
+static void features(const struct x86_model *m, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
-	return SIGNATURE;
+	for (unsigned n = 0; n < X86_CPU_FEATURES; n++) {
+		const struct x86_cpu_feature_info *f = &x86_cpu_features[n];
+
+		if (f->leaf == leaf && f->subleaf == subleaf && x86_model_has(m, n))
+			out[f->reg] |= (uint32_t)BIT(f->bit);
+	}
 }
 
-static void vendor(uint32_t out[4])
+static void vendor(const struct x86_model *m, uint32_t out[4])
 {
-	memcpy(&out[1], "Genu", 4);
-	memcpy(&out[3], "ineI", 4);
-	memcpy(&out[2], "ntel", 4);
+	memcpy(&out[1], m->vendor, 4);
+	memcpy(&out[3], m->vendor + 4, 4);
+	memcpy(&out[2], m->vendor + 8, 4);
 }
 
 static void leaf_1(const struct x86_cpuid_input *in, uint32_t out[4])
 {
-	out[0] = SIGNATURE;
-	out[1] = EBX_1 | in->cpus << 16 | in->id << 24;
-	out[2] = (uint32_t)ECX_1;
-	out[3] = (uint32_t)EDX_1 | (in->cpus > 1 ? BIT(28) : 0);
+	const uint32_t clflush_64 = 8u << 8;
+
+	out[0] = in->model->signature;
+	if (x86_model_has(in->model, X86_CPU_CLFLUSH))
+		out[1] |= clflush_64;
+	if (x86_model_has(in->model, X86_CPU_APIC))
+		out[1] |= in->cpus << 16 | in->id << 24;
+	if (x86_model_has(in->model, X86_CPU_XSAVE) && in->cr4 & X86_CR4_OSXSAVE)
+		out[2] |= (uint32_t)BIT(27);
+	if (in->cpus > 1)
+		out[3] |= (uint32_t)BIT(28); /* HTT: EBX 23:16 counts */
+}
+
+/* The XSAVE area (SDM vol. 1 13.2): 512 bytes of x87 and SSE, 64 of header, 256 of AVX. */
+static void leaf_d(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t out[4])
+{
+	const uint32_t base = 512 + 64, avx = 256;
+	bool has_avx = x86_model_has(in->model, X86_CPU_AVX);
+
+	if (!x86_model_has(in->model, X86_CPU_XSAVE))
+		return;
+	if (subleaf == 0) {
+		out[0] = X86_XCR0_X87 | X86_XCR0_SSE | (has_avx ? X86_XCR0_AVX : 0);
+		out[1] = base + (in->xcr0 & X86_XCR0_AVX ? avx : 0);
+		out[2] = base + (has_avx ? avx : 0);
+	} else if (subleaf == 1 && x86_model_has(in->model, X86_CPU_XSAVEC)) {
+		out[1] = base + (in->xcr0 & X86_XCR0_AVX ? avx : 0);
+	} else if (subleaf == 2 && has_avx) {
+		out[0] = avx;
+		out[1] = base;
+	}
 }
 
 /* Extended topology: every CPU is a core with one thread. */
@@ -85,21 +97,17 @@ static void basic(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t subl
 
 	switch (leaf) {
 	case 0:
-		out[0] = HIGHEST_BASIC;
-		vendor(out);
+		out[0] = in->model->highest_basic;
+		vendor(in->model, out);
 		break;
 	case 1:
 		leaf_1(in, out);
 		break;
-	case 7:
-		if (subleaf == 0) {
-			out[1] = (uint32_t)EBX_7;
-			out[2] = (uint32_t)ECX_7;
-			out[3] = (uint32_t)EDX_7;
-		}
-		break;
 	case 0xb:
 		leaf_b(in, subleaf, out);
+		break;
+	case 0xd:
+		leaf_d(in, subleaf, out);
 		break;
 	case 0x15:
 		leaf_15(in, out);
@@ -113,25 +121,16 @@ static void basic(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t subl
 	}
 }
 
-static void extended(uint32_t leaf, uint32_t out[4])
+static void extended(const struct x86_model *m, uint32_t leaf, uint32_t out[4])
 {
-	static const char brand[48] = "tinamou software CPU";
-
 	switch (leaf) {
 	case 0x80000000:
-		out[0] = HIGHEST_EXTENDED;
-		break;
-	case 0x80000001:
-		out[2] = (uint32_t)ECX_80000001;
-		out[3] = (uint32_t)EDX_80000001;
+		out[0] = m->highest_extended;
 		break;
 	case 0x80000002:
 	case 0x80000003:
 	case 0x80000004:
-		memcpy(out, brand + (leaf - 0x80000002) * 16, 16);
-		break;
-	case 0x80000007:
-		out[3] = (uint32_t)EDX_80000007;
+		memcpy(out, m->brand + (leaf - 0x80000002) * 16, 16);
 		break;
 	case 0x80000008:
 		out[0] = 48 << 8 | X86_PHYS_BITS;
@@ -141,11 +140,41 @@ static void extended(uint32_t leaf, uint32_t out[4])
 	}
 }
 
+/* Linux takes the x2APIC from a hypervisor it knows without asking for interrupt remapping. */
+static void hypervisor(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t out[4])
+{
+	switch (leaf) {
+	case HYPERVISOR_FIRST:
+		out[0] = HYPERVISOR_LAST;
+		memcpy(&out[1], "KVMKVMKVM\0\0\0", 12);
+		break;
+	case HYPERVISOR_FIRST + 1:
+		out[0] = (uint32_t)PV_NOP_IO_DELAY;
+		break;
+	case HYPERVISOR_LAST: /* kHz of the TSC and of the APIC timer */
+		out[0] = out[1] = in->tsc_hz / 1000;
+		break;
+	default:
+		break;
+	}
+}
+
 void x86_cpuid(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
 {
+	const struct x86_model *m = in->model;
+	bool extra = leaf >= HYPERVISOR_FIRST && leaf <= HYPERVISOR_LAST;
+
 	memset(out, 0, 4 * sizeof(out[0]));
-	if (leaf >= 0x80000000 && leaf <= HIGHEST_EXTENDED)
-		extended(leaf, out);
-	else if (leaf < 0x40000000)
-		basic(in, MIN(leaf, HIGHEST_BASIC), subleaf, out);
+	if (extra && x86_model_has(m, X86_CPU_HYPERVISOR)) {
+		hypervisor(in, leaf, out);
+		return;
+	}
+	if (leaf < 0x80000000 || leaf > m->highest_extended) {
+		leaf = MIN(leaf, m->highest_basic);
+		basic(in, leaf, subleaf, out);
+	} else {
+		extended(m, leaf, out);
+	}
+	/* These leaves have no subleaves. */
+	features(m, leaf, leaf == 7 || leaf == 0xd ? subleaf : 0, out);
 }

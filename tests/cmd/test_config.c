@@ -147,9 +147,9 @@ static void nearest(void **state)
 {
 	static const char *const list[] = {"memory", "engine", "no-reboot", NULL};
 
-	assert_string_equal(config_nearest("memry", list), "memory");
-	assert_string_equal(config_nearest("noreboot", list), "no-reboot");
-	assert_null(config_nearest("frobnicate", list));
+	assert_string_equal(nearest_word("memry", list), "memory");
+	assert_string_equal(nearest_word("noreboot", list), "no-reboot");
+	assert_null(nearest_word("frobnicate", list));
 }
 
 /* What one machine was given, another understands: --print-config and MSG_START. */

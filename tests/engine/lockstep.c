@@ -20,8 +20,8 @@
 #include "engine/interpret/interpret.h"
 #include "engine/kvm/kvm.h"
 #include "util/util.h"
-#include "x86/cpuid.h"
 #include "x86/insn.h"
+#include "x86/model.h"
 
 #define SKIP        77
 #define STEP_NS     1000u   /* of guest time a step */
@@ -47,13 +47,15 @@ struct count {
 
 static int reset(struct machine *m)
 {
+	struct x86_model model;
 	struct x86_state s;
 	int err;
 
 	for (struct device *dev = m->vm->devices; dev; dev = dev->next)
 		if (dev->reset)
 			dev->reset(dev);
-	x86_state_reset(&s, x86_cpuid_signature());
+	x86_model_baseline(&model);
+	x86_state_reset(&s, model.signature);
 	s.events.run = X86_RUNNING;
 	err = vcpu_put(m->v, &s, X86_GROUP_ALL & ~X86_GROUP_TSC);
 	return err ? err : m->vm->boot(m->vm->boot_ctx, m->vm);

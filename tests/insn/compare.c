@@ -99,14 +99,17 @@ static bool offered(unsigned feature)
 		{0x80000001, X86_FEATURE_LZCNT, ECX, 5},
 		{0x80000001, X86_FEATURE_LM, EDX, 29},
 	};
+	struct x86_model model;
 	uint32_t out[4];
 
+	x86_model_baseline(&model);
 	if (feature == X86_FEATURE_BASE || feature == X86_FEATURE_486)
 		return true;
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
 		if (known[i].feature != feature)
 			continue;
-		x86_cpuid(&(struct x86_cpuid_input){0, 1, 0}, known[i].leaf, 0, out);
+		x86_cpuid(&(struct x86_cpuid_input){.model = &model, .cpus = 1}, known[i].leaf, 0,
+			out);
 		return out[known[i].reg] >> known[i].bit & 1;
 	}
 	return false;

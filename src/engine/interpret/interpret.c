@@ -514,7 +514,6 @@ static void forget_all(struct cpu *c)
 static int interpret_vcpu_open(struct vcpu *v)
 {
 	struct cpu *c = aligned_alloc(64, (sizeof(*c) + 63) & ~(size_t)63);
-	uint32_t leaf[4];
 	int err;
 
 	if (!c)
@@ -523,8 +522,7 @@ static int interpret_vcpu_open(struct vcpu *v)
 	c->v = v;
 	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
 	c->phys_bits = X86_PHYS_BITS;
-	x86_cpuid(&(struct x86_cpuid_input){0}, 1, 0, leaf);
-	c->cr4_withheld = leaf[2] & BIT(26) ? 0 : X86_CR4_OSXSAVE;
+	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
 	for (unsigned n = 0; n < TLB_SIZE; n++)
 		c->tlb[n].page = NO_PAGE;
 	forget_blocks(c);

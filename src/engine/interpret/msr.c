@@ -16,7 +16,8 @@ void op_CPUID(struct cpu *c, const struct x86_insn *i)
 {
 	uint32_t out[4];
 
-	vcpu_cpuid(c->v, (uint32_t)c->s.gpr[X86_RAX], (uint32_t)c->s.gpr[X86_RCX], out);
+	vcpu_cpuid(c->v, c->s.cr4, c->s.xcr0, (uint32_t)c->s.gpr[X86_RAX],
+		(uint32_t)c->s.gpr[X86_RCX], out);
 	set_gpr(c, X86_RAX, 4, out[0]);
 	set_gpr(c, X86_RBX, 4, out[1]);
 	set_gpr(c, X86_RCX, 4, out[2]);

@@ -77,6 +77,38 @@ static int get_cpuid(struct kvm_engine *k)
 	return kvm_ioctl(k->device, KVM_GET_SUPPORTED_CPUID, k->cpuid);
 }
 
+/* What the hardware and the kernel have, less what the model lacks. */
+static void restrict_leaf(struct kvm_cpuid_entry2 *e, const struct x86_model *m)
+{
+	uint32_t *const reg[] = {&e->eax, &e->ebx, &e->ecx, &e->edx};
+
+	for (unsigned n = 0; n < X86_CPU_FEATURES; n++) {
+		const struct x86_cpu_feature_info *f = &x86_cpu_features[n];
+
+		if (f->leaf == e->function && f->subleaf == e->index && !x86_model_has(m, n))
+			*reg[f->reg] &= ~(uint32_t)BIT(f->bit);
+	}
+}
+
+static int set_cpuid(struct kvm_engine *k, int vcpu, const struct x86_model *m)
+{
+	size_t size = sizeof(*k->cpuid) + CPUID_MAX * sizeof(k->cpuid->entries[0]);
+	struct kvm_cpuid2 *cpuid = xcalloc(1, size);
+	int rc;
+
+	for (uint32_t n = 0; n < k->cpuid->nent; n++) {
+		struct kvm_cpuid_entry2 *e = &cpuid->entries[cpuid->nent];
+
+		*e = k->cpuid->entries[n];
+		restrict_leaf(e, m);
+		if (e->function >> 16 != 0x4000 || x86_model_has(m, X86_CPU_HYPERVISOR))
+			cpuid->nent++;
+	}
+	rc = kvm_ioctl(vcpu, KVM_SET_CPUID2, cpuid);
+	free(cpuid);
+	return rc;
+}
+
 static bool has(const struct kvm_engine *k, int capability)
 {
 	return kvm_ioctl(k->device, KVM_CHECK_EXTENSION, (void *)(uintptr_t)capability) > 0;
@@ -197,7 +229,7 @@ static int kvm_vcpu_open(struct vcpu *v)
 		rc = c->run == MAP_FAILED ? -errno : 0;
 	}
 	if (!rc)
-		rc = kvm_ioctl(c->fd, KVM_SET_CPUID2, k->cpuid);
+		rc = set_cpuid(k, c->fd, &v->vm->model);
 	if (rc) {
 		if (c->fd >= 0)
 			close(c->fd);
