@@ -211,7 +211,8 @@ static void barebios_snap(struct device *dev, struct snap *s)
 /* Where systems without ACPI look for it (MP specification 1.4, chapter 4). */
 static void put_mptable(const struct vm *vm, uint8_t *rom)
 {
-	const struct x86_cpuid_input in = {0, vm->vcpus, (uint32_t)vm->tsc_hz};
+	const struct x86_cpuid_input in = {
+		.model = &vm->model, .cpus = vm->vcpus, .tsc_hz = (uint32_t)vm->tsc_hz};
 	uint32_t out[4];
 
 	x86_cpuid(&in, 1, 0, out);

@@ -31,8 +31,11 @@ static int setup(void **state)
 {
 	struct vm_config config = {.engine = &interpret_engine, .ram_size = 1 * MiB, .vcpus = 1};
 	struct machine *m = xcalloc(1, sizeof(*m));
+	struct x86_model model;
 	char err[256];
 
+	assert_int_equal(x86_model_parse(&model, "max", false, err, sizeof(err)), 0);
+	config.model = &model;
 	m->vm = vm_new(&config, err, sizeof(err));
 	assert_non_null(m->vm);
 	m->v = m->vm->vcpu[0];

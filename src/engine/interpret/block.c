@@ -67,7 +67,7 @@ static const struct block *fill(
 			MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
 		if (!decode_more(c, e, at, to))
 			break;
-		c->pool_body[c->pool_used++] = body_of(to);
+		c->pool_body[c->pool_used++] = body_of(c, to);
 		at += to->len;
 		b->count++;
 		last = to;

@@ -180,7 +180,7 @@ const struct x86_insn *fetch(struct cpu *c);
 const struct block *find_block(struct cpu *c);
 void forget_blocks(struct cpu *c);
 /* What executes an instruction: never NULL. */
-insn_body *body_of(const struct x86_insn *i);
+insn_body *body_of(const struct cpu *c, const struct x86_insn *i);
 /* May more instructions follow it in a block? */
 bool is_plain(const struct x86_insn *i);
 

@@ -36,24 +36,26 @@ static void undefined(struct cpu *c, const struct x86_insn *i)
 	raise_fault(c, X86_UD);
 }
 
-/* No such instruction, or one that no model of ours has. */
-static bool offered(const struct x86_insn *i)
+/* Does the machine's CPU model have it? VMCALL is there for hypercalls. */
+static bool offered(const struct cpu *c, const struct x86_insn *i)
 {
-	switch (x86_insn_table[i->entry].feature) {
-	case X86_FEATURE_SMM:
-	case X86_FEATURE_MONITOR:
-	case X86_FEATURE_XSAVES:
+	const struct x86_model *m = &c->v->vm->model;
+
+	if (i->op == X86_OP_UD0 || i->op == X86_OP_UD1 || i->op == X86_OP_UD2)
 		return false;
-	default:
-		return i->op != X86_OP_UD0 && i->op != X86_OP_UD1 && i->op != X86_OP_UD2;
-	}
+	if (i->op == X86_OP_VMCALL || i->op == X86_OP_VMMCALL)
+		return x86_model_has(m, X86_CPU_HYPERVISOR);
+	return x86_model_executes(m, x86_insn_table[i->entry].feature);
 }
 
-insn_body *body_of(const struct x86_insn *i)
+insn_body *body_of(const struct cpu *c, const struct x86_insn *i)
 {
-	if (!offered(i))
-		return undefined;
-	return fast_body(i, body[i->op] ? body[i->op] : host_execute);
+	if (offered(c, i))
+		return fast_body(i, body[i->op] ? body[i->op] : host_execute);
+	/* F3 before BSF and BSR has no meaning where it does not make them others. */
+	if (i->op == X86_OP_TZCNT)
+		return op_BSF;
+	return i->op == X86_OP_LZCNT ? op_BSR : undefined;
 }
 
 /* ---- what follows from the state ---- */
@@ -314,7 +316,7 @@ static void run_one(struct cpu *c, struct run_result *r)
 	if (c->stop_exec)
 		check_code_breakpoint(c);
 	i = fetch(c);
-	execute(c, i, body_of(i));
+	execute(c, i, body_of(c, i));
 }
 
 /* Plain instructions need nothing but rIP; in a block only the last may be another. */
