@@ -475,12 +475,6 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 
 /* ---- the engine ---- */
 
-static void interpret_probe(struct engine_verdict *v)
-{
-	*v = (struct engine_verdict){.level = ENGINE_READY};
-	snprintf(v->why, sizeof(v->why), "the software CPU; the reference for all others");
-}
-
 static int interpret_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
 {
 	struct interpret_engine *e = xcalloc(1, sizeof(*e));

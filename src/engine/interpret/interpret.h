@@ -6,4 +6,6 @@
 
 extern const struct engine_ops interpret_engine;
 
+void interpret_probe(struct engine_verdict *verdict);
+
 #endif
