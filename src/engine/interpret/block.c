@@ -90,7 +90,9 @@ const struct block *find_block(struct cpu *c)
 
 	if (c->s.rip > code_limit(c) || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		return NULL;
-	e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
+	e = &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
+	if (e->page != lin / PAGE_SIZE || !(e->rights & X86_RIGHT(code_privilege(c), X86_FETCH)))
+		e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
 	addr = e->gpa + (lin & 4095);
 	if (!e->code)
 		return NULL;

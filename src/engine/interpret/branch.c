@@ -108,8 +108,11 @@ void op_INTO(struct cpu *c, const struct x86_insn *i)
 		software_interrupt(c, X86_OFV);
 }
 
+/* Breakpoints that a MOV SS held back come with this #DB, and not with another. */
 void op_INT1(struct cpu *c, const struct x86_insn *i)
 {
+	c->s.dr[6] = (c->s.dr[6] & ~UINT64_C(15)) | c->dr6_held;
+	c->dr6_held = 0;
 	deliver(c, X86_DB, false, false, 0, c->next_rip);
 	c->next_rip = c->s.rip;
 }

@@ -92,6 +92,7 @@ struct cpu {
 	unsigned phys_bits;
 	uint64_t cr4_withheld; /* bits of features that CPUID does not tell of */
 	uint64_t dr6_hits;     /* data breakpoints met by this instruction */
+	uint64_t dr6_held;     /* met by a MOV SS: they trap behind the instruction after it */
 
 	jmp_buf leave;
 	bool undo_ss; /* a fault puts old_ss back: SS is on trial for a stack switch */
@@ -168,9 +169,20 @@ static inline bool is_canonical(uint64_t lin)
 }
 
 /* ---- code (memory.c, block.c) ---- */
-uint64_t code_address(const struct cpu *c);
-uint64_t code_limit(const struct cpu *c);
-enum x86_privilege code_privilege(const struct cpu *c);
+static inline uint64_t code_address(const struct cpu *c)
+{
+	if (c->mode == X86_MODE_64)
+		return c->s.rip;
+	return (uint32_t)(c->s.seg[X86_CS].base + c->s.rip);
+}
+static inline uint64_t code_limit(const struct cpu *c)
+{
+	return c->mode == X86_MODE_64 ? UINT64_MAX : c->s.seg[X86_CS].limit;
+}
+static inline enum x86_privilege code_privilege(const struct cpu *c)
+{
+	return c->cpl == 3 ? X86_USER : X86_SUPERVISOR;
+}
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
 void mark_code(struct code_page *p, gpa_t addr, unsigned len);

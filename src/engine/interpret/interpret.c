@@ -151,8 +151,10 @@ static void end_shadow(struct cpu *c)
 /* Single-step and data breakpoints trap behind the instruction, except behind MOV SS. */
 static void debug_trap(struct cpu *c, uint64_t causes)
 {
-	if (c->keep_shadow && c->s.events.shadow_mov_ss)
+	if (c->keep_shadow && c->s.events.shadow_mov_ss) {
+		c->dr6_held = causes & DR6_MATCHES;
 		return;
+	}
 	c->halt = false; /* the trap wakes from HLT at once */
 	c->s.dr[6] = (c->s.dr[6] & ~DR6_MATCHES) | causes;
 	c->fault = (struct fault){.vector = X86_DB};
@@ -192,7 +194,8 @@ static void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	causes = c->dr6_hits | (trap && !steps_over[i->op] ? DR6_BS : 0);
+	causes = c->dr6_hits | c->dr6_held | (trap && !steps_over[i->op] ? DR6_BS : 0);
+	c->dr6_held = 0;
 	if (refreshes[i->op])
 		refresh(c);
 	if (causes)

@@ -353,23 +353,6 @@ bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const u
 
 /* ---- fetch ---- */
 
-uint64_t code_address(const struct cpu *c)
-{
-	if (c->mode == X86_MODE_64)
-		return c->s.rip;
-	return (uint32_t)(c->s.seg[X86_CS].base + c->s.rip);
-}
-
-uint64_t code_limit(const struct cpu *c)
-{
-	return c->mode == X86_MODE_64 ? UINT64_MAX : c->s.seg[X86_CS].limit;
-}
-
-enum x86_privilege code_privilege(const struct cpu *c)
-{
-	return c->cpl == 3 ? X86_USER : X86_SUPERVISOR;
-}
-
 /* The bytes of code in the page of lin, from n on, as far as the limit allows. */
 static unsigned fetch_page(struct cpu *c, uint64_t lin, uint8_t *bytes, unsigned n)
 {
