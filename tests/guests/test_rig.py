@@ -24,7 +24,8 @@ LEFT_OUT = {"faults": "QEMU's TCG raises no #GP at the end of a segment"}
 # Beside the guests: name, executable below the build folder, arguments.
 PROGRAMS = [(f"example-{p.stem}", f"examples/{p.stem}", "")
             for p in sorted((SOURCE / "examples/kvm").glob("*.c"))]
-PROGRAMS += [("test_kvm", "tests/engine/test_kvm", "emulated")]
+PROGRAMS += [("test_kvm", "tests/engine/test_kvm", "emulated"),
+             ("test_insn", "tests/insn/test_insn", "--oracle kvm --kind real --cases 8000")]
 
 
 def command(name, start, memory):

@@ -183,6 +183,10 @@ static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
 	for (unsigned i = 0; i < insn->nops; i++)
 		if (insn->opnd[i].kind == X86_OPND_DR)
 			return EXCEPTION_DEBUG_REGISTER;
+	if (insn->rep && IS_ONE_OF(insn, X86_OP_INS, X86_OP_OUTS))
+		return EXCEPTION_KVM_MANY;
+	if (IS_ONE_OF(insn, X86_OP_FNSTENV, X86_OP_FNSAVE))
+		return EXCEPTION_KVM_POINTERS;
 	switch (e) {
 	case EXCEPTION_NONE:
 		return EXCEPTION_NATIVE;
@@ -202,6 +206,9 @@ enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn
 {
 	enum insn_exception e;
 
+	if (kind == GUEST_REAL &&
+		(loads_stack_segment(insn) || IS_ONE_OF(insn, X86_OP_STI, X86_OP_LSS)))
+		return EXCEPTION_SHADOW;
 	if (kind == GUEST_REAL)
 		return excluded_from_kvm(insn);
 	e = excluded_everywhere(insn);
@@ -332,9 +339,33 @@ static void forgive_mxcsr_mask(
 				engine->window[w][at] = 2;
 }
 
+/* A far pointer whose selector lies beyond the end of 16-bit addresses. */
+static bool far_pointer_wraps(const struct insn_case *c)
+{
+	const struct x86_mem *m = &c->insn.mem;
+	uint64_t ea = (uint64_t)m->disp;
+
+	if (c->insn.addrsize != 2 || !writes_segment(&c->insn) || c->insn.nops != 2)
+		return false;
+	if (m->base < X86_GPR_COUNT)
+		ea += c->regs.gpr[m->base];
+	if (m->index < X86_GPR_COUNT)
+		ea += c->regs.gpr[m->index];
+	return (ea & 0xffff) + c->insn.opsize + 1 > 0xffff;
+}
+
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
+	if (kind == GUEST_REAL && oracle->end == INSN_RETIRED &&
+		(engine->end == X86_GP || engine->end == X86_SSV || far_pointer_wraps(c))) {
+		*engine = *oracle;
+		return EXCEPTION_NO_LIMITS;
+	}
+	if (kind == GUEST_REAL && double_shift_too_far(c)) {
+		*engine = *oracle;
+		return EXCEPTION_SHD_COUNT;
+	}
 	if (kind == GUEST_REAL)
 		return EXCEPTION_NONE;
 	if (kind == GUEST_REAL16 && engine->end == INSN_SHUTDOWN &&

@@ -36,11 +36,16 @@
 	NOT_JUDGED(                                                                                \
 		BRANCH_66, "66 before a near branch in 64-bit mode: ignored on Intel, not on AMD") \
 	NOT_JUDGED(FAR_64, "far pointers of 64 bits: AMD has none")                                \
-	NOT_JUDGED(SHADOW, "MOV SS, POP SS hold back the single-step trap")                        \
+	NOT_JUDGED(SHADOW,                                                                         \
+		"MOV SS, POP SS, STI hold back the single-step trap (and LSS, under QEMU)")        \
 	NOT_JUDGED(NATIVE, "the real CPU judges it: not compared with kvm again")                  \
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
+	NOT_JUDGED(KVM_MANY, "repeated INS, OUTS: kvm moves several elements in one step")         \
+	NOT_JUDGED(KVM_POINTERS, "x87 environments hold instruction pointers; ours read as zero")  \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
 	FORGIVEN(PF_PRESENT, "#PF outside of the areas: the host has other pages there")           \
+	FORGIVEN(NO_LIMITS,                                                                        \
+		"the kvm that judges checks no limits and wraps no far pointer in real mode")      \
 	FORGIVEN(MXCSR_MASK, "FXSAVE: this CPU has MXCSR.MM, which is no part of the guest's")     \
 	FORGIVEN(UNDERFLOW_PE, "unmasked underflow: PE tells of the result with a wider exponent") \
 	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \

@@ -29,13 +29,15 @@
 
 /*
  * The handlers: a NOP each, since kvm's single-step stops one instruction
- * behind the delivery of an exception.
+ * behind the delivery of an exception; then HLT, since hardware does not stop
+ * there at all if delivery cleared TF.
  */
 #define HANDLER_BASE 0x9000u
 #define HANDLER_SEG  (HANDLER_BASE >> 4)
 #define HANDLER_SIZE 16u
 #define HANDLER_END  (HANDLER_BASE + 256 * HANDLER_SIZE)
 #define NOP          0x90
+#define HLT          0xf4
 
 /* The GDT, as Linux lays it out where a case can see it. */
 #define SEL_CODE0_32 0x08u
@@ -259,7 +261,9 @@ static void base_long(struct x86_state *s)
 static void set_tables(struct guest *g)
 {
 	memset(g->vm->ram.host, 0, AREA_BASE);
-	memset(g->vm->ram.host + HANDLER_BASE, NOP, HANDLER_END - HANDLER_BASE);
+	memset(g->vm->ram.host + HANDLER_BASE, HLT, HANDLER_END - HANDLER_BASE);
+	for (uint32_t at = HANDLER_BASE; at < HANDLER_END; at += HANDLER_SIZE)
+		g->vm->ram.host[at] = NOP;
 	if (is_real(g)) {
 		put_ivt(g);
 		return;
@@ -508,7 +512,7 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	atomic_store(&v->inside, false);
 	g->ops->get(v, &s, groups);
 	take_state(g, c, r, &s);
-	r->system.halted = run.exit == RUN_HALTED;
+	r->system.halted = run.exit == RUN_HALTED && r->end == INSN_RETIRED;
 	if (run.exit == RUN_SHUTDOWN)
 		r->end = INSN_SHUTDOWN;
 	else if (run.exit == RUN_FATAL)

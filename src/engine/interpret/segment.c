@@ -190,11 +190,7 @@ static void load_far(struct cpu *c, const struct x86_insn *i, unsigned seg)
 	uint16_t sel = (uint16_t)load(c, i->mem.seg, (off + i->opsize) & size_mask(i->addrsize), 2);
 
 	c->s.seg[seg] = check_segment(c, seg, sel);
-	set(c, i, 0, value);
-	if (seg == X86_SS) {
-		c->s.events.shadow_mov_ss = true;
-		c->keep_shadow = true;
-	}
+	set(c, i, 0, value); /* LSS loads both, and so holds nothing back (SDM vol. 3A 6.8.3) */
 }
 
 void op_LES(struct cpu *c, const struct x86_insn *i)
