@@ -43,7 +43,8 @@ static void test_baseline(void **unused)
 	uint32_t out[4];
 
 	x86_model_baseline(&same);
-	assert_memory_equal(&m, &same, sizeof(m));
+	assert_true(m.feature == same.feature && m.insn == same.insn);
+	assert_int_equal(m.signature, same.signature);
 	leaf(&m, 1, 0, out);
 	assert_int_equal(out[0], m.signature);
 	assert_int_equal(out[1] >> 24, 2);

@@ -211,7 +211,7 @@ static bool enter(struct vcpu *v, struct run_result *r)
 
 	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	if (vcpu_kicked(v)) /* finish what is half done, and come back at once */
-		c->run->immediate_exit = 1;
+		__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_RELAXED);
 	else
 		offer_interrupt(v);
 	rc = kvm_ioctl(c->fd, KVM_RUN, NULL);
