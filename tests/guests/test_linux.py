@@ -41,8 +41,8 @@ def initramfs():
 def run(initrd, *options):
     command = [sys.argv[1], "run", "--engine", "interpret", "--kernel",
                linux_guest.vmlinuz("cloud-amd64"), "--initrd", initrd.name, "--memory", "256M",
-               "--append", "quiet panic=-1 cryptomgr.notests", "--timeout", "150", "--no-reboot", "--stats", *options]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=170)
+               "--append", "quiet panic=-1 cryptomgr.notests", "--timeout", "500", "--no-reboot", "--stats", *options]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=520)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode()
 
 
@@ -87,7 +87,7 @@ def old_kernel():
     done = subprocess.run([sys.argv[1], "run", "--engine", "interpret", "--kernel", images[0],
                            "--initrd", images[1], "--memory", "256M", "--append",
                            "quiet cryptomgr.notests", "--timeout", "150"],
-                          stdin=subprocess.DEVNULL, capture_output=True, timeout=170)
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=520)
     good = done.returncode == 0 and b"guest: user space" in done.stdout
     print("ok   linux:686" if good else f"FAIL linux:686 {done}")
     return good
