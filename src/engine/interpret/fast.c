@@ -24,18 +24,42 @@ static inline uint64_t effective(const struct cpu *c, const struct x86_insn *i)
 }
 
 /*
- * Host address of a TLB hit in 64-bit mode, or NULL. An entry is only there
- * after all checks but those of alignment and of data breakpoints.
+ * An ordinary segment that allows the access: whatever else a segment may be is
+ * left to linear(). In real mode attributes say nothing.
+ */
+static inline bool segment_allows(const struct cpu *c, const struct x86_seg *s, uint64_t off,
+	unsigned size, enum x86_access a)
+{
+	const uint32_t odd = X86_ATTR_UNUSABLE | TYPE_CODE | TYPE_CONFORMING;
+
+	if (off + size - 1 > s->limit)
+		return false;
+	if (!protected_mode(c))
+		return !(s->attr & TYPE_CONFORMING); /* expand-down counts there too */
+	return !(s->attr & odd) && (a == X86_READ || s->attr & TYPE_WRITABLE);
+}
+
+/*
+ * Host address of a TLB hit, or NULL. An entry is only there after all checks
+ * but those of segments, of alignment and of data breakpoints.
  */
 static inline uint8_t *hit(
 	struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a)
 {
-	uint64_t lin = seg >= X86_FS ? off + c->s.seg[seg].base : off;
-	struct tlb_entry *e = &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
+	const struct x86_seg *s = &c->s.seg[seg];
+	struct tlb_entry *e;
+	uint64_t lin;
 
-	if (c->mode != X86_MODE_64 || e->page != lin / PAGE_SIZE ||
-		!(e->fast & X86_RIGHT(c->privilege, a)) || (lin & 4095) > PAGE_SIZE - size ||
-		c->align_check || c->watch)
+	if (c->mode == X86_MODE_64) {
+		lin = seg >= X86_FS ? off + s->base : off;
+	} else {
+		if (!segment_allows(c, s, off, size, a))
+			return NULL;
+		lin = (uint32_t)(s->base + off);
+	}
+	e = &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
+	if (e->page != lin / PAGE_SIZE || !(e->fast & X86_RIGHT(c->privilege, a)) ||
+		(lin & 4095) > PAGE_SIZE - size || c->align_check || c->watch)
 		return NULL;
 	if (a == X86_WRITE && e->code &&
 		atomic_load_explicit(&e->code->lines, memory_order_relaxed))

@@ -513,8 +513,8 @@ static void forget_all(struct cpu *c)
 static int interpret_vcpu_open(struct vcpu *v)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
-	struct cpu *c = mmap(
-		NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct cpu *c =
+		mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int err;
 
 	if (c == MAP_FAILED)
