@@ -69,10 +69,13 @@ struct insn_regs {
 	uint16_t sel[6];
 };
 
-/* x87 and SSE state as FXSAVE lays it out (SDM vol. 1 table 10-2). */
-#define FPU_SIZE 512u
-#define FPU_ST   32u
-#define FPU_XMM  160u
+/* x87, SSE and AVX state in the standard format of XSAVE (SDM vol. 1 tables 10-2, 13.4.3). */
+#define FPU_SIZE   X86_XSAVE_SIZE
+#define FPU_LEGACY 512u
+#define FPU_HEADER 512u
+#define FPU_YMM    576u
+#define FPU_ST     32u
+#define FPU_XMM    160u
 
 struct insn_case {
 	uint64_t number;
@@ -80,7 +83,7 @@ struct insn_case {
 	uint8_t bytes[X86_INSN_MAX + 1];
 	struct x86_insn insn;
 	struct insn_regs regs;
-	_Alignas(16) uint8_t fpu[FPU_SIZE];
+	_Alignas(64) uint8_t fpu[FPU_SIZE];
 	struct insn_window window[WINDOW_COUNT];
 };
 

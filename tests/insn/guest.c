@@ -275,6 +275,20 @@ static void set_tables(struct guest *g)
 		put_page_tables(g);
 }
 
+static void allow_vectors(struct guest *g)
+{
+	const struct x86_model *m = &g->vm->model;
+
+	if (g->kind == GUEST_LONG64 && x86_model_has(m, X86_CPU_FSGSBASE))
+		g->base.cr4 |= X86_CR4_FSGSBASE; /* as native_open asks of the host */
+	if (!x86_model_has(m, X86_CPU_XSAVE))
+		return;
+	g->base.cr4 |= X86_CR4_OSXSAVE;
+	g->base.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+	if (x86_model_has(m, X86_CPU_AVX))
+		g->base.xcr0 |= X86_XCR0_AVX;
+}
+
 bool guest_enter(struct guest *g, enum guest_kind kind)
 {
 	static const enum x86_mode mode[GUEST_KINDS] = {
@@ -293,6 +307,7 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 		base_protected(&g->base, mode[kind]);
 	g->base.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
 	g->base.cr0 |= X86_CR0_NE;
+	allow_vectors(g);
 	if (g->ops->put(g->vm->vcpu[0], &g->base, X86_GROUP_ALL & ~X86_GROUP_TSC))
 		return false;
 	nop.regs.rip = 0x100;
@@ -311,9 +326,10 @@ void guest_clean(struct guest *g)
 		g->vm->ram.host[a] = area_pattern(a);
 }
 
-struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen)
+struct guest *guest_open(
+	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen)
 {
-	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1};
+	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model};
 	struct guest *g = xcalloc(1, sizeof(*g));
 
 	g->ops = ops;
@@ -487,7 +503,7 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
 	memcpy(s->xsave, c->fpu, FPU_SIZE);
-	s->xsave[512] = 3; /* XSTATE_BV: x87 and SSE */
+	s->xsave[FPU_HEADER] = (uint8_t)(s->xcr0 | X86_XCR0_X87 | X86_XCR0_SSE); /* XSTATE_BV */
 }
 
 void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r)

@@ -8,6 +8,7 @@
  * flags, exceptions and memory. Ends with the totals: cases, faults, rows of the opcode table, what
  * was masked or forgiven. A difference prints what is needed to run it again.
  */
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ struct test {
 	struct insn_case *cases; /* of the batch, and what the oracle made of them */
 	struct insn_result *results;
 	struct guest *guest;
+	struct x86_model model; /* of the guests */
 	enum guest_kind kind;
 	unsigned shown;
 };
@@ -72,7 +74,7 @@ static const char *oracle_name(const struct test *t)
 static bool wanted(void *ctx, const struct x86_insn *insn)
 {
 	struct test *t = ctx;
-	enum insn_exception e = compare_excluded(t->kind, insn);
+	enum insn_exception e = compare_excluded(t->kind, &t->model, insn);
 
 	t->total.exception[e]++;
 	if (e)
@@ -354,7 +356,7 @@ static bool open_kvm(struct test *t, char *err, size_t errlen)
 		snprintf(err, errlen, "%s", verdict.why);
 		return false;
 	}
-	t->kvm = guest_open(&kvm_engine, err, errlen);
+	t->kvm = guest_open(&kvm_engine, &t->model, err, errlen);
 	if (!t->kvm)
 		return false;
 	t->cases = xcalloc(NATIVE_BATCH, sizeof(*t->cases));
@@ -373,16 +375,38 @@ static void close_oracle(struct test *t)
 	free(t->results);
 }
 
+/* All that the engine has and, where the real CPU judges, the host too. */
+static void choose_model(struct test *t)
+{
+	char text[2048] = "max", err[256];
+	size_t used = strlen(text);
+	uint32_t out[4];
+
+	for (unsigned f = 0; f < X86_CPU_FEATURES && !t->opt.kvm; f++) {
+		const struct x86_cpu_feature_info *i = &x86_cpu_features[f];
+		bool host = __get_cpuid_count(
+				    i->leaf, i->subleaf, &out[0], &out[1], &out[2], &out[3]) &&
+			    out[i->reg] >> i->bit & 1;
+
+		if (!host && i->insn != X86_FEATURE_BASE)
+			used += (size_t)snprintf(text + used, sizeof(text) - used, ",-%s", i->name);
+	}
+	if (t->opt.kvm || x86_model_parse(&t->model, text, false, err, sizeof(err)))
+		x86_model_baseline(&t->model);
+}
+
 static int test_main(struct test *t)
 {
 	char err[256];
 	int status = 1;
 
+	choose_model(t);
+
 	if (!(t->opt.kvm ? open_kvm(t, err, sizeof(err)) : open_native(t, err, sizeof(err)))) {
 		printf("skipped: %s\n", err);
 		return SKIP;
 	}
-	t->guest = guest_open(&interpret_engine, err, sizeof(err));
+	t->guest = guest_open(&interpret_engine, &t->model, err, sizeof(err));
 	if (t->guest) {
 		status = run_test(t);
 		guest_close(t->guest);

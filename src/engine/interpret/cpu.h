@@ -149,7 +149,7 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a);
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
-/* Faults as a store would, and changes nothing. */
+/* Faults as a store would, and changes nothing; size: up to a page. */
 void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 /* The halves of a read-modify-write: the load faults as a store does; LOCK is obeyed. */
 uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size);

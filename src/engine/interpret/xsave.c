@@ -107,7 +107,7 @@ static void move_words(struct cpu *c, const struct x86_insn *i, unsigned at, uin
 	uint64_t off = memory_offset(c, i) + at;
 
 	for (unsigned n = 0; n < size && write; n += step)
-		probe_block(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
+		probe_store(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
 	for (unsigned n = 0; n < size; n += step) {
 		uint64_t to = (off + n) & size_mask(i->addrsize);
 
@@ -168,7 +168,7 @@ void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 	for (unsigned n = 0; n < 8; n++)
 		memcpy(image + size + n * ST_SIZE, c->s.xsave + FPU_ST + n * 16, ST_SIZE);
 	for (unsigned n = 0; n < 8; n++) /* faults of the last part come before the first write */
-		probe_block(c, i->mem.seg,
+		probe_store(c, i->mem.seg,
 			(memory_offset(c, i) + size + n * ST_SIZE) & size_mask(i->addrsize),
 			ST_SIZE);
 	move_words(c, i, 0, image, size, size == 14 ? 2 : 4, true);
@@ -199,12 +199,11 @@ static unsigned xmm_count(const struct cpu *c)
 	return c->mode == X86_MODE_64 ? 16 : 8;
 }
 
-static void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
+/* Unlike those of vectors, a misaligned image is found after the segment's limit. */
+static void check_start(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t lin = linear(c, i->mem.seg, memory_offset(c, i), 1, X86_READ);
-
-	if (lin & (to - 1))
-		raise_error(c, X86_GP, 0);
+	linear(c, i->mem.seg, memory_offset(c, i), 1, X86_READ);
+	check_aligned(c, i, 16);
 }
 
 static void put_mxcsr_mask(uint8_t *image)
@@ -221,13 +220,13 @@ void op_FXSAVE(struct cpu *c, const struct x86_insn *i)
 	unsigned size = FPU_XMM + xmm_count(c) * 16;
 
 	check_x87(c);
-	check_aligned(c, i, 16);
+	check_start(c, i);
 	memcpy(image, c->s.xsave, sizeof(image));
 	image[FPU_FTW + 1] = 0;
 	put_mxcsr_mask(image);
 	if (!(c->s.cr4 & X86_CR4_OSFXSR))
 		size = FPU_XMM;
-	store_block(c, i->mem.seg, memory_offset(c, i), image, size);
+	move_words(c, i, 0, image, size, 16, true);
 }
 
 static void check_mxcsr(struct cpu *c, const uint8_t *image)
@@ -255,8 +254,8 @@ void op_FXRSTOR(struct cpu *c, const struct x86_insn *i)
 	uint8_t image[FPU_LEGACY];
 
 	check_x87(c);
-	check_aligned(c, i, 16);
-	load_block(c, i->mem.seg, memory_offset(c, i), image, sizeof(image));
+	check_start(c, i);
+	move_words(c, i, 0, image, sizeof(image), 16, false);
 	check_mxcsr(c, image);
 	take_x87(c, image);
 	memcpy(c->s.xsave + FPU_MXCSR, image + FPU_MXCSR, 4);
@@ -328,9 +327,9 @@ static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
 	asked = asked_for(c);
 	memcpy(image, c->s.xsave, sizeof(image));
 	put_mxcsr_mask(image);
-	probe_block(c, i->mem.seg, memory_offset(c, i), FPU_YMM);
+	probe_store(c, i->mem.seg, memory_offset(c, i), FPU_YMM);
 	if (asked & X86_XCR0_AVX) /* all or nothing */
-		probe_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, ymm);
+		probe_store(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, ymm);
 	if (asked & X86_XCR0_X87) {
 		save_part(c, i, 0, FPU_MXCSR, 0, image);
 		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
