@@ -44,6 +44,13 @@ static inline uint8_t area_pattern(uint32_t addr)
 	return (uint8_t)((addr * 0x9e3779b1u) >> 23);
 }
 
+/* All areas as they are before a case. */
+static inline void area_fill(uint8_t *areas)
+{
+	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
+		areas[a - AREA_BASE] = area_pattern(a);
+}
+
 /*
  * Segment selectors as the native harness installs them in its LDT: entry
  * 1 + seg for 16-bit code, 9 + seg for 32-bit code. Flat 64-bit code has the

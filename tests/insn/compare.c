@@ -74,15 +74,15 @@ static bool is_x87(const struct x86_insn *insn)
 	return insn->map == X86_MAP_1 && (insn->opcode & 0xf8) == 0xd8;
 }
 
+#define LINUX_CALL 0x80 /* the vector of its 32-bit system calls */
+
 static enum insn_exception excluded_everywhere(
 	const struct x86_model *model, const struct x86_insn *insn)
 {
-	if (IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDRAND,
-		    X86_OP_RDSEED, X86_OP_XGETBV, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
-		    X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
+	if (IS_ONE_OF(insn, X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
 		return EXCEPTION_HOST_VALUE;
-	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER, X86_OP_SYSEXIT, X86_OP_SYSRET,
-		    X86_OP_INT))
+	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER) ||
+		(insn->op == X86_OP_INT && (insn->imm & 0xff) == LINUX_CALL))
 		return EXCEPTION_HOST_CALL;
 	if (!x86_model_executes(model, x86_insn_table[insn->entry].feature) ||
 		(is_x87(insn) && !x86_model_executes(model, X86_FEATURE_FPU)))
@@ -104,10 +104,6 @@ static enum insn_exception excluded_everywhere(
 	if (insn->opsize == 8 &&
 		IS_ONE_OF(insn, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS, X86_OP_JMPF, X86_OP_CALLF))
 		return EXCEPTION_FAR_64;
-	if (IS_ONE_OF(insn, X86_OP_INT1))
-		return EXCEPTION_ICEBP;
-	if (IS_ONE_OF(insn, X86_OP_XSAVE, X86_OP_XSAVEC, X86_OP_XSAVEOPT))
-		return EXCEPTION_XSAVE;
 	return EXCEPTION_NONE;
 }
 
@@ -177,9 +173,7 @@ enum insn_exception compare_excluded(
 	if (e)
 		return e;
 	if (kind != GUEST_REAL16)
-		return IS_ONE_OF(insn, X86_OP_IRET) ? EXCEPTION_FAR_BRANCH
-		       : loads_stack_segment(insn)  ? EXCEPTION_SHADOW
-						    : EXCEPTION_NONE;
+		return EXCEPTION_NONE;
 	if (writes_segment(insn))
 		return EXCEPTION_SEGMENT_LOAD;
 	if (far_branch(insn))
@@ -268,7 +262,8 @@ static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_resul
 static bool is_fpu_state(const struct x86_insn *insn)
 {
 	return IS_ONE_OF(insn, X86_OP_FXSAVE, X86_OP_FXRSTOR, X86_OP_FNSAVE, X86_OP_FRSTOR,
-		X86_OP_FNSTENV, X86_OP_FLDENV, X86_OP_XRSTOR);
+		X86_OP_FNSTENV, X86_OP_FLDENV, X86_OP_XRSTOR, X86_OP_XSAVE, X86_OP_XSAVEC,
+		X86_OP_XSAVEOPT);
 }
 
 /* What the host has mapped elsewhere, or in its own half, is not the guest's. */
@@ -333,6 +328,12 @@ static bool far_pointer_wraps(const struct insn_case *c)
 	return (ea & 0xffff) + c->insn.opsize + 1 > 0xffff;
 }
 
+static bool is_host_value(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDRAND,
+		X86_OP_RDSEED, X86_OP_XGETBV);
+}
+
 static bool is_sha(const struct x86_insn *insn)
 {
 	return x86_insn_table[insn->entry].feature == X86_FEATURE_SHA;
@@ -380,6 +381,17 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		*engine = *oracle;
 		return EXCEPTION_HALF_DONE;
 	}
+	if (is_host_value(&c->insn) && oracle->end == INSN_RETIRED && engine->end == INSN_RETIRED) {
+		memcpy(engine->regs.gpr, oracle->regs.gpr, sizeof(engine->regs.gpr));
+		engine->regs.rflags = oracle->regs.rflags;
+		return EXCEPTION_VALUE;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_INT1) && oracle->end == INSN_RETIRED &&
+		engine->end == X86_DB) {
+		engine->end = INSN_RETIRED;
+		engine->regs.rip = oracle->regs.rip;
+		return EXCEPTION_ICEBP;
+	}
 	if (is_sha(&c->insn) && engine->end == X86_GP && oracle->end != X86_GP) {
 		*engine = *oracle;
 		return EXCEPTION_SHA_ALIGN;
@@ -397,11 +409,17 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		*engine = *oracle;
 		return EXCEPTION_MASK_NONE;
 	}
+	if (IS_ONE_OF(&c->insn, X86_OP_DPPS, X86_OP_DPPD, X86_OP_VDPPS, X86_OP_VDPPD) &&
+		oracle->end == X86_XM && engine->end == X86_XM) {
+		engine->fpu[24] = oracle->fpu[24];
+		return EXCEPTION_DOT_FLAGS;
+	}
 	if (forgive_wide_pe(c, oracle, engine))
 		return EXCEPTION_WIDE_PE;
 	if (forgive_address(c, oracle, engine))
 		return EXCEPTION_PF_ADDRESS;
-	if (IS_ONE_OF(&c->insn, X86_OP_RETF) && oracle->end == X86_SSV && engine->end == X86_GP) {
+	if (IS_ONE_OF(&c->insn, X86_OP_RETF) && oracle->end < INSN_RETIRED &&
+		engine->end < INSN_RETIRED && oracle->end != engine->end) {
 		*engine = *oracle;
 		return EXCEPTION_RETF_ORDER;
 	}
@@ -411,7 +429,7 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		return EXCEPTION_NONE;
 	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
 		return EXCEPTION_NULL_RPL;
-	if (IS_ONE_OF(&c->insn, X86_OP_FXSAVE)) {
+	if (IS_ONE_OF(&c->insn, X86_OP_FXSAVE, X86_OP_XSAVE, X86_OP_XSAVEC, X86_OP_XSAVEOPT)) {
 		forgive_mxcsr_mask(c, oracle, engine);
 		return EXCEPTION_MXCSR_MASK;
 	}

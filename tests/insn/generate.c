@@ -14,6 +14,8 @@
 #include "util/util.h"
 #include "x86/row.h"
 
+#define NOP 0x90
+
 uint64_t rng_next(struct rng *r)
 {
 	r->s ^= r->s >> 12;
@@ -258,6 +260,14 @@ static uint64_t address_mask(unsigned addrsize)
 	return size_mask(addrsize);
 }
 
+/* FXSAVE, XSAVE and what reads their images. */
+static bool is_state(const struct x86_insn *insn)
+{
+	return insn->op == X86_OP_FXSAVE || insn->op == X86_OP_FXRSTOR ||
+	       insn->op == X86_OP_XSAVE || insn->op == X86_OP_XSAVEC ||
+	       insn->op == X86_OP_XSAVEOPT || insn->op == X86_OP_XRSTOR;
+}
+
 /* Where an operand should land: an offset in its segment. */
 static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned seg)
 {
@@ -268,7 +278,7 @@ static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned
 	else if (rng_one_in(r, 40))
 		off = rng_below(r, 16);
 	if (!rng_one_in(r, 4))
-		off &= ~7u;
+		off &= is_state(&c->insn) ? ~63u : ~7u;
 	if (c->mode == X86_MODE_64)
 		return AREA_BASE + AREA_SIZE * (1 + rng_below(r, AREA_COUNT - 1)) + off -
 		       segment_base(c, seg);
@@ -384,12 +394,9 @@ static void put_registers(struct rng *r, struct insn_case *c)
 /* How much of the window lies below the operand: little where it is a whole FPU state. */
 static uint32_t below(const struct insn_case *c)
 {
-	unsigned op = c->insn.op;
-
-	if (op == X86_OP_XRSTOR)
+	if (is_state(&c->insn))
 		return 0;
-	if (op == X86_OP_FXSAVE || op == X86_OP_FXRSTOR || op == X86_OP_FNSAVE ||
-		op == X86_OP_FRSTOR)
+	if (c->insn.op == X86_OP_FNSAVE || c->insn.op == X86_OP_FRSTOR)
 		return 48;
 	return WINDOW_BELOW;
 }
@@ -413,6 +420,43 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 	v = interesting(r);
 	if (addr - w->addr <= WINDOW_SIZE - 8)
 		memcpy(w->bytes + (addr - w->addr), &v, 8);
+}
+
+/* Makes a window's bytes an image that FXRSTOR or XRSTOR may take. */
+static void put_image(struct rng *r, struct insn_window *w)
+{
+	static const uint64_t format[] = {0, 0, UINT64_C(1) << 63 | 7, UINT64_C(1) << 63 | 3};
+	uint64_t header[8] = {rng_below(r, 8), format[rng_below(r, ARRAY_SIZE(format))]};
+	uint32_t mxcsr = (uint32_t)rng_next(r) & 0xffff;
+
+	if (!rng_one_in(r, 16))
+		memcpy(w->bytes + FPU_HEADER, header, sizeof(header));
+	if (!rng_one_in(r, 16))
+		memcpy(w->bytes + 24, &mxcsr, sizeof(mxcsr));
+}
+
+/* What IRET pops: mostly a target that can be returned to, with TF so that the trap comes. */
+static void put_return(
+	struct rng *r, const struct insn_case *c, struct insn_window *w, uint64_t top)
+{
+	static const uint16_t flat[] = {0x33, 0x33, 0x33, 0x23};
+	unsigned size = c->insn.opsize, count = c->mode == X86_MODE_64 ? 5 : 3;
+	uint64_t word[5] = {0x100 + rng_below(r, AREA_SIZE - 0x200),
+		case_selector(rng_below(r, 2) ? X86_MODE_32 : X86_MODE_16, X86_CS),
+		(rng_next(r) & (X86_FLAGS_ARITH | X86_IF | X86_DF | X86_AC)) | X86_TF, 0,
+		case_selector(X86_MODE_32, X86_SS)};
+
+	word[3] = 0x1000 + rng_below(r, AREA_SIZE - 0x2000);
+	if (c->mode == X86_MODE_64 && rng_below(r, 4)) {
+		word[0] += CODE_BASE;
+		word[1] = flat[rng_below(r, ARRAY_SIZE(flat))];
+		word[3] += area_of(X86_SS);
+		word[4] = 0x2b;
+	}
+	if (rng_one_in(r, 8))
+		word[rng_below(r, count)] = interesting(r) | X86_TF;
+	for (unsigned n = 0; n < count && top - w->addr + (n + 1) * size <= WINDOW_SIZE; n++)
+		memcpy(w->bytes + (top - w->addr) + n * size, &word[n], size);
 }
 
 static uint64_t stack_linear(const struct insn_case *c, unsigned reg)
@@ -458,7 +502,11 @@ static void put_windows(struct rng *r, struct insn_case *c)
 				(c->regs.gpr[X86_RDI] & address_mask(c->insn.addrsize)));
 	if (uses_mem2(&c->insn))
 		put_window(r, c, 1, operand_linear(c, &c->insn.mem2));
+	if (is_state(&c->insn) && c->window[0].addr)
+		put_image(r, &c->window[0]);
 	put_window(r, c, 2, stack_linear(c, X86_RSP));
+	if (c->insn.op == X86_OP_IRET && c->window[2].addr)
+		put_return(r, c, &c->window[2], stack_linear(c, X86_RSP));
 	if (c->mode == X86_MODE_16 && (c->regs.gpr[X86_RSP] & 0xffff) < WINDOW_BELOW)
 		put_window(r, c, 3, area_of(X86_SS) + AREA_SIZE - 1); /* SP wraps */
 	else
@@ -469,13 +517,15 @@ static void put_windows(struct rng *r, struct insn_case *c)
 static void settle_overlaps(struct insn_case *c)
 {
 	for (unsigned later = 1; later < WINDOW_COUNT; later++)
-		for (unsigned i = 0; c->window[later].addr && i < WINDOW_SIZE; i++)
-			for (unsigned w = 0; w < later; w++) {
-				uint32_t at = c->window[later].addr + i - c->window[w].addr;
+		for (unsigned w = 0; w < later; w++) {
+			struct insn_window *to = &c->window[w], *from = &c->window[later];
+			uint32_t start = MAX(to->addr, from->addr);
+			uint32_t end = MIN(to->addr, from->addr) + WINDOW_SIZE;
 
-				if (c->window[w].addr && at < WINDOW_SIZE)
-					c->window[w].bytes[at] = c->window[later].bytes[i];
-			}
+			if (to->addr && from->addr && start < end)
+				memcpy(to->bytes + (start - to->addr),
+					from->bytes + (start - from->addr), end - start);
+		}
 }
 
 /* ---- x87 and SSE ---- */
@@ -616,6 +666,7 @@ void generate_case(const struct generator *g, uint64_t number, struct insn_case 
 	c->mode = (uint8_t)g->mode;
 	while (!try_encoding(g, &r, c))
 		;
+	c->bytes[c->insn.len] = NOP; /* behind MOV SS the trap comes an instruction later */
 	put_registers(&r, c);
 	put_windows(&r, c);
 	if (uses_fpu(&c->insn))

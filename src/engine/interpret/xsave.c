@@ -202,7 +202,7 @@ static unsigned xmm_count(const struct cpu *c)
 /* Unlike those of vectors, a misaligned image is found after the segment's limit. */
 static void check_start(struct cpu *c, const struct x86_insn *i)
 {
-	linear(c, i->mem.seg, memory_offset(c, i), 1, X86_READ);
+	linear(c, i->mem.seg, memory_offset(c, i), 16, X86_READ);
 	check_aligned(c, i, 16);
 }
 
@@ -309,11 +309,20 @@ static uint64_t mxcsr_parts(bool compact)
 	return compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX;
 }
 
-/* Components as they lie in the standard format: where, and how much. */
-static void save_part(struct cpu *c, const struct x86_insn *i, unsigned from, unsigned size,
-	unsigned to, const uint8_t *image)
+/* Components as they lie in the standard format, in pieces that may wrap as FXSAVE's do. */
+#define PIECE 8u
+
+static void save_part(
+	struct cpu *c, const struct x86_insn *i, unsigned at, unsigned size, uint8_t *image)
 {
-	store_block(c, i->mem.seg, memory_offset(c, i) + to, image + from, size);
+	move_words(c, i, at, image + at, size, PIECE, true);
+}
+
+static void probe_part(struct cpu *c, const struct x86_insn *i, unsigned at, unsigned size)
+{
+	for (unsigned n = 0; n < size; n += PIECE)
+		probe_store(c, i->mem.seg, (memory_offset(c, i) + at + n) & size_mask(i->addrsize),
+			PIECE);
 }
 
 static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
@@ -327,24 +336,24 @@ static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
 	asked = asked_for(c);
 	memcpy(image, c->s.xsave, sizeof(image));
 	put_mxcsr_mask(image);
-	probe_store(c, i->mem.seg, memory_offset(c, i), FPU_YMM);
-	if (asked & X86_XCR0_AVX) /* all or nothing */
-		probe_store(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, ymm);
+	/* All or nothing. */
+	probe_part(c, i, 0, asked & X86_XCR0_AVX ? FPU_YMM + ymm : FPU_YMM);
 	if (asked & X86_XCR0_X87) {
-		save_part(c, i, 0, FPU_MXCSR, 0, image);
-		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
+		save_part(c, i, 0, FPU_MXCSR, image);
+		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, image);
 	}
 	if (asked & mxcsr_parts(compact))
-		save_part(c, i, FPU_MXCSR, 8, FPU_MXCSR, image);
+		save_part(c, i, FPU_MXCSR, 8, image);
 	if (asked & X86_XCR0_SSE)
-		save_part(c, i, FPU_XMM, ymm, FPU_XMM, image);
+		save_part(c, i, FPU_XMM, ymm, image);
 	if (asked & X86_XCR0_AVX)
-		save_part(c, i, FPU_YMM, ymm, FPU_YMM, image);
+		save_part(c, i, FPU_YMM, ymm, image);
 	if (!compact)
-		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, &old, 8);
+		move_words(c, i, FPU_HEADER, (uint8_t *)&old, 8, PIECE, false);
 	header[0] = (old & ~asked) | asked;
 	header[1] = asked | COMPACTED;
-	store_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, header, compact ? 16 : 8);
+	memcpy(image + FPU_HEADER, header, sizeof(header));
+	save_part(c, i, FPU_HEADER, compact ? 16 : 8, image);
 }
 
 void op_XSAVE(struct cpu *c, const struct x86_insn *i)
@@ -423,12 +432,11 @@ void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
 	check_xsave(c);
 	check_aligned(c, i, 64);
 	asked = asked_for(c);
-	load_block(c, i->mem.seg, memory_offset(c, i), image, FPU_YMM);
+	move_words(c, i, 0, image, FPU_YMM, PIECE, false);
 	memcpy(header, image + FPU_HEADER, sizeof(header));
 	check_header(c, header);
 	if (asked & header[0] & X86_XCR0_AVX)
-		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
-			xmm_count(c) * 16);
+		move_words(c, i, FPU_YMM, image + FPU_YMM, xmm_count(c) * 16, PIECE, false);
 	find_mxcsr(c, asked, header, image);
 	restore_parts(c, asked, header[0], image);
 }
