@@ -68,6 +68,12 @@ static bool writes_code(const struct x86_insn *insn)
 	return false;
 }
 
+static bool is_host_value(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDRAND,
+		X86_OP_RDSEED, X86_OP_XGETBV);
+}
+
 /* FCMOVcc and FCOMI need CMOV too, and that is the feature their rows name. */
 static bool is_x87(const struct x86_insn *insn)
 {
@@ -142,6 +148,10 @@ static enum insn_exception excluded_from_kvm(
 		return EXCEPTION_KVM_MANY;
 	if (IS_ONE_OF(insn, X86_OP_FNSTENV, X86_OP_FNSAVE))
 		return EXCEPTION_KVM_POINTERS;
+	if (is_host_value(insn) ||
+		IS_ONE_OF(insn, X86_OP_RDPID, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
+			X86_OP_SYSEXIT, X86_OP_SYSRET, X86_OP_INT1, X86_OP_INVPCID))
+		return EXCEPTION_KVM_OWN;
 	switch (e) {
 	case EXCEPTION_NONE:
 		return EXCEPTION_NATIVE;
@@ -328,12 +338,6 @@ static bool far_pointer_wraps(const struct insn_case *c)
 	return (ea & 0xffff) + c->insn.opsize + 1 > 0xffff;
 }
 
-static bool is_host_value(const struct x86_insn *insn)
-{
-	return IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDRAND,
-		X86_OP_RDSEED, X86_OP_XGETBV);
-}
-
 static bool is_sha(const struct x86_insn *insn)
 {
 	return x86_insn_table[insn->entry].feature == X86_FEATURE_SHA;
@@ -377,7 +381,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	if ((IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
 		    engine->end == X86_SSV) ||
 		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_FNSTENV, X86_OP_FLDENV) &&
-			oracle->end != INSN_RETIRED && oracle->end == engine->end)) {
+			oracle->end < INSN_RETIRED &&
+			(oracle->end == engine->end || oracle->end == X86_MF))) {
 		*engine = *oracle;
 		return EXCEPTION_HALF_DONE;
 	}
@@ -404,8 +409,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		*engine = *oracle;
 		return EXCEPTION_GATHER_TRAP;
 	}
-	if (IS_ONE_OF(&c->insn, X86_OP_MASKMOVQ, X86_OP_MASKMOVDQU) && oracle->end == X86_PFV &&
-		engine->end == INSN_RETIRED) {
+	if (IS_ONE_OF(&c->insn, X86_OP_MASKMOVQ, X86_OP_MASKMOVDQU, X86_OP_VMASKMOVDQU) &&
+		oracle->end == X86_PFV && engine->end == INSN_RETIRED) {
 		*engine = *oracle;
 		return EXCEPTION_MASK_NONE;
 	}
@@ -418,10 +423,11 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		return EXCEPTION_WIDE_PE;
 	if (forgive_address(c, oracle, engine))
 		return EXCEPTION_PF_ADDRESS;
-	if (IS_ONE_OF(&c->insn, X86_OP_RETF) && oracle->end < INSN_RETIRED &&
-		engine->end < INSN_RETIRED && oracle->end != engine->end) {
+	if (IS_ONE_OF(&c->insn, X86_OP_RETF, X86_OP_IRET) && oracle->end < INSN_RETIRED &&
+		engine->end < INSN_RETIRED &&
+		(oracle->end != engine->end || oracle->error != engine->error)) {
 		*engine = *oracle;
-		return EXCEPTION_RETF_ORDER;
+		return EXCEPTION_RETURN_ORDER;
 	}
 	if (forgive_present(oracle, engine))
 		return EXCEPTION_PF_PRESENT;

@@ -41,10 +41,13 @@
 	NOT_JUDGED(DEBUG_REGISTER, "single-stepping kvm keeps the debug registers to itself")      \
 	NOT_JUDGED(KVM_MANY, "repeated INS, OUTS: kvm moves several elements in one step")         \
 	NOT_JUDGED(KVM_POINTERS, "x87 environments hold instruction pointers; ours read as zero")  \
+	NOT_JUDGED(                                                                                \
+		KVM_OWN, "CPUID, MSRs, INT1, SYSRET and the like: kvm's own, or stops its step")   \
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
 	FORGIVEN(PF_PRESENT, "#PF outside of the areas: the host has other pages there")           \
 	FORGIVEN(PF_ADDRESS, "#PF in an operand of an FPU state: CR2 is any address in it")        \
-	FORGIVEN(RETF_ORDER, "RETF at the stack's end: the order of #SS and CS's #GP varies")      \
+	FORGIVEN(RETURN_ORDER,                                                                     \
+		"RETF, IRET: which of several faults of the stack, rIP, CS and SS comes first")    \
 	FORGIVEN(NO_LIMITS,                                                                        \
 		"the kvm that judges checks no limits and wraps no far pointer in real mode")      \
 	FORGIVEN(MXCSR_MASK, "FXSAVE: this CPU has MXCSR.MM, which is no part of the guest's")     \

@@ -508,6 +508,8 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
 	memcpy(s->xsave, c->fpu, FPU_SIZE);
+	if (!(s->xcr0 & X86_XCR0_AVX))
+		memset(s->xsave + FPU_YMM, 0, FPU_SIZE - FPU_YMM);
 	s->xsave[FPU_HEADER] = (uint8_t)(s->xcr0 | X86_XCR0_X87 | X86_XCR0_SSE); /* XSTATE_BV */
 }
 

@@ -214,15 +214,6 @@ static void store_operand(
 	store_block(c, i->mem.seg, off, from, size == TBYTE ? 8 : size);
 }
 
-void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
-{
-	bool flat = c->mode == X86_MODE_64 && i->mem.seg < X86_FS;
-	uint64_t off = address(c, i, &i->mem);
-
-	if ((flat ? off : c->s.seg[i->mem.seg].base + off) & (to - 1))
-		raise_error(c, X86_GP, 0);
-}
-
 struct operand {
 	bool present, read, write;
 	unsigned size;

@@ -39,9 +39,6 @@ void check_avx(struct cpu *c);
 /* #MF if an unmasked exception waits. */
 void check_pending(struct cpu *c);
 
-/* #GP(0) if the memory operand is not, before anything else is said about it. */
-void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to);
-
 /* Memory operands that are larger than a register: all or nothing. */
 void load_block(struct cpu *c, unsigned seg, uint64_t off, void *to, unsigned size);
 void store_block(struct cpu *c, unsigned seg, uint64_t off, const void *from, unsigned size);

@@ -330,8 +330,6 @@ bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const u
 	struct tlb_entry *e;
 	bool same;
 
-	if (lin & 15)
-		raise_error(c, X86_GP, 0);
 	e = tlb_find(c, lin, c->privilege, X86_WRITE);
 	if (!(e->fast & X86_RIGHT(c->privilege, X86_WRITE))) { /* a device: two plain accesses */
 		uint64_t now[2] = {load_linear(c, lin, 8), load_linear(c, lin + 8, 8)};
@@ -448,6 +446,15 @@ uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *
 static const struct x86_mem *memory_of(const struct x86_insn *i, const struct x86_operand *o)
 {
 	return o->reg ? &i->mem2 : &i->mem;
+}
+
+void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
+{
+	bool flat = c->mode == X86_MODE_64 && i->mem.seg < X86_FS;
+	uint64_t off = address(c, i, &i->mem);
+
+	if ((flat ? off : c->s.seg[i->mem.seg].base + off) & (to - 1))
+		raise_error(c, X86_GP, 0);
 }
 
 uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n)

@@ -156,7 +156,24 @@ static void reset_x87(struct cpu *c)
 	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
 }
 
-#define ST_SIZE 10u
+/* A register is a fraction and an exponent, two accesses of which each may wrap. */
+#define ST_SIZE       10u
+#define FRACTION_SIZE 8u
+
+static void move_st(
+	struct cpu *c, const struct x86_insn *i, unsigned at, uint8_t *image, bool write)
+{
+	move_words(c, i, at, image + at, FRACTION_SIZE, FRACTION_SIZE, write);
+	move_words(c, i, at + FRACTION_SIZE, image + at + FRACTION_SIZE, 2, 2, write);
+}
+
+static void probe_st(struct cpu *c, const struct x86_insn *i, unsigned at)
+{
+	uint64_t off = memory_offset(c, i) + at;
+
+	probe_store(c, i->mem.seg, off & size_mask(i->addrsize), FRACTION_SIZE);
+	probe_store(c, i->mem.seg, (off + FRACTION_SIZE) & size_mask(i->addrsize), 2);
+}
 
 void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 {
@@ -168,11 +185,10 @@ void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 	for (unsigned n = 0; n < 8; n++)
 		memcpy(image + size + n * ST_SIZE, c->s.xsave + FPU_ST + n * 16, ST_SIZE);
 	for (unsigned n = 0; n < 8; n++) /* faults of the last part come before the first write */
-		probe_store(c, i->mem.seg,
-			(memory_offset(c, i) + size + n * ST_SIZE) & size_mask(i->addrsize),
-			ST_SIZE);
+		probe_st(c, i, size + n * ST_SIZE);
 	move_words(c, i, 0, image, size, size == 14 ? 2 : 4, true);
-	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, true);
+	for (unsigned n = 0; n < 8; n++)
+		move_st(c, i, size + n * ST_SIZE, image, true);
 	reset_x87(c);
 }
 
@@ -184,7 +200,8 @@ void op_FRSTOR(struct cpu *c, const struct x86_insn *i)
 	check_x87(c);
 	check_pending(c);
 	load_environment(c, i, image);
-	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, false);
+	for (unsigned n = 0; n < 8; n++)
+		move_st(c, i, size + n * ST_SIZE, image, false);
 	take_environment(c, i, image);
 	for (unsigned n = 0; n < 8; n++) {
 		memset(c->s.xsave + FPU_ST + n * 16, 0, 16);
