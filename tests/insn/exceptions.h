@@ -64,6 +64,8 @@
 		"MASKMOV with an empty mask: whether it faults is the CPU's (SDM vol. 2B)")        \
 	FORGIVEN(DOT_FLAGS,                                                                        \
 		"DPPS, DPPD: an unmasked exception of the products hides those of the sums")       \
+	FORGIVEN(HALF_UE, "VCVTPS2PH: beside another unmasked exception this CPU finds underflow " \
+			  "before rounding")                                                       \
 	FORGIVEN(PUSHF_TF, "native code runs with TF set, which the pushed image shows")           \
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(NULL_RPL,                                                                         \
