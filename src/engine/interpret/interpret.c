@@ -380,8 +380,52 @@ static bool undisturbed(const struct cpu *c)
 	       !c->align_check && !in_shadow(c);
 }
 
+/* Code that another vCPU or a device wrote makes all ways doubtful. */
+static void look_for_writes(struct cpu *c)
+{
+	uint32_t writes = atomic_load_explicit(&c->e->code_writes, memory_order_acquire);
+
+	if (__builtin_expect(writes == c->code_writes, 1))
+		return;
+	c->code_writes = writes;
+	next_generation(c);
+}
+
+/* The block at CS:rIP, where a way led before; NULL: it is to be found. */
+static const struct block *follow(const struct cpu *c, const struct way *w)
+{
+	if (w->lin != code_address(c) || w->key != c->key)
+		return NULL;
+	if (c->mode != X86_MODE_64 && c->s.rip + w->block->bytes - 1 > code_limit(c))
+		return NULL;
+	return w->block;
+}
+
+static struct way *way_from(struct cpu *c)
+{
+	uint64_t lin = code_address(c);
+
+	return c->link ? c->link : &c->way[(lin ^ lin >> 12) % WAY_COUNT];
+}
+
+/* What comes after a block, by its way or by search. */
+static const struct block *next_block(struct cpu *c, uint32_t f)
+{
+	struct way *w = way_from(c);
+	const struct block *b = follow(c, w);
+	uint64_t key = c->key;
+
+	if (__builtin_expect(b != NULL, 1))
+		return b;
+	put_flags(c, f); /* the search may fault */
+	b = find_block(c);
+	if (b && c->key == key) /* or w may be no more */
+		*w = (struct way){code_address(c), key, b};
+	return b;
+}
+
 /*
- * Runs blocks until one is not at hand, the budget would not last for it,
+ * Runs blocks until one cannot be had, the budget would not last for it,
  * something is asked for or a block was left early.
  */
 static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
@@ -390,16 +434,20 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 
 	c->look = false;
 	do {
-		const struct op *op = &c->op[b->first];
+		const struct op *op = first_op(b);
 
 		c->block_rip = c->s.rip;
 		c->block_start = r->executed;
+		c->link = NULL;
 		f = op->fn(c, op, f, c->privilege);
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		b = hinted_block(c);
-	} while (b && b->count <= budget - r->executed && !vcpu_attention(c->v));
+		if (vcpu_attention(c->v) || r->executed >= budget)
+			break;
+		look_for_writes(c);
+		b = next_block(c, f);
+	} while (b && b->count <= budget - r->executed);
 	put_flags(c, f);
 }
 
@@ -410,6 +458,7 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 	if (may_have_events(c))
 		take_events(c);
+	look_for_writes(c);
 	if (undisturbed(c))
 		b = budget - r->executed > 1 ? find_block(c) : single_block(c);
 	if (b && b->count > budget - r->executed)
