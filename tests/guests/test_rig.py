@@ -80,7 +80,7 @@ def run_all():
     commands += [(name, f"/programs/{name} {arguments}") for name, _, arguments in PROGRAMS]
     commands += [(name, linux_command(*how)) for name, *how in LINUX]
     results = machine.run([("engines", "/tinamou engines")] + commands,
-                          log=str(SOURCE / "build/rig.log"))
+                          limit=90, timeout=580, log=str(SOURCE / "build/rig.log"))
     print(results["engines"][1].decode().strip())
     counts = [report_guests(guests, results), report_programs(results),
               report_linux(LINUX, results)]
