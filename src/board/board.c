@@ -295,9 +295,11 @@ static unsigned apic_send_ipis(
 	unsigned sent = 0;
 
 	for (unsigned n = 0; n < 2 * width; n++) {
-		m.dest = first + n;
-		if (!(word[n / width] >> n % width & 1) || m.dest >= b->vm->vcpus ||
-			!lapic_is_dest(b->lapic[m.dest], &m))
+		uint64_t id = (uint64_t)first + n;
+
+		m.dest = (uint32_t)id;
+		if (!(word[n / width] >> n % width & 1) || id >= b->vm->vcpus ||
+			!lapic_is_dest(b->lapic[id], &m))
 			continue;
 		lapic_deliver(b->lapic[m.dest], &m);
 		sent++;

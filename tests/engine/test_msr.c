@@ -54,8 +54,8 @@ static void mtrrs_keep_and_refuse(void **state)
 		assert_reads(m, n + 1, 0xffc0000800);
 	}
 	assert_false(wr(m, 0x210, 0));
-	assert_false(wr(m, 0x200, 2));              /* no such type */
-	assert_false(wr(m, 0x200, 0x106));          /* reserved bits */
+	assert_false(wr(m, 0x200, 2));                 /* no such type */
+	assert_false(wr(m, 0x200, 0x106));             /* reserved bits */
 	assert_false(wr(m, 0x200, UINT64_C(1) << 40)); /* beyond MAXPHYADDR */
 	assert_false(wr(m, 0x201, 0xffc0000801));
 	assert_true(wr(m, 0x250, 0x0006050401000606));
@@ -130,7 +130,7 @@ static void kvmclock_runs(void **state)
 	assert_true(wr(m, 0x4b564d01, 0));
 	memset(m->vm->ram.host + CLOCK_PAGE, 0, 32);
 	assert_true(wr(m, 0x10, 0));
-	assert_int_equal(page[0], 0); /* off */
+	assert_int_equal(page[0], 0);                          /* off */
 	assert_true(wr(m, 0x4b564d01, UINT64_C(1) << 39 | 1)); /* no memory there: no harm */
 }
 
