@@ -142,9 +142,10 @@ struct cpu {
 	uint64_t block_rip;   /* rIP of the block that is running */
 	uint64_t block_start; /* instructions executed before it */
 	struct x86_state s;
-	uint64_t next_rip; /* where this instruction ends, or where it branches to */
-	bool halt;         /* HLT was executed */
-	bool keep_shadow;  /* this instruction began an interrupt shadow */
+	uint64_t next_rip;  /* where this instruction ends, or where it branches to */
+	bool halt;          /* HLT was executed */
+	bool clock_changed; /* put wrote the TSC or its MSRs: the machine is to be told */
+	bool keep_shadow;   /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
 	uint8_t mode;      /* enum x86_mode of the code */
@@ -195,6 +196,8 @@ struct cpu {
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
+/* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
+void tell_clock(struct cpu *c);
 
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);

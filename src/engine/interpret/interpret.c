@@ -472,8 +472,11 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 {
-	int why = setjmp(c->leave);
+	int why;
 
+	if (c->clock_changed)
+		tell_clock(c);
+	why = setjmp(c->leave);
 	if (c->undo_ss) {
 		c->s.seg[X86_SS] = c->old_ss;
 		c->undo_ss = false;
@@ -574,6 +577,8 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 	copy_groups(&c->s, s, mask);
 	if (mask & X86_GROUP_TSC)
 		c->s.tsc = s->tsc - vcpu_tsc(v);
+	if (mask & (X86_GROUP_TSC | X86_GROUP_MSR))
+		c->clock_changed = true;
 	tlb_flush(c, true);
 	refresh(c);
 	return 0;
