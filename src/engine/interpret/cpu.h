@@ -233,13 +233,13 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a);
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
-/* Faults as a store would, and changes nothing. */
+/* Faults as a store would, and changes nothing; size: up to a page. */
 void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 /* The halves of a read-modify-write: the load faults as a store does; LOCK is obeyed. */
 uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
 	unsigned size, uint64_t value);
-/* CMPXCHG16B; false: old is now what memory holds. */
+/* CMPXCHG16B, aligned; false: old is now what memory holds. */
 bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const uint64_t new[2]);
 /* Linear addresses that linear() gave, with the rights of the instruction. */
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size);
@@ -288,6 +288,8 @@ bool is_plain(const struct x86_insn *i);
 
 /* ---- operands (memory.c) ---- */
 uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *m);
+/* #GP(0) if the memory operand is not, before anything else is said about it. */
+void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to);
 uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n);
 void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value);
 uint64_t get_gpr(const struct cpu *c, unsigned reg, unsigned size);
