@@ -120,8 +120,8 @@ void disk_get_stats(const struct disk *d, struct disk_stats *s);
 
 /*
  * Makes an image; an existing file is refused. size 0 with backing: the
- * backing's. backing may be NULL; its format must be given with it. 0 or
- * -errno with the reason in err.
+ * backing's. backing, if not NULL, comes with its format. 0, or -1 with the reason
+ * in err.
  */
 struct disk_create {
 	const char *path, *format;
