@@ -316,7 +316,7 @@ int qcow2_l2_for_write(struct qcow2 *q, uint64_t off, struct table **t, unsigned
 	int error;
 
 	*index = l2_index(q, off);
-	if (entry & QCOW2_COPIED)
+	if ((entry & QCOW2_COPIED) && (entry & QCOW2_OFFSET))
 		error = l2_load(q, entry & QCOW2_OFFSET, t);
 	else
 		error = l2_renew(q, i, entry & QCOW2_OFFSET, t);

@@ -4,7 +4,7 @@
  *   diskio [--ro] [--throwaway] [--format F] IMAGE < SCRIPT
  *
  * One command a line: w OFF LEN STAMP (fills with a 32-bit number), z OFF LEN,
- * d OFF LEN, f, b (waits for all before), s FILE (saves the content), storm
+ * d OFF LEN, f, b (waits for all before), o (says "open"), s FILE (saves the content), storm
  * SEED (random writes for ever; says what was flushed). Commands between two
  * barriers are in flight together. Failures are printed: "OP OFF: errno".
  */
@@ -143,7 +143,10 @@ static void command(const char *line)
 		submit(DISK_FLUSH, 0, 0, 0);
 	else if (line[0] == 'b')
 		barrier();
-	else if (sscanf(line, "s %511s", path) == 1)
+	else if (line[0] == 'o') {
+		puts("open");
+		fflush(stdout);
+	} else if (sscanf(line, "s %511s", path) == 1)
 		save(path);
 }
 
