@@ -24,6 +24,7 @@
 #include "board/barebios.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/fw_cfg.h"
 #include "dev/hpet.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
@@ -77,7 +78,8 @@ struct board {
 	struct vga *vga;
 	struct debugcon *debugcon;
 	struct testport *testport;
-	struct testdev *testdev; /* NULL: not asked for */
+	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
+	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
 };
 
@@ -277,7 +279,36 @@ static void apic_set_cr8(void *ctx, struct vcpu *v, uint8_t value)
 	lapic_set_cr8(b->lapic[v->id], value);
 }
 
-static const struct vm_apic board_apic = {apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8};
+static void apic_set_tsc_offset(void *ctx, struct vcpu *v, uint64_t offset)
+{
+	struct board *b = ctx;
+
+	lapic_set_tsc_offset(b->lapic[v->id], offset);
+}
+
+/* APIC IDs are vCPU numbers. */
+static unsigned apic_send_ipis(
+	void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr)
+{
+	struct apic_message m = {.vector = (uint8_t)icr, .delivery = icr >> 8 & 7};
+	struct board *b = ctx;
+	unsigned sent = 0;
+
+	for (unsigned n = 0; n < 2 * width; n++) {
+		uint64_t id = (uint64_t)first + n;
+
+		m.dest = (uint32_t)id;
+		if (!(word[n / width] >> n % width & 1) || id >= b->vm->vcpus ||
+			!lapic_is_dest(b->lapic[id], &m))
+			continue;
+		lapic_deliver(b->lapic[m.dest], &m);
+		sent++;
+	}
+	return sent;
+}
+
+static const struct vm_apic board_apic = {
+	apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8, apic_set_tsc_offset, apic_send_ipis};
 
 static void power_off(void *ctx)
 {
@@ -398,6 +429,8 @@ static int boot(void *ctx, struct vm *vm)
 		err = mem_write(&vm->mem, im->addr, im->data, im->len);
 	}
 	if (!err)
+		err = barebios_mtrrs(vm);
+	if (!err)
 		err = vcpu_get(vm->vcpu[0], &s, groups);
 	if (err)
 		return err;
@@ -469,6 +502,18 @@ static void make_devices(struct board *b)
 	set_cmos_memory(b);
 }
 
+/* How many CPUs, how much RAM, where it ends. */
+static void tell_sizes(struct board *b)
+{
+	uint64_t ram = b->vm->ram.size;
+	uint64_t end = ram > LOW_RAM_END ? HIGH_RAM + (ram - LOW_RAM_END) : ram;
+
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_NB_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_RAM_SIZE, ram, 8);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_RAM, end, 8);
+}
+
 static int add_testdev(struct board *b)
 {
 	struct irq lines[TESTDEV_LINES];
@@ -479,15 +524,21 @@ static int add_testdev(struct board *b)
 	for (int n = 0; n < TESTDEV_LINES; n++)
 		lines[n] = line(b, n);
 	b->testdev = testdev_new(lines);
+	b->fw_cfg = fw_cfg_new();
+	tell_sizes(b);
 	vm_add_device(b->vm, testdev_device(b->testdev));
+	vm_add_device(b->vm, fw_cfg_device(b->fw_cfg));
 	testdev_region(b->testdev, TESTDEV_DATA)->base = 0xe0;
 	testdev_region(b->testdev, TESTDEV_IRQ)->base = 0x2000;
 	testdev_region(b->testdev, TESTDEV_MEMORY)->base = 0xff000000;
+	fw_cfg_region(b->fw_cfg)->base = 0x510;
 	err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_DATA));
 	if (!err)
 		err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_IRQ));
 	if (!err)
 		err = bus_map(&b->vm->mem_bus, testdev_region(b->testdev, TESTDEV_MEMORY));
+	if (!err)
+		err = bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg));
 	return err;
 }
 
@@ -625,6 +676,7 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	vm->intr_ack_ctx = b;
 	vm->boot = boot;
 	vm->boot_ctx = b;
+	vm->epoch = config->epoch;
 	*out = b;
 	return check_images(b, err, errlen);
 }

@@ -21,6 +21,8 @@ enum x86_cpu_feature {
 	X86_CPU_NONE = X86_CPU_FEATURES
 };
 
+_Static_assert(X86_CPU_FEATURES <= 64, "struct x86_model keeps them in 64 bits");
+
 enum x86_supplier { X86_BY_ENGINE, X86_BY_HOST, X86_BY_KVM };
 
 struct x86_cpu_feature_info {

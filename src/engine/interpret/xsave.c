@@ -298,13 +298,36 @@ static uint64_t asked_for(const struct cpu *c)
 	return (get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4)) & c->s.xcr0;
 }
 
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/* XINUSE (SDM vol. 1 13.6): the components that are not as XRSTOR initialises them. */
+static uint64_t in_use(const struct cpu *c)
+{
+	static const uint8_t initial[FPU_FOP] = {0x7f, 0x03};
+	const uint8_t *x = c->s.xsave;
+	uint64_t parts = 0;
+
+	if (memcmp(x, initial, sizeof(initial)) || !all_zero(x + FPU_ST, FPU_XMM - FPU_ST))
+		parts |= X86_XCR0_X87;
+	if (!all_zero(x + FPU_XMM, 16 * 16))
+		parts |= X86_XCR0_SSE;
+	if (!all_zero(x + FPU_YMM, 16 * 16))
+		parts |= X86_XCR0_AVX;
+	return parts;
+}
+
 void op_XGETBV(struct cpu *c, const struct x86_insn *i)
 {
+	uint32_t which = (uint32_t)get_gpr(c, X86_RCX, 4);
+
 	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
 		raise_fault(c, X86_UD);
-	if (get_gpr(c, X86_RCX, 4) > 1)
+	if (which > 1 || (which && !x86_model_has(&c->v->vm->model, X86_CPU_XGETBV1)))
 		raise_error(c, X86_GP, 0);
-	set_gpr(c, X86_RAX, 4, c->s.xcr0); /* 1: components in use; all of them are */
+	set_gpr(c, X86_RAX, 4, which ? c->s.xcr0 & in_use(c) : c->s.xcr0);
 	set_gpr(c, X86_RDX, 4, 0);
 }
 
@@ -342,32 +365,54 @@ static void probe_part(struct cpu *c, const struct x86_insn *i, unsigned at, uns
 			PIECE);
 }
 
-static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
+enum xsave_form { STANDARD, OPTIMIZED, COMPACT };
+
+static void save_parts(struct cpu *c, const struct x86_insn *i, uint64_t parts, bool mxcsr)
 {
-	uint64_t asked, header[2], old = 0;
 	uint8_t image[X86_XSAVE_SIZE];
 	unsigned ymm = xmm_count(c) * 16;
+
+	memcpy(image, c->s.xsave, sizeof(image));
+	put_mxcsr_mask(image);
+	/* All or nothing. */
+	probe_part(c, i, 0, parts & X86_XCR0_AVX ? FPU_YMM + ymm : FPU_YMM);
+	if (parts & X86_XCR0_X87) {
+		save_part(c, i, 0, FPU_MXCSR, image);
+		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, image);
+	}
+	if (mxcsr)
+		save_part(c, i, FPU_MXCSR, 8, image);
+	if (parts & X86_XCR0_SSE)
+		save_part(c, i, FPU_XMM, ymm, image);
+	if (parts & X86_XCR0_AVX)
+		save_part(c, i, FPU_YMM, ymm, image);
+}
+
+/* XSAVEC counts MXCSR to the SSE component, which is then in use by it alone, too. */
+static uint64_t parts_there(const struct cpu *c, bool compact)
+{
+	const uint32_t initial = 0x1f80;
+	bool mxcsr = memcmp(c->s.xsave + FPU_MXCSR, &initial, 4);
+
+	return in_use(c) | (compact && mxcsr ? X86_XCR0_SSE : 0);
+}
+
+/* SDM vol. 1 13.7, 13.9, 13.10: only the plain form writes what is not in use. */
+static void xsave(struct cpu *c, const struct x86_insn *i, enum xsave_form form)
+{
+	bool compact = form == COMPACT;
+	uint64_t asked, there, header[2], old = 0;
+	uint8_t image[X86_XSAVE_SIZE];
 
 	check_xsave(c);
 	check_aligned(c, i, 64);
 	asked = asked_for(c);
-	memcpy(image, c->s.xsave, sizeof(image));
-	put_mxcsr_mask(image);
-	/* All or nothing. */
-	probe_part(c, i, 0, asked & X86_XCR0_AVX ? FPU_YMM + ymm : FPU_YMM);
-	if (asked & X86_XCR0_X87) {
-		save_part(c, i, 0, FPU_MXCSR, image);
-		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, image);
-	}
-	if (asked & mxcsr_parts(compact))
-		save_part(c, i, FPU_MXCSR, 8, image);
-	if (asked & X86_XCR0_SSE)
-		save_part(c, i, FPU_XMM, ymm, image);
-	if (asked & X86_XCR0_AVX)
-		save_part(c, i, FPU_YMM, ymm, image);
+	there = asked & parts_there(c, compact);
+	save_parts(c, i, form == STANDARD ? asked : there,
+		(compact ? there : asked) & mxcsr_parts(compact));
 	if (!compact)
 		move_words(c, i, FPU_HEADER, (uint8_t *)&old, 8, PIECE, false);
-	header[0] = (old & ~asked) | asked;
+	header[0] = (old & ~asked) | there;
 	header[1] = asked | COMPACTED;
 	memcpy(image + FPU_HEADER, header, sizeof(header));
 	save_part(c, i, FPU_HEADER, compact ? 16 : 8, image);
@@ -375,18 +420,18 @@ static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
 
 void op_XSAVE(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, false);
+	xsave(c, i, STANDARD);
 }
 
 void op_XSAVEOPT(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, false);
+	xsave(c, i, OPTIMIZED);
 }
 
 /* The compacted format is the standard one, as long as AVX is the last component. */
 void op_XSAVEC(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, true);
+	xsave(c, i, COMPACT);
 }
 
 /* Bytes 63:24 are reserved, but only the compacted form looks at them (SDM vol. 1 13.8). */
