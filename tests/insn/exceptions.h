@@ -10,7 +10,7 @@
 #define TINAMOU_TESTS_INSN_EXCEPTIONS_H
 
 #define INSN_EXCEPTIONS(NOT_JUDGED, FORGIVEN)                                                      \
-	NOT_JUDGED(FEATURE, "no CPU model offers the feature")                           \
+	NOT_JUDGED(FEATURE, "no CPU model offers the feature")                                     \
 	NOT_JUDGED(HOST_VALUE, "SGDT and the like: the host's kernel emulates them (UMIP)")        \
 	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT 80h")         \
 	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm")                \
