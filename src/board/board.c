@@ -24,6 +24,7 @@
 #include "board/barebios.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/fw_cfg.h"
 #include "dev/hpet.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
@@ -77,7 +78,8 @@ struct board {
 	struct vga *vga;
 	struct debugcon *debugcon;
 	struct testport *testport;
-	struct testdev *testdev; /* NULL: not asked for */
+	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
+	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
 };
 
@@ -469,6 +471,18 @@ static void make_devices(struct board *b)
 	set_cmos_memory(b);
 }
 
+/* How many CPUs, how much RAM, where it ends. */
+static void tell_sizes(struct board *b)
+{
+	uint64_t ram = b->vm->ram.size;
+	uint64_t end = ram > LOW_RAM_END ? HIGH_RAM + (ram - LOW_RAM_END) : ram;
+
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_NB_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_RAM_SIZE, ram, 8);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_RAM, end, 8);
+}
+
 static int add_testdev(struct board *b)
 {
 	struct irq lines[TESTDEV_LINES];
@@ -479,15 +493,21 @@ static int add_testdev(struct board *b)
 	for (int n = 0; n < TESTDEV_LINES; n++)
 		lines[n] = line(b, n);
 	b->testdev = testdev_new(lines);
+	b->fw_cfg = fw_cfg_new();
+	tell_sizes(b);
 	vm_add_device(b->vm, testdev_device(b->testdev));
+	vm_add_device(b->vm, fw_cfg_device(b->fw_cfg));
 	testdev_region(b->testdev, TESTDEV_DATA)->base = 0xe0;
 	testdev_region(b->testdev, TESTDEV_IRQ)->base = 0x2000;
 	testdev_region(b->testdev, TESTDEV_MEMORY)->base = 0xff000000;
+	fw_cfg_region(b->fw_cfg)->base = 0x510;
 	err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_DATA));
 	if (!err)
 		err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_IRQ));
 	if (!err)
 		err = bus_map(&b->vm->mem_bus, testdev_region(b->testdev, TESTDEV_MEMORY));
+	if (!err)
+		err = bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg));
 	return err;
 }
 
