@@ -1,0 +1,183 @@
+/*
+ * disk_files.c - from a path to opened, probed and locked files.
+ *
+ * Locks are open-file-description locks on single bytes of the image, in the
+ * layout that QEMU uses, so that either program sees the other: byte 100 + n
+ * says "I use permission n", byte 200 + n says "nobody else may". They live as
+ * long as any copy of the descriptor does.
+ * A format that is not given is guessed by the magic number. What a guess may
+ * lead to is bounded: see open_backing, and raw.c.
+ * Lock: none.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "host/image.h"
+#include "util/util.h"
+
+enum { PERM_READ = 0, PERM_WRITE = 1, PERM_RESIZE = 3, PERM_COUNT = 4 };
+enum { LOCK_USED = 100, LOCK_DENIED = 200 };
+
+static const char *const format_names[] = {"raw", "qcow2"};
+
+static int fail(char *err, size_t errlen, const char *name, const char *what)
+{
+	snprintf(err, errlen, "%s: %s", name, what);
+	return -1;
+}
+
+/* ---- locks ---- */
+
+static int lock_byte(int fd, int cmd, short type, off_t at)
+{
+	struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+	int error;
+
+	do
+		error = fcntl(fd, cmd, &lock) ? -errno : 0;
+	while (error == -EINTR);
+	if (error || cmd != F_OFD_GETLK)
+		return error;
+	return lock.l_type == F_UNLCK ? 0 : -EAGAIN;
+}
+
+/* Claims first, then looks: two that start together may both lose, never both win. */
+static int lock_file(const struct disk_file *f)
+{
+	unsigned used = BIT(PERM_READ), denied = BIT(PERM_WRITE) | BIT(PERM_RESIZE);
+	int error = 0;
+
+	if (!f->ro)
+		used |= BIT(PERM_WRITE) | BIT(PERM_RESIZE);
+	for (int i = 0; i < PERM_COUNT && !error; i++) {
+		if (used & BIT(i))
+			error = lock_byte(f->fd, F_OFD_SETLK, F_RDLCK, LOCK_USED + i);
+		if (!error && (denied & BIT(i)))
+			error = lock_byte(f->fd, F_OFD_SETLK, F_RDLCK, LOCK_DENIED + i);
+	}
+	for (int i = 0; i < PERM_COUNT && !error; i++) {
+		if (used & BIT(i))
+			error = lock_byte(f->fd, F_OFD_GETLK, F_WRLCK, LOCK_DENIED + i);
+		if (!error && (denied & BIT(i)))
+			error = lock_byte(f->fd, F_OFD_GETLK, F_WRLCK, LOCK_USED + i);
+	}
+	return error;
+}
+
+static int take_lock(const struct disk_file *f, char *err, size_t errlen)
+{
+	int error = lock_file(f);
+
+	if (error == -EAGAIN || error == -EACCES)
+		return fail(err, errlen, f->name,
+			f->ro ? "another program writes to this image"
+			      : "another program uses this image; ro or throwaway may do, if it "
+				"only reads");
+	if (error)
+		log_warn("disk %s: cannot be locked (%s); nothing stops a second writer", f->name,
+			strerror(-error));
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static const char *format_constant(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(format_names); i++)
+		if (!strcmp(format_names[i], name))
+			return format_names[i];
+	return NULL;
+}
+
+/* format NULL: by the magic number. */
+static int choose_format(struct disk_file *f, const char *format, char *err, size_t errlen)
+{
+	uint8_t head[SECTOR_SIZE];
+	ssize_t n;
+
+	if (format) {
+		f->format = format_constant(format);
+		return f->format ? 0 : fail(err, errlen, f->name, "the format is raw or qcow2");
+	}
+	n = pread(f->fd, head, sizeof(head), 0);
+	if (n < 0)
+		return fail(err, errlen, f->name, strerror(errno));
+	f->format = format_constant(format_probe(head, (size_t)n));
+	f->probed = true;
+	return 0;
+}
+
+/* O_NONBLOCK: a named pipe must not make us wait. */
+static int open_image_file(struct disk_file *f, const char *path, char *err, size_t errlen)
+{
+	struct stat st;
+
+	f->fd = open(path, (f->ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK);
+	if (f->fd < 0 && !f->ro && (errno == EACCES || errno == EROFS || errno == EPERM))
+		return fail(err, errlen, path, "cannot be written; add ro or throwaway");
+	if (f->fd < 0 || fstat(f->fd, &st))
+		return fail(err, errlen, path, strerror(errno));
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return fail(err, errlen, path, "neither a file nor a block device");
+	return 0;
+}
+
+static bool opened_before(const struct disk_files *f)
+{
+	struct stat a, b;
+
+	if (fstat(f->file[f->count - 1].fd, &a))
+		return false;
+	for (unsigned i = 0; i + 1 < f->count; i++)
+		if (!fstat(f->file[i].fd, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+			return true;
+	return false;
+}
+
+static int add_file(struct disk_files *files, const char *path, const char *format, bool ro,
+	char *err, size_t errlen)
+{
+	struct disk_file *f = &files->file[files->count];
+
+	if (files->count == DISK_MAX_FILES)
+		return fail(err, errlen, path, "the chain of backing files is too long");
+	*f = (struct disk_file){.fd = -1, .name = xstrdup(path), .ro = ro};
+	files->count++;
+	if (open_image_file(f, path, err, errlen) || choose_format(f, format, err, errlen))
+		return -1;
+	if (opened_before(files))
+		return fail(err, errlen, path, "the chain of backing files is a loop");
+	return take_lock(f, err, errlen);
+}
+
+/* ---- the door ---- */
+
+void disk_files_free(struct disk_files *f)
+{
+	if (!f)
+		return;
+	for (unsigned i = 0; i < f->count; i++) {
+		if (f->file[i].fd >= 0)
+			close(f->file[i].fd);
+		free(f->file[i].name);
+	}
+	free(f);
+}
+
+struct disk_files *disk_files_open(const struct disk_options *o, char *err, size_t errlen)
+{
+	struct disk_files *files = xcalloc(1, sizeof(*files));
+	int error = add_file(files, o->path, o->format, o->ro || o->throwaway, err, errlen);
+
+	if (!error && (o->throwaway || strcmp(files->file[0].format, "raw")))
+		error = fail(err, errlen, o->path, "only raw images, without throwaway");
+	if (error >= 0)
+		return files;
+	disk_files_free(files);
+	return NULL;
+}
