@@ -1,5 +1,5 @@
 /*
- * board.c - the `pc` board: an AT-compatible PC without PCI.
+ * board.c - the `pc` board: an AT-compatible PC with a PCI bus (chipset.c).
  *
  *   memory  00000000  RAM up to 000A0000, on from 00100000 to 3 GiB
  *           000B8000  VGA text window
@@ -22,6 +22,7 @@
 
 #include "board/acpi.h"
 #include "board/barebios.h"
+#include "board/chipset.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
 #include "dev/fw_cfg.h"
@@ -50,8 +51,10 @@
 #define LAPIC_PAGE    4096u
 #define PAGE_MASK     UINT64_C(0xfffffff000)
 #define MSR_APIC_BASE 0x1bu
+#define MSI_WINDOW    0xfeeu /* address bits 31:20 */
+#define MSI_LOGICAL   4u
 
-enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12 };
+enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12, IRQ_IDE = 14 };
 
 struct board {
 	struct device dev; /* last of the machine's devices: frees the board */
@@ -81,6 +84,8 @@ struct board {
 	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
 	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
+	struct chipset chipset;
+	uint16_t isa_lines, pci_lines; /* who drives a line: both may */
 };
 
 /* ---- wires ---- */
@@ -101,14 +106,38 @@ static int intr_ack(void *ctx, struct vcpu *v)
 	return vector >= 0 ? vector : pic_ack(b->pic);
 }
 
-/* A device's line goes to the PICs and to the I/O APIC, the PIT's to another pin there. */
+/* A line goes to the PICs and to the I/O APIC, the PIT's to another pin there. */
+static void drive_line(struct board *b, int line)
+{
+	bool level = (b->isa_lines | b->pci_lines) >> line & 1;
+
+	irq_set(pic_irq(b->pic, line), level);
+	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
+}
+
+static void set_bit(uint16_t *bits, int n, bool on)
+{
+	*bits = on ? *bits | (uint16_t)BIT(n) : *bits & (uint16_t)~BIT(n);
+}
+
 static void line_changed(void *ctx, int line, bool level)
 {
 	struct board *b = ctx;
 
-	if (line < 16)
-		irq_set(pic_irq(b->pic, line), level);
-	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
+	if (line >= 16) {
+		irq_set(ioapic_irq(b->ioapic, line), level);
+		return;
+	}
+	set_bit(&b->isa_lines, line, level);
+	drive_line(b, line);
+}
+
+static void pci_line_changed(void *ctx, int line, bool level)
+{
+	struct board *b = ctx;
+
+	set_bit(&b->pci_lines, line, level);
+	drive_line(b, line);
 }
 
 static struct irq line(struct board *b, int n)
@@ -141,7 +170,7 @@ static void hpet_takes_lines(void *ctx, bool on)
 	b->hpet_legacy = on;
 }
 
-static void hpet_routes(void *ctx, unsigned input, bool level)
+static void ioapic_input(void *ctx, unsigned input, bool level)
 {
 	struct board *b = ctx;
 
@@ -225,6 +254,19 @@ static void apic_send_from(void *ctx, const struct apic_message *m)
 	for (unsigned n = 0; n < b->vm->vcpus; n++)
 		if (n == p->id ? m->shorthand != TO_OTHERS : m->shorthand != TO_SELF)
 			lapic_deliver(b->lapic[n], m);
+}
+
+/* A message signalled interrupt: a write to where the local APICs are (SDM vol. 3A 10.11). */
+static void msi_sent(void *ctx, uint64_t addr, uint32_t data)
+{
+	const struct apic_message m = {.dest = addr >> 12 & 0xff,
+		.vector = (uint8_t)data,
+		.delivery = data >> 8 & 7,
+		.logical = addr & MSI_LOGICAL,
+		.level = data >> 14 & 1};
+
+	if (addr >> 20 == MSI_WINDOW)
+		apic_send(ctx, &m);
 }
 
 /* Every vCPU finds its own APIC there. A device's access finds nothing. */
@@ -386,6 +428,36 @@ static void enter_real_mode(struct x86_state *s, gpa_t entry)
 	s->gpr[X86_RSP] = BOOT_STACK;
 }
 
+static void sector_read(struct disk_request *r, int error)
+{
+	*(int *)r->ctx = error;
+}
+
+/* The machine stands still: waiting for the disk holds up nobody. */
+static int load_boot_sector(struct board *b)
+{
+	uint8_t sector[SECTOR_SIZE];
+	struct iovec iov = {sector, sizeof(sector)};
+	int error = -EIO;
+	struct disk_request r = {.op = DISK_READ,
+		.len = sizeof(sector),
+		.iov = &iov,
+		.iovcnt = 1,
+		.done = sector_read,
+		.ctx = &error};
+
+	disk_submit(b->config.boot_disk, &r);
+	disk_drain(b->config.boot_disk);
+	if (error)
+		return error;
+	if (sector[510] != 0x55 || sector[511] != 0xaa) {
+		vm_end(b->vm, VM_END_HOST_ERROR, 0, "%s: no boot sector",
+			disk_name(b->config.boot_disk));
+		return 0;
+	}
+	return mem_write(&b->vm->mem, BOOT_STACK, sector, sizeof(sector));
+}
+
 static int boot(void *ctx, struct vm *vm)
 {
 	struct board *b = ctx;
@@ -393,12 +465,15 @@ static int boot(void *ctx, struct vm *vm)
 	struct x86_state s;
 	int err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
 
+	chipset_setup(&b->chipset);
 	barebios_vectors(vm);
 	for (unsigned i = 0; i < b->config.images && !err; i++) {
 		const struct board_image *im = &b->config.image[i];
 
 		err = mem_write(&vm->mem, im->addr, im->data, im->len);
 	}
+	if (!err && b->config.boot_disk)
+		err = load_boot_sector(b);
 	if (!err)
 		err = vcpu_get(vm->vcpu[0], &s, groups);
 	if (err)
@@ -448,7 +523,7 @@ static void make_devices(struct board *b)
 	struct clock *clock = &b->vm->clock;
 	struct sysctl_wires wires = {.a20 = a20_changed, .reset = reset_asked, .ctx = b};
 	struct hpet_wires hpet = {
-		hpet_routes, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
+		ioapic_input, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
 	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
 
 	b->pic = pic_new(pic_changed, b);
@@ -481,6 +556,19 @@ static void tell_sizes(struct board *b)
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_RAM_SIZE, ram, 8);
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_RAM, end, 8);
+}
+
+static int add_chipset(struct board *b)
+{
+	struct chipset_wires wires = {.ide = {line(b, IRQ_IDE), line(b, IRQ_IDE + 1)},
+		.gsi = ioapic_input,
+		.msi = msi_sent,
+		.ctx = b,
+		.reset_control = sysctl_region(b->sysctl, SYSCTL_RESET)};
+
+	for (int n = 0; n < 16; n++)
+		wires.line[n] = (struct irq){pci_line_changed, b, n};
+	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive);
 }
 
 static int add_testdev(struct board *b)
@@ -572,7 +660,6 @@ static int map_ports(struct board *b)
 		{uart_region(b->com1), 0x3f8},
 		{pic_region(b->pic, PIC_ELCR), 0x4d0},
 		{acpi_pm_region(b->pm), ACPI_PM_PORTS},
-		{sysctl_region(b->sysctl, SYSCTL_RESET), 0xcf9},
 	};
 
 	return map_places(&b->vm->port_bus, place, ARRAY_SIZE(place));
@@ -609,6 +696,16 @@ static int map_memory(struct board *b)
 	return err;
 }
 
+/* Before the chips that the lines lead to. */
+static void board_snap(struct device *dev, struct snap *s)
+{
+	struct board *b = container_of(dev, struct board, dev);
+
+	snap_section(s, dev->name, 1);
+	snap_u16(s, "isa_lines", &b->isa_lines);
+	snap_u16(s, "pci_lines", &b->pci_lines);
+}
+
 static void board_destroy(struct device *dev)
 {
 	free(container_of(dev, struct board, dev)->acpi);
@@ -629,12 +726,14 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 		snprintf(err, errlen, "out of memory");
 		return -ENOMEM;
 	}
-	b->dev = (struct device){.name = "board", .destroy = board_destroy};
+	b->dev = (struct device){.name = "board", .snap = board_snap, .destroy = board_destroy};
 	make_devices(b);
 	add_devices(b);
 	rc = map_ports(b);
 	if (!rc)
 		rc = map_memory(b);
+	if (!rc)
+		rc = add_chipset(b);
 	if (!rc)
 		rc = add_testdev(b);
 	if (rc) {

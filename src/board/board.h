@@ -7,6 +7,7 @@
 #ifndef TINAMOU_BOARD_H
 #define TINAMOU_BOARD_H
 
+#include "board/chipset.h"
 #include "core/chardev.h"
 #include "core/display.h"
 #include "core/vm.h"
@@ -30,6 +31,8 @@ struct board_config {
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
 	struct chardev *debug;  /* port E9h, likewise */
+	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
+	struct disk *boot_disk; /* its first sector is started, at 7C00h; NULL: images are */
 	bool testdev;           /* the device that test programs for CPUs expect */
 };
 

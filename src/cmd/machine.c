@@ -36,6 +36,9 @@ struct machine {
 	struct config config;
 	const struct engine_ops *engine;
 	struct vm *vm;
+	struct media *media;
+	struct disk *disk[ARRAY_SIZE(((struct media *)0)->item)];
+	unsigned disks;
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
@@ -406,7 +409,7 @@ static int map_images(struct machine *m)
 	unsigned fd = FD_IMAGES;
 	int err = 0;
 
-	if (m->config.image)
+	if (m->config.image && !m->media->has_image)
 		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
 	for (unsigned i = 0; i < m->config.flats && !err; i++)
 		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
@@ -497,9 +500,7 @@ static uint64_t entry_point(const struct config *c)
 {
 	if (c->has_entry || c->kernel)
 		return c->entry;
-	if (c->kernel)
-		return 0;
-	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
+	return c->flats ? c->flat[0].addr : BOOT_SECTOR_ADDR;
 }
 
 static int map_screen(struct machine *m)
@@ -524,6 +525,69 @@ static int watch(struct machine *m)
 	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch = loop_add(m->vm->loop, m->fd[FD_SERIAL], EPOLLIN, serial_ready, m);
 	return 0;
+}
+
+/* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
+static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
+{
+	static const unsigned disk_unit[] = {0, 1, 3, 2};
+	unsigned units = has_cd ? 3 : 4;
+
+	if (kind == MEDIA_CDROM) {
+		if (bc->drive[2].kind)
+			return -EBUSY;
+		bc->drive[2] = (struct chipset_drive){IDE_CDROM, disk};
+		return 0;
+	}
+	for (unsigned i = 0; i < units; i++) {
+		struct chipset_drive *d = &bc->drive[disk_unit[i]];
+
+		if (d->kind)
+			continue;
+		*d = (struct chipset_drive){IDE_DISK, disk};
+		return 0;
+	}
+	return -EBUSY;
+}
+
+static bool has_cdrom(const struct media *media)
+{
+	for (unsigned i = 0; i < media->count; i++)
+		if (media->item[i].kind == MEDIA_CDROM)
+			return true;
+	return false;
+}
+
+static int make_disks(struct machine *m, struct board_config *bc, char *err, size_t errlen)
+{
+	bool has_cd = has_cdrom(m->media);
+
+	for (unsigned i = 0; i < m->media->count; i++) {
+		struct disk *d =
+			disk_new(m->media->item[i].files, m->vm->loop, &m->vm->clock, err, errlen);
+
+		if (!d)
+			return -EIO;
+		m->disk[m->disks++] = d;
+		if (attach(bc, m->media->item[i].kind, d, has_cd)) {
+			snprintf(err, errlen, "%s: no IDE unit is left for it", disk_name(d));
+			return -EBUSY;
+		}
+	}
+	if (m->media->has_image && !m->config.kernel)
+		bc->boot_disk = m->disk[0];
+	return 0;
+}
+
+/* Devices wait for nothing any more then. */
+static void free_disks(struct machine *m)
+{
+	vm_lock(m->vm);
+	for (unsigned i = 0; i < m->disks; i++)
+		disk_drain(m->disk[i]);
+	vm_unlock(m->vm);
+	for (unsigned i = 0; i < m->disks; i++)
+		disk_free(m->disk[i]);
 }
 
 static int build(struct machine *m, char *err, size_t errlen)
@@ -560,7 +624,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		bc.load = load_kernel;
 		bc.load_ctx = m;
 	}
-	if (board_new(m->vm, &bc, &m->board, err, errlen))
+	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }
@@ -608,6 +672,7 @@ static int run(struct machine *m)
 	vm_run(m->vm);
 	drain_serial(m);
 	report(m);
+	free_disks(m);
 	vm_free(m->vm);
 	boot_free(m->boot);
 	free((void *)m->boot_config.kernel.data);
@@ -616,12 +681,12 @@ static int run(struct machine *m)
 	return STATUS_OK;
 }
 
-int machine_main(int ctl)
+int machine_main(int ctl, struct media *media)
 {
 	/* Sent to the whole process group they are the front's, which asks us to end. */
 	static const int fronts_signals[] = {
 		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, SIGPIPE};
-	struct machine m = {.ctl = ctl};
+	struct machine m = {.ctl = ctl, .media = media};
 	char err[256] = "no start message";
 	json_t *start;
 
