@@ -43,7 +43,6 @@
 
 #define BASE_RAM_END  UINT64_C(0xa0000) /* above: video memory and ROM */
 #define EXTENDED_RAM  MiB
-#define LOW_RAM_END   (3 * GiB) /* above: the hole for devices */
 #define HIGH_RAM      (4 * GiB)
 #define BOOT_DRIVE    0x80   /* DL at the start of a boot sector: the first hard disk */
 #define BOOT_STACK    0x7c00 /* SP: grows down below a boot sector */
@@ -85,6 +84,7 @@ struct board {
 	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
 	struct chipset chipset;
+	struct firmware_roms roms;
 	uint16_t isa_lines, pci_lines; /* who drives a line: both may */
 };
 
@@ -387,9 +387,10 @@ static int map_ram(struct board *b)
 	int err = map_ram_piece(b, 0, "base RAM", 0, 0, BASE_RAM_END);
 
 	if (!err)
-		err = map_ram_piece(b, 1, "extended RAM", EXTENDED_RAM, EXTENDED_RAM, LOW_RAM_END);
+		err = map_ram_piece(
+			b, 1, "extended RAM", EXTENDED_RAM, EXTENDED_RAM, BOARD_LOW_RAM_END);
 	if (!err)
-		err = map_ram_piece(b, 2, "high RAM", HIGH_RAM, LOW_RAM_END, UINT64_MAX);
+		err = map_ram_piece(b, 2, "high RAM", HIGH_RAM, BOARD_LOW_RAM_END, UINT64_MAX);
 	return err;
 }
 
@@ -399,7 +400,7 @@ static void set_cmos_memory(struct board *b)
 	uint64_t kib = b->vm->ram.size / KiB;
 	uint64_t base = MIN(kib, 640);
 	uint64_t above_1m = kib > 1024 ? MIN(kib - 1024, 0xffff) : 0;
-	uint64_t low = MIN(kib, LOW_RAM_END / KiB); /* the rest is told apart */
+	uint64_t low = MIN(kib, BOARD_LOW_RAM_END / KiB); /* the rest is told apart */
 	uint64_t above_16m = low > 16 * 1024 ? (low - 16 * 1024) / 64 : 0;
 	uint64_t above_4g = (kib - low) / 64;
 
@@ -463,8 +464,11 @@ static int boot(void *ctx, struct vm *vm)
 	struct board *b = ctx;
 	unsigned groups = X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR;
 	struct x86_state s;
-	int err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
+	int err;
 
+	if (b->config.firmware.code)
+		return 0; /* at its reset vector */
+	err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
 	chipset_setup(&b->chipset);
 	barebios_vectors(vm);
 	for (unsigned i = 0; i < b->config.images && !err; i++) {
@@ -550,7 +554,7 @@ static void make_devices(struct board *b)
 static void tell_sizes(struct board *b)
 {
 	uint64_t ram = b->vm->ram.size;
-	uint64_t end = ram > LOW_RAM_END ? HIGH_RAM + (ram - LOW_RAM_END) : ram;
+	uint64_t end = ram > BOARD_LOW_RAM_END ? HIGH_RAM + (ram - BOARD_LOW_RAM_END) : ram;
 
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_NB_CPUS, b->vm->vcpus, 2);
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
@@ -568,7 +572,7 @@ static int add_chipset(struct board *b)
 
 	for (int n = 0; n < 16; n++)
 		wires.line[n] = (struct irq){pci_line_changed, b, n};
-	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive);
+	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
 }
 
 static int add_testdev(struct board *b)
@@ -581,22 +585,29 @@ static int add_testdev(struct board *b)
 	for (int n = 0; n < TESTDEV_LINES; n++)
 		lines[n] = line(b, n);
 	b->testdev = testdev_new(lines);
-	b->fw_cfg = fw_cfg_new();
-	tell_sizes(b);
 	vm_add_device(b->vm, testdev_device(b->testdev));
-	vm_add_device(b->vm, fw_cfg_device(b->fw_cfg));
 	testdev_region(b->testdev, TESTDEV_DATA)->base = 0xe0;
 	testdev_region(b->testdev, TESTDEV_IRQ)->base = 0x2000;
 	testdev_region(b->testdev, TESTDEV_MEMORY)->base = 0xff000000;
-	fw_cfg_region(b->fw_cfg)->base = 0x510;
 	err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_DATA));
 	if (!err)
 		err = bus_map(&b->vm->port_bus, testdev_region(b->testdev, TESTDEV_IRQ));
 	if (!err)
 		err = bus_map(&b->vm->mem_bus, testdev_region(b->testdev, TESTDEV_MEMORY));
-	if (!err)
-		err = bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg));
 	return err;
+}
+
+static int add_fw_cfg(struct board *b)
+{
+	int err;
+
+	b->fw_cfg = fw_cfg_new(&b->vm->mem);
+	tell_sizes(b);
+	vm_add_device(b->vm, fw_cfg_device(b->fw_cfg));
+	fw_cfg_region(b->fw_cfg, FW_CFG_PORTS)->base = 0x510;
+	fw_cfg_region(b->fw_cfg, FW_CFG_DMA)->base = 0x514;
+	err = bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg, FW_CFG_PORTS));
+	return err ? err : bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg, FW_CFG_DMA));
 }
 
 static void add_devices(struct board *b)
@@ -672,7 +683,6 @@ static int map_memory(struct board *b)
 		{ioapic_region(b->ioapic), IOAPIC_ADDR},
 		{hpet_region(b->hpet), HPET_ADDR},
 		{&b->lapic_page, LAPIC_ADDR},
-		{&b->acpi_rom, ACPI_ADDR},
 	};
 	int err = map_ram(b);
 
@@ -682,18 +692,35 @@ static int map_memory(struct board *b)
 		.prio = BUS_PRIO_MOVABLE,
 		.ops = &lapic_page_ops,
 		.ctx = b};
+	return err ? err : map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
+}
+
+/* What a system finds below 1 MiB that starts without firmware. */
+static int map_bare(struct board *b)
+{
+	int err;
+
 	b->acpi_rom = (struct bus_region){.name = "acpi tables",
+		.base = ACPI_ADDR,
 		.size = ACPI_SIZE,
 		.kind = BUS_ROM,
 		.prio = BUS_PRIO_FIXED,
 		.host = b->acpi};
 	acpi_tables(b->acpi, b->vm->vcpus);
-
-	if (!err)
-		err = map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
+	err = bus_map(&b->vm->mem_bus, &b->acpi_rom);
 	if (!err && !barebios_new(b->vm))
 		err = -ENOMEM;
 	return err;
+}
+
+static int map_firmware(struct board *b)
+{
+	const struct firmware *f = &b->config.firmware;
+
+	if (!f->code)
+		return map_bare(b);
+	firmware_tell(b->vm, f, b->fw_cfg);
+	return firmware_map(b->vm, f, &b->roms);
 }
 
 /* Before the chips that the lines lead to. */
@@ -734,8 +761,12 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 		rc = map_memory(b);
 	if (!rc)
 		rc = add_chipset(b);
+	if (!rc && (config->testdev || config->firmware.code))
+		rc = add_fw_cfg(b);
 	if (!rc)
 		rc = add_testdev(b);
+	if (!rc)
+		rc = map_firmware(b);
 	if (rc) {
 		snprintf(err, errlen, "the board cannot be built: %s", strerror(-rc));
 		return rc;

@@ -8,9 +8,11 @@
 #define TINAMOU_BOARD_H
 
 #include "board/chipset.h"
+#include "board/firmware.h"
 #include "core/chardev.h"
 #include "core/display.h"
 #include "core/vm.h"
+#include "util/util.h"
 #include "x86/state.h"
 
 /* Bytes that are copied into guest memory at every reset. */
@@ -32,11 +34,14 @@ struct board_config {
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
 	struct chardev *debug;  /* port E9h, likewise */
 	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
-	struct disk *boot_disk; /* its first sector is started, at 7C00h; NULL: images are */
-	bool testdev;           /* the device that test programs for CPUs expect */
+	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
+	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
+	bool testdev;             /* the device that test programs for CPUs expect */
 };
 
 struct board;
+
+#define BOARD_LOW_RAM_END (3 * GiB) /* RAM beyond continues at 4 GiB */
 
 #define BOARD_RSDP 0xe0000 /* where the ACPI tables begin */
 

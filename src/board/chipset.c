@@ -2,7 +2,7 @@
  * chipset.c - PCI bus 0 of the board:
  *
  *   00.0 i440FX host bridge     01.0 PIIX3 ISA bridge   01.1 PIIX3 IDE
- *   01.3 PIIX4 power management
+ *   01.3 PIIX4 power management  02.0 VGA, if there is firmware for it
  *
  * INTx: slot s, pin p go to PIRQ (s + p - 1) mod 4, as on Intel's boards. A
  * PIRQ reaches an ISA line by the south bridge's routes, and input 16 to 19 of
@@ -12,11 +12,13 @@
 
 #include "board/acpi.h"
 #include "dev/i440fx.h"
+#include "dev/pci_vga.h"
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
 #include "util/util.h"
 
 #define ISA_SLOT  1
+#define VGA_SLOT  2
 #define PORT_BASE 0xc000u
 #define MEM_BASE  0xe0000000u
 #define MEM_END   0xfe000000u
@@ -42,7 +44,8 @@ static void msi(void *ctx, uint64_t addr, uint32_t data)
 	c->wires.msi(c->wires.ctx, addr, data);
 }
 
-static void make_devices(struct chipset *c, const struct chipset_drive *drive)
+static void make_devices(
+	struct chipset *c, const struct chipset_drive *drive, const struct firmware *firmware)
 {
 	static const char *const name[2] = {"ide0", "ide1"};
 	struct vm *vm = c->vm;
@@ -59,6 +62,8 @@ static void make_devices(struct chipset *c, const struct chipset_drive *drive)
 		ide_attach(c->ide[n], 1, drive[n * 2 + 1].kind, drive[n * 2 + 1].disk);
 	}
 	c->piix_ide = piix_ide_new(c->ide[0], c->ide[1]);
+	if (firmware->vgabios)
+		c->vga = pci_vga_new(firmware->vgabios, firmware->vgabios_len);
 }
 
 static void add_devices(struct chipset *c)
@@ -78,6 +83,10 @@ static void add_devices(struct chipset *c)
 	pci_add(c->pci, piix3_func(c->isa), ISA_SLOT, 0);
 	pci_add(c->pci, piix_ide_func(c->piix_ide), ISA_SLOT, 1);
 	pci_add(c->pci, piix3_pm_func(c->isa), ISA_SLOT, 3);
+	if (c->vga) {
+		vm_add_device(c->vm, pci_vga_device(c->vga));
+		pci_add(c->pci, pci_vga_func(c->vga), VGA_SLOT, 0);
+	}
 }
 
 static int map_ports(struct chipset *c)
@@ -103,10 +112,10 @@ static int map_ports(struct chipset *c)
 }
 
 int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wires,
-	const struct chipset_drive drive[CHIPSET_DRIVES])
+	const struct chipset_drive drive[CHIPSET_DRIVES], const struct firmware *firmware)
 {
 	*c = (struct chipset){.vm = vm, .wires = *wires};
-	make_devices(c, drive);
+	make_devices(c, drive, firmware);
 	add_devices(c);
 	return map_ports(c);
 }

@@ -5,6 +5,7 @@
 #ifndef TINAMOU_CHIPSET_H
 #define TINAMOU_CHIPSET_H
 
+#include "board/firmware.h"
 #include "core/vm.h"
 #include "dev/ide.h"
 #include "dev/pci.h"
@@ -34,15 +35,17 @@ struct chipset {
 	struct piix3 *isa;
 	struct ide *ide[2];
 	struct piix_ide *piix_ide;
-	uint32_t asking[4]; /* by PIRQ: slots that drive it */
+	struct pci_vga *vga; /* NULL: no VGA BIOS */
+	uint32_t asking[4];  /* by PIRQ: slots that drive it */
 };
 
 /*
  * Makes the devices, gives them to vm and maps their ports. drive: primary
- * master, primary slave, secondary master, secondary slave.
+ * master, primary slave, secondary master, secondary slave. Firmware's VGA BIOS
+ * becomes the option ROM of a display function.
  */
 int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wires,
-	const struct chipset_drive drive[CHIPSET_DRIVES]);
+	const struct chipset_drive drive[CHIPSET_DRIVES], const struct firmware *firmware);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
 void chipset_setup(struct chipset *c);

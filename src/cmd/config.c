@@ -367,7 +367,7 @@ static int opt_firmware(struct context *x, const char *value)
 		return 0;
 	}
 	n = choose(x, "firmware", value, names);
-	x->c->firmware = (enum firmware)(FIRMWARE_NONE + MAX(n, 0));
+	x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + MAX(n, 0));
 	return n < 0 || n == 3 ? fail(x,
 					 "--firmware %s: known are none, bios, uefi, and a file "
 					 "with a / or . in its name",

@@ -42,7 +42,7 @@ struct config_disk {
 };
 
 /* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
-enum firmware { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
+enum firmware_choice { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
 
 struct config_dump {
 	uint64_t addr, len;
@@ -68,7 +68,7 @@ struct config {
 	uint64_t entry;
 	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
 	unsigned disks, floppies;
-	enum firmware firmware;
+	enum firmware_choice firmware;
 	char *firmware_path;
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
 	enum console console;

@@ -42,6 +42,7 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
+	int firmware_fd, vgabios_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
@@ -416,6 +417,39 @@ static int map_images(struct machine *m)
 	return err;
 }
 
+/* All of a file; its descriptor is at that index. */
+static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t *len)
+{
+	struct stat st;
+	void *p;
+
+	if (index < 0)
+		return 0;
+	if (index >= (int)m->fds || fstat(m->fd[index], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, m->fd[index], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*bytes = p;
+	*len = (size_t)st.st_size;
+	return 0;
+}
+
+/* The medium given first is tried first. */
+static int map_firmware(struct machine *m, struct board_config *bc)
+{
+	static const char *const first[] = {"c", "d", "a"};
+	struct firmware *f = &bc->firmware;
+	int err = map_file(m, m->firmware_fd, &f->code, &f->code_len);
+
+	if (!err)
+		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+	f->boot = m->config.boot;
+	if (!f->boot && m->media->has_image)
+		f->boot = first[m->media->item[0].kind];
+	return err;
+}
+
 /* A copy of the kernel: what was checked in it shall not change any more. */
 static int read_kernel(struct machine *m, int fd, struct boot_file *f)
 {
@@ -624,6 +658,8 @@ static int build(struct machine *m, char *err, size_t errlen)
 		bc.load = load_kernel;
 		bc.load_ctx = m;
 	}
+	if (map_firmware(m, &bc))
+		return -EIO;
 	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
@@ -701,6 +737,8 @@ int machine_main(int ctl, struct media *media)
 			sizeof(err)))
 		return cannot_start(&m, STATUS_HOST, err);
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
+	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
+	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cmd/engines.h"
+#include "cmd/firmware.h"
 #include "cmd/status.h"
 #include "core/engine.h"
 #include "core/vm.h"
@@ -45,11 +46,12 @@ struct front {
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
 	struct media media;
-	bool one_initrd; /* all of --initrd is one file's name */
-	int signals;     /* signalfd */
-	int ctl;         /* to the machine */
-	int serial;      /* our end of the serial line, -1: none */
-	int pty;         /* master of --serial pty, -1: none */
+	int firmware, vgabios; /* indices in fd, -1: none */
+	bool one_initrd;       /* all of --initrd is one file's name */
+	int signals;           /* signalfd */
+	int ctl;               /* to the machine */
+	int serial;            /* our end of the serial line, -1: none */
+	int pty;               /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -192,7 +194,7 @@ static int open_main_image(struct front *f)
 
 	if (status)
 		return status;
-	if (st.st_size == BOOT_SECTOR_SIZE)
+	if (st.st_size == BOOT_SECTOR_SIZE && f->config.firmware <= FIRMWARE_NONE)
 		return check_boot_sector(f);
 	if (st.st_size % BOOT_SECTOR_SIZE) {
 		log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole "
@@ -242,6 +244,53 @@ static int open_kernel(struct front *f)
 	return status;
 }
 
+/* ---- firmware ---- */
+
+static bool wants_firmware(const struct front *f)
+{
+	const struct config *c = &f->config;
+
+	if (c->firmware != FIRMWARE_AUTO)
+		return c->firmware != FIRMWARE_NONE;
+	return f->media.count && !c->kernel && !c->flats && (f->media.has_image || !c->image);
+}
+
+static int open_found(struct front *f, enum firmware_file which, int *index)
+{
+	char *path = firmware_find(which);
+	struct stat st;
+	int status = STATUS_HOST;
+
+	if (path) {
+		*index = (int)f->fds;
+		status = open_file(f, path, &st);
+	} else {
+		log_error("firmware: no file of Debian's package %s is there; install it, or start "
+			  "the disk's first sector bare with --firmware none",
+			firmware_package(which));
+	}
+	free(path);
+	return status;
+}
+
+static int open_firmware(struct front *f)
+{
+	const struct config *c = &f->config;
+	struct stat st;
+	int status;
+
+	f->firmware = f->vgabios = -1;
+	if (!wants_firmware(f))
+		return STATUS_OK;
+	if (c->firmware == FIRMWARE_PATH) {
+		f->firmware = (int)f->fds;
+		status = open_file(f, c->firmware_path, &st);
+	} else {
+		status = open_found(f, FIRMWARE_FILE_BIOS, &f->firmware);
+	}
+	return status ? status : open_found(f, FIRMWARE_FILE_VGABIOS, &f->vgabios);
+}
+
 static int open_images(struct front *f)
 {
 	struct config *c = &f->config;
@@ -253,7 +302,9 @@ static int open_images(struct front *f)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	if (!status)
 		status = open_kernel(f);
-	return status ? status : open_media(f);
+	if (!status)
+		status = open_media(f);
+	return status ? status : open_firmware(f);
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -342,8 +393,9 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b}", "config", f->config.set, "engine",
-		f->engine->name, "one_initrd", f->one_initrd);
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i}", "config", f->config.set, "engine",
+		f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware, "vgabios",
+		f->vgabios);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,

@@ -20,8 +20,9 @@
 
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
-	MSG_START = 'S', /* to the machine: JSON {config, engine, one_initrd}; descriptors: below */
-	MSG_KEYS = 'k',  /* typed bytes for the keyboard */
+	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios};
+			     descriptors: below */
+	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
