@@ -25,6 +25,8 @@
 #include "board/chipset.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/dma.h"
+#include "dev/floppy.h"
 #include "dev/fw_cfg.h"
 #include "dev/hpet.h"
 #include "dev/ioapic.h"
@@ -41,19 +43,28 @@
 #include "dev/vga_text.h"
 #include "util/util.h"
 
-#define BASE_RAM_END  UINT64_C(0xa0000) /* above: video memory and ROM */
-#define EXTENDED_RAM  MiB
-#define HIGH_RAM      (4 * GiB)
-#define BOOT_DRIVE    0x80   /* DL at the start of a boot sector: the first hard disk */
-#define BOOT_STACK    0x7c00 /* SP: grows down below a boot sector */
-#define VECTORS_SIZE  1024
-#define LAPIC_PAGE    4096u
-#define PAGE_MASK     UINT64_C(0xfffffff000)
-#define MSR_APIC_BASE 0x1bu
-#define MSI_WINDOW    0xfeeu /* address bits 31:20 */
-#define MSI_LOGICAL   4u
+#define BASE_RAM_END       UINT64_C(0xa0000) /* above: video memory and ROM */
+#define EXTENDED_RAM       MiB
+#define HIGH_RAM           (4 * GiB)
+#define BOOT_DRIVE         0x80   /* DL at the start of a boot sector: the first hard disk */
+#define BOOT_STACK         0x7c00 /* SP: grows down below a boot sector */
+#define VECTORS_SIZE       1024
+#define LAPIC_PAGE         4096u
+#define PAGE_MASK          UINT64_C(0xfffffff000)
+#define MSR_APIC_BASE      0x1bu
+#define CMOS_FPU_AND_MOUSE 0x06u
+#define MSI_WINDOW         0xfeeu /* address bits 31:20 */
+#define MSI_LOGICAL        4u
 
-enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12, IRQ_IDE = 14 };
+enum {
+	IRQ_PIT = 0,
+	IRQ_KEYBOARD = 1,
+	IRQ_COM1 = 4,
+	IRQ_FLOPPY = 6,
+	IRQ_RTC = 8,
+	IRQ_MOUSE = 12,
+	IRQ_IDE = 14
+};
 
 struct board {
 	struct device dev; /* last of the machine's devices: frees the board */
@@ -83,6 +94,8 @@ struct board {
 	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
 	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
+	struct dma *dma;
+	struct floppy *floppy; /* NULL: no drive */
 	struct chipset chipset;
 	struct firmware_roms roms;
 	uint16_t isa_lines, pci_lines; /* who drives a line: both may */
@@ -547,6 +560,7 @@ static void make_devices(struct board *b)
 	b->postcode = postcode_new();
 	b->debugcon = debugcon_new(b->config.debug);
 	b->testport = testport_new(test_exit, b);
+	b->dma = dma_new(&b->vm->mem);
 	set_cmos_memory(b);
 }
 
@@ -560,6 +574,40 @@ static void tell_sizes(struct board *b)
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_RAM_SIZE, ram, 8);
 	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_RAM, end, 8);
+}
+
+/* Byte 10h: drive types. Byte 14h: how many, and what is always there. */
+static void set_cmos_floppies(struct board *b, unsigned drives)
+{
+	unsigned type = 0;
+
+	for (unsigned n = 0; b->floppy && n < FLOPPY_DRIVES; n++)
+		type |= (unsigned)floppy_type(b->floppy, n) << (n ? 0 : 4);
+	rtc_set_cmos(b->rtc, 0x10, (uint8_t)type);
+	rtc_set_cmos(
+		b->rtc, 0x14, (uint8_t)(CMOS_FPU_AND_MOUSE | (drives ? drives * 0x40 - 0x3f : 0)));
+}
+
+static int add_floppies(struct board *b)
+{
+	unsigned drives = 0;
+	int err;
+
+	while (drives < FLOPPY_DRIVES && b->config.floppy[drives])
+		drives++;
+	if (drives) {
+		b->floppy = floppy_new(line(b, IRQ_FLOPPY), b->dma);
+		vm_add_device(b->vm, floppy_device(b->floppy));
+	}
+	for (unsigned n = 0; n < drives; n++)
+		floppy_attach(b->floppy, n, b->config.floppy[n]);
+	set_cmos_floppies(b, drives);
+	if (!drives)
+		return 0;
+	floppy_region(b->floppy, FLOPPY_PORTS)->base = 0x3f0;
+	floppy_region(b->floppy, FLOPPY_DIR)->base = 0x3f7;
+	err = bus_map(&b->vm->port_bus, floppy_region(b->floppy, FLOPPY_PORTS));
+	return err ? err : bus_map(&b->vm->port_bus, floppy_region(b->floppy, FLOPPY_DIR));
 }
 
 static int add_chipset(struct board *b)
@@ -626,6 +674,7 @@ static void add_devices(struct board *b)
 		postcode_device(b->postcode),
 		debugcon_device(b->debugcon),
 		testport_device(b->testport),
+		dma_device(b->dma),
 		&b->dev,
 	};
 
@@ -654,6 +703,7 @@ static int map_places(struct bus *bus, const struct place *place, unsigned n)
 static int map_ports(struct board *b)
 {
 	const struct place place[] = {
+		{dma_region(b->dma, DMA_LOW), 0x00},
 		{pic_region(b->pic, PIC_MASTER), 0x20},
 		{pit_region(b->pit), 0x40},
 		{ps2_region(b->ps2, PS2_DATA), 0x60},
@@ -661,8 +711,10 @@ static int map_ports(struct board *b)
 		{ps2_region(b->ps2, PS2_COMMAND), 0x64},
 		{rtc_region(b->rtc), 0x70},
 		{postcode_region(b->postcode), 0x80},
+		{dma_region(b->dma, DMA_PAGES), 0x81},
 		{sysctl_region(b->sysctl, SYSCTL_PORT_A), 0x92},
 		{pic_region(b->pic, PIC_SLAVE), 0xa0},
+		{dma_region(b->dma, DMA_HIGH), 0xc0},
 		{debugcon_region(b->debugcon), 0xe9},
 		{testport_region(b->testport), 0xf4},
 		{vga_region(b->vga, VGA_MONO), 0x3b4},
@@ -761,6 +813,8 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 		rc = map_memory(b);
 	if (!rc)
 		rc = add_chipset(b);
+	if (!rc)
+		rc = add_floppies(b);
 	if (!rc && (config->testdev || config->firmware.code))
 		rc = add_fw_cfg(b);
 	if (!rc)

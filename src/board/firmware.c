@@ -77,9 +77,9 @@ static void tell_boot_order(const char *order, struct fw_cfg *cfg)
 
 	for (; order && *order; order++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s",
-			*order == 'a'         ? floppy
-				: *order == 'd' ? cdrom
-						: disk);
+			*order == 'a'   ? floppy
+			: *order == 'd' ? cdrom
+					: disk);
 	if (len)
 		fw_cfg_add_file(cfg, "bootorder", text, (uint32_t)len + 1);
 }

@@ -567,6 +567,14 @@ static int attach(struct board_config *bc, enum media_kind kind, struct disk *di
 	static const unsigned disk_unit[] = {0, 1, 3, 2};
 	unsigned units = has_cd ? 3 : 4;
 
+	if (kind == MEDIA_FLOPPY) {
+		unsigned n = bc->floppy[0] ? 1 : 0;
+
+		if (bc->floppy[n])
+			return -EBUSY;
+		bc->floppy[n] = disk;
+		return 0;
+	}
 	if (kind == MEDIA_CDROM) {
 		if (bc->drive[2].kind)
 			return -EBUSY;
@@ -604,7 +612,7 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 			return -EIO;
 		m->disk[m->disks++] = d;
 		if (attach(bc, m->media->item[i].kind, d, has_cd)) {
-			snprintf(err, errlen, "%s: no IDE unit is left for it", disk_name(d));
+			snprintf(err, errlen, "%s: no drive is left for it", disk_name(d));
 			return -EBUSY;
 		}
 	}

@@ -76,9 +76,15 @@ void ata_signature(struct ide_drive *d)
 	d->status = packet || d->kind == IDE_NONE ? 0 : IDE_DRDY | IDE_DSC;
 }
 
+/* At least one: firmware takes a disk without for unusable. */
+static uint16_t default_cylinders(const struct ide_drive *d)
+{
+	return (uint16_t)MAX(MIN(d->sectors / (HEADS * SPT), MAX_CYLINDERS), 1);
+}
+
 void ata_reset(struct ide_drive *d)
 {
-	d->cylinders = (uint16_t)MIN(d->sectors / (HEADS * SPT), MAX_CYLINDERS);
+	d->cylinders = default_cylinders(d);
 	d->heads = HEADS;
 	d->spt = SPT;
 	d->multiple = 0;
@@ -114,7 +120,7 @@ static void put_geometry(const struct ide_drive *d, uint16_t *w)
 	uint32_t chs = (uint32_t)d->cylinders * d->heads * d->spt;
 	uint32_t lba28 = (uint32_t)MIN(d->sectors, LBA28_SECTORS);
 
-	w[1] = (uint16_t)MIN(d->sectors / (HEADS * SPT), MAX_CYLINDERS);
+	w[1] = default_cylinders(d);
 	w[3] = HEADS;
 	w[6] = SPT;
 	w[54] = d->cylinders;
