@@ -32,6 +32,7 @@
 #define CR0_CD      (1ull << 30)
 #define CR0_PG      (1ull << 31)
 #define CR4_PAE     (1ull << 5)
+#define CR4_LA57    (1ull << 12)
 #define CR4_VMXE    (1ull << 13)
 #define CR4_OSXSAVE (1ull << 18)
 

@@ -28,6 +28,7 @@ struct hv {
 	const struct hv_host *host;
 	u32 flags; /* TINAMOU_HAS_* */
 	u32 phys_bits;
+	int levels; /* of the nested page table */
 	u64 xcr0;   /* features of XSAVE that guests may have */
 	void *priv; /* the mechanism's own */
 };

@@ -40,6 +40,7 @@ static int svm_detect(struct hv *hv)
 		return -HV_EOPNOTSUPP;
 	f = cpuid(0x8000000au, 0);
 	vm_cr = rdmsr64(MSR_VM_CR);
+	hv->levels = get_cr4() & CR4_LA57 ? 5 : 4; /* the nested table has the host's mode */
 	hv->host->log("this CPU has SVM, revision %u", f.eax & 0xff);
 	hv->host->log("VM_CR %#llx: %s by the firmware", vm_cr,
 		vm_cr & VM_CR_SVMDIS ? "switched off" : "not switched off");
@@ -158,7 +159,6 @@ static void fill_control(struct svm_vcpu *s)
 	c->asid = ASID;
 	c->v_intr = V_INTR_MASKING;
 	c->np_enable = 1;
-	c->n_cr3 = s->v.vm->root;
 }
 
 static void svm_vcpu_free(struct hv_vcpu *v)
@@ -209,6 +209,7 @@ static enum hv_next svm_enter(struct hv_vcpu *v, struct hv_cpu *cpu)
 	ask_for_window(s);
 	c->tlb_control = v->flush ? TLB_FLUSH_ALL : TLB_KEEP;
 	c->clean = 0;
+	c->n_cr3 = v->vm->root;
 	c->rax = v->regs.gpr[TINAMOU_RAX];
 	c->rsp = v->regs.gpr[TINAMOU_RSP];
 	svm_enter_guest(host->phys(c), v->regs.gpr, host->phys(cpu->page[PAGES_VMSAVE]));

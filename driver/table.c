@@ -1,5 +1,5 @@
 /*
- * table.c - nested page tables of four levels and 4 KiB pages, for SVM and VMX.
+ * table.c - nested page tables of 4 KiB pages, for SVM and VMX.
  *
  * Sources: AMD APM vol. 2, 15.25; Intel SDM vol. 3C, 28.3. The table is also
  * the only record of what is pinned: each leaf is one page of the process.
@@ -8,7 +8,6 @@
  */
 #include "table.h"
 
-#define LEVELS  4
 #define ENTRIES 512u
 #define ADDRESS 0x000ffffffffff000ull
 #define PRESENT 1ull /* NPT: P; EPT: R */
@@ -47,7 +46,7 @@ static void free_level(struct hv_vm *vm, u64 phys, int level)
 void table_free(struct hv_vm *vm)
 {
 	if (vm->root)
-		free_level(vm, vm->root, LEVELS - 1);
+		free_level(vm, vm->root, vm->hv->levels - 1);
 	vm->root = 0;
 }
 
@@ -57,7 +56,7 @@ static u64 *find(struct hv_vm *vm, u64 gpa, int make)
 	const struct hv_host *host = vm->hv->host;
 	u64 *table = host->virt(vm->root);
 
-	for (int level = LEVELS - 1; level > 0; level--) {
+	for (int level = vm->hv->levels - 1; level > 0; level--) {
 		volatile u64 *entry = &table[index_at(gpa, level)];
 
 		if (!(*entry & PRESENT)) {

@@ -89,12 +89,11 @@ class Rig:
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
             image.flush()
-            done = subprocess.run(
+            done = run_to_end(
                 QEMU + ["-kernel", self.vmlinuz, "-initrd", image.name,
                         "-append", "console=ttyS0 quiet panic=-1 rdinit=/init", *extra],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=timeout, cwd=ROOT)
-        text = done.stdout.decode(errors="replace").replace("\r", "")
+                timeout)
+        text = done.decode(errors="replace").replace("\r", "")
         if log:
             os.makedirs(os.path.dirname(log), exist_ok=True)
             pathlib.Path(log).write_text(text)
@@ -102,6 +101,15 @@ class Rig:
             raise RuntimeError("the rig did not come to its end:\n" + text[-3000:])
         pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
         return {name: (int(status), decode(body)) for name, body, status in pattern.findall(text)}
+
+
+def run_to_end(command, timeout):
+    """Its output, up to its end or to the timeout."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
+    except subprocess.TimeoutExpired as late:
+        return late.stdout or b""
 
 
 def decode(body):
