@@ -125,9 +125,9 @@ static bool other_process(struct guest *g)
 
 	if (!child)
 		_exit(run(g, 0, 0, TINAMOU_GPR) == -EIO && set_ram(g) == -EIO &&
-				      call(g->vm, TINAMOU_CREATE_VCPU, NULL) == -EIO
-			      ? 0
-			      : 1);
+					call(g->vm, TINAMOU_CREATE_VCPU, NULL) == -EIO
+				? 0
+				: 1);
 	CHECK(waitpid(child, &status, 0) == child && status == 0);
 	CHECK(run(g, 0, 0, TINAMOU_GPR) == 0);
 	return true;
@@ -223,8 +223,7 @@ static bool exits(struct guest *g)
 
 	CHECK(RUN_CODE(g, 0xb0, 0x42, 0xe6, 0xe9) == 0); /* mov al,42h; out e9h,al */
 	CHECK(e->reason == TINAMOU_EXIT_IO && e->port == 0xe9 && e->size == 1 && !e->in);
-	CHECK(e->insn_len == 2 && (g->page->regs.gpr[0] & 0xff) == 0x42 &&
-		g->page->regs.rip == 2);
+	CHECK(e->insn_len == 2 && (g->page->regs.gpr[0] & 0xff) == 0x42 && g->page->regs.rip == 2);
 	CHECK(RUN_CODE(g, 0xba, 0x34, 0x12, 0x66, 0xed) == 0); /* mov dx,1234h; in eax,dx */
 	CHECK(e->reason == TINAMOU_EXIT_IO && e->port == 0x1234 && e->size == 4 && e->in);
 	CHECK(RUN_CODE(g, 0x6e) == 0 && e->reason == TINAMOU_EXIT_IO && e->string);
@@ -295,8 +294,7 @@ static bool injection_and_window(struct guest *g)
 	g->page->window = 0;
 	CHECK(g->page->exit.reason == TINAMOU_EXIT_WINDOW && g->page->exit.interruptible);
 	CHECK(g->page->regs.rip == 0x201 && g->page->regs.rflags & 0x200);
-	g->page->regs.events =
-		(struct tinamou_events){.type = TINAMOU_EVENT_INTR, .vector = 0x20};
+	g->page->regs.events = (struct tinamou_events){.type = TINAMOU_EVENT_INTR, .vector = 0x20};
 	CHECK(run(g, TINAMOU_RUN_ENTER, TINAMOU_EVENTS, TINAMOU_GPR | TINAMOU_EVENTS) == 0);
 	CHECK(g->page->exit.reason == TINAMOU_EXIT_HLT && g->page->regs.rip == 0x300);
 	CHECK(g->page->regs.events.type == TINAMOU_EVENT_NONE);
@@ -379,7 +377,10 @@ static const struct {
 	const char *name;
 	bool (*run)(struct guest *g);
 } cases[] = {
-#define CASE(name) {#name, name}
+#define CASE(name)                                                                                 \
+	{                                                                                          \
+#name, name                                                                        \
+	}
 	CASE(sizes_and_requests),
 	CASE(bad_maps),
 	CASE(bad_registers),

@@ -49,8 +49,8 @@ static inline int set_ram(struct guest *g)
 {
 	struct tinamou_map m = {.size = sizeof(m), .count = 2};
 
-	m.slot[0] = (struct tinamou_slot){
-		.bytes = (RAM_PAGES - 1) * PAGE, .user = (uintptr_t)g->ram};
+	m.slot[0] =
+		(struct tinamou_slot){.bytes = (RAM_PAGES - 1) * PAGE, .user = (uintptr_t)g->ram};
 	m.slot[1] = (struct tinamou_slot){.gpa = m.slot[0].bytes,
 		.bytes = PAGE,
 		.user = (uintptr_t)g->ram + m.slot[0].bytes,

@@ -61,14 +61,17 @@ def module_bytes(tree, name):
 
 
 class Rig:
-    def __init__(self):
+    """modules: of the kernel's package, by name, loaded in this order."""
+
+    def __init__(self, modules=MODULES):
         if not shutil.which(QEMU[0]):
             raise Missing(f"{QEMU[0]} is not installed")
         kernel = linux_guest.kernel("amd64")
         self.vmlinuz = next(kernel.glob("boot/vmlinuz-*"))
         self.cpio = linux_guest.busybox(
-            "sh mount insmod base64 timeout poweroff echo cat cmp head printf")
-        for name in MODULES:
+            "sh mount insmod rmmod dmesg base64 timeout poweroff echo cat cmp head printf")
+        self.modules = modules
+        for name in modules:
             self.cpio.file(f"modules/{name}.ko", module_bytes(kernel, name), 0o644)
 
     def add_file(self, path, name):
@@ -84,7 +87,7 @@ class Rig:
     def run(self, commands, limit=30, timeout=120, log=None, extra=()):
         """Boots, runs (name, command) in order; {name: (exit status, output)}."""
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
-        self.cpio.file("init", INIT.format(modules=" ".join(MODULES), limit=limit,
+        self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
                                            commands=lines).encode())
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
