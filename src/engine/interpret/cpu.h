@@ -194,6 +194,13 @@ struct cpu {
 	insn_body *insn_body[INSN_COUNT + 1];
 };
 
+/* ---- a vCPU (interpret.c) ---- */
+/* State: zero. 0 or -errno. */
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out);
+void cpu_free(struct cpu *c);
+/* Executes until the contract's run() has to return; kicks: may be stopped by vcpu_kick. */
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks);
+
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
 /* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */

@@ -470,10 +470,11 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	return !halted(c, r);
 }
 
-static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 {
 	int why;
 
+	c->result = r;
 	if (c->clock_changed)
 		tell_clock(c);
 	why = setjmp(c->leave);
@@ -506,8 +507,7 @@ static void interpret_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, budget, r, true);
+	cpu_run(c, budget, r, true);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -515,8 +515,7 @@ static void interpret_step(struct vcpu *v, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, 1, r, false);
+	cpu_run(c, 1, r, false);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -618,7 +617,7 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
-static int interpret_vcpu_open(struct vcpu *v)
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
 	struct cpu *c =
@@ -628,7 +627,7 @@ static int interpret_vcpu_open(struct vcpu *v)
 	if (c == MAP_FAILED)
 		return -ENOMEM;
 	c->v = v;
-	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
+	c->e = e;
 	c->phys_bits = X86_PHYS_BITS;
 	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
 	tlb_reset(c);
@@ -638,16 +637,29 @@ static int interpret_vcpu_open(struct vcpu *v)
 		munmap(c, sizeof(*c));
 		return err;
 	}
-	v->priv = c;
+	*out = c;
 	return 0;
+}
+
+void cpu_free(struct cpu *c)
+{
+	host_stubs_free(c->stubs);
+	munmap(c, sizeof(*c));
+}
+
+static int interpret_vcpu_open(struct vcpu *v)
+{
+	struct interpret_engine *e = container_of(v->vm->engine, struct interpret_engine, engine);
+	struct cpu *c = NULL;
+	int err = cpu_new(v, e, &c);
+
+	v->priv = c;
+	return err;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
-	struct cpu *c = cpu_of(v);
-
-	host_stubs_free(c->stubs);
-	munmap(c, sizeof(*c));
+	cpu_free(cpu_of(v));
 	v->priv = NULL;
 }
 
