@@ -63,7 +63,7 @@ static const struct block *fill(
 		struct x86_insn *to = &c->pool[c->pool_used];
 
 		/* Marked before it is read, so that no store comes between unseen. */
-		mark_code(e->code, e->gpa + (at & 4095),
+		mark_code(c, e->code, e->gpa + (at & 4095),
 			MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
 		if (!decode_more(c, e, at, to))
 			break;

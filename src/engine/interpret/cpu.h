@@ -34,10 +34,15 @@ struct code_page {
 	_Atomic uint32_t version;
 };
 
+#define STALE_RING 256u
+
 struct interpret_engine {
 	struct engine engine;
 	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
 	uint64_t code_pages;
+	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
+	_Atomic uint64_t stale_count;
+	_Atomic uint64_t stale[STALE_RING];
 };
 
 struct x86_insn;
@@ -72,12 +77,27 @@ struct fault {
 	uint32_t error;
 };
 
+/* What engine translate does in place of interpret, or is told; all NULL in interpret. */
+enum went { WENT_NOT, WENT, WENT_TO_ODD };
+struct cpu_hooks {
+	/*
+	 * Executes at CS:rIP. WENT_NOT: nothing; WENT_TO_ODD: rIP stands at an instruction that is
+	 * to be interpreted by itself.
+	 */
+	enum went (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
+	void (*flushed)(struct cpu *c, bool globals_too);
+	void (*flushed_page)(struct cpu *c, uint64_t lin);
+	/* A page that held no decoded code gets some: before it is read. */
+	void (*first_code)(struct cpu *c, struct code_page *p);
+};
+
 enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
+	struct x86_state s; /* first: translated code reaches it by short offsets */
 	struct vcpu *v;
 	struct interpret_engine *e;
-	struct x86_state s;
+	const struct cpu_hooks *hooks;
 	uint64_t next_rip; /* where this instruction ends, or where it branches to */
 	bool halt;         /* HLT was executed */
 	bool keep_shadow;  /* this instruction began an interrupt shadow */
@@ -185,7 +205,7 @@ static inline enum x86_privilege code_privilege(const struct cpu *c)
 }
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
-void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len);
 /* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
 /* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */

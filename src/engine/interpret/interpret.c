@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/interpret/cpu.h"
+#include "engine/interpret/door.h"
 #include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
@@ -355,10 +355,15 @@ static bool undisturbed(const struct cpu *c)
 static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
 	const struct block *b = NULL;
+	enum went went = WENT_NOT;
 
 	if (may_have_events(c))
 		take_events(c);
-	if (undisturbed(c))
+	if (c->hooks && undisturbed(c))
+		went = c->hooks->advance(c, budget, r);
+	if (went == WENT)
+		return !halted(c, r);
+	if (went == WENT_NOT && undisturbed(c))
 		b = find_block(c);
 	if (b && b->count <= budget - r->executed)
 		run_block(c, b, r);
@@ -510,6 +515,25 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
+int cpu_open(struct cpu *c, struct vcpu *v)
+{
+	c->v = v;
+	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
+	c->phys_bits = X86_PHYS_BITS;
+	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	for (unsigned n = 0; n < TLB_SIZE; n++)
+		c->tlb[n].page = NO_PAGE;
+	forget_blocks(c);
+	v->priv = c;
+	return host_stubs_new(&c->stubs);
+}
+
+void cpu_close(struct cpu *c)
+{
+	host_stubs_free(c->stubs);
+	c->v->priv = NULL;
+}
+
 static int interpret_vcpu_open(struct vcpu *v)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
@@ -519,29 +543,18 @@ static int interpret_vcpu_open(struct vcpu *v)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->v = v;
-	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
-	for (unsigned n = 0; n < TLB_SIZE; n++)
-		c->tlb[n].page = NO_PAGE;
-	forget_blocks(c);
-	err = host_stubs_new(&c->stubs);
-	if (err) {
+	err = cpu_open(c, v);
+	if (err)
 		munmap(c, sizeof(*c));
-		return err;
-	}
-	v->priv = c;
-	return 0;
+	return err;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
 	struct cpu *c = cpu_of(v);
 
-	host_stubs_free(c->stubs);
+	cpu_close(c);
 	munmap(c, sizeof(*c));
-	v->priv = NULL;
 }
 
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)

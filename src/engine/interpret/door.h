@@ -1,0 +1,18 @@
+/*
+ * door.h - interpret's door for translate: the whole CPU, of which translate
+ * executes what it can and leaves the rest to interpret.
+ *
+ * A struct cpu may be the first member of something larger; what is behind it
+ * is the owner's. Its memory is zero at first.
+ */
+#ifndef TINAMOU_INTERPRET_DOOR_H
+#define TINAMOU_INTERPRET_DOOR_H
+
+#include "engine/interpret/cpu.h"
+#include "engine/interpret/interpret.h"
+
+/* Makes c the vCPU that v's engine runs, or -errno. hooks are set by the caller afterwards. */
+int cpu_open(struct cpu *c, struct vcpu *v);
+void cpu_close(struct cpu *c);
+
+#endif
