@@ -77,14 +77,10 @@ struct fault {
 	uint32_t error;
 };
 
-/* What engine translate does in place of interpret, or is told; all NULL in interpret. */
-enum went { WENT_NOT, WENT, WENT_TO_ODD };
+/* What engine translate does in place of interpret, or is told. */
 struct cpu_hooks {
-	/*
-	 * Executes at CS:rIP. WENT_NOT: nothing; WENT_TO_ODD: rIP stands at an instruction that is
-	 * to be interpreted by itself.
-	 */
-	enum went (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
+	/* Executes at CS:rIP; false: interpret goes on where it stands, perhaps further on. */
+	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
 	void (*flushed)(struct cpu *c, bool globals_too);
 	void (*flushed_page)(struct cpu *c, uint64_t lin);
 	/* A page that held no decoded code gets some: before it is read. */

@@ -355,15 +355,12 @@ static bool undisturbed(const struct cpu *c)
 static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
 	const struct block *b = NULL;
-	enum went went = WENT_NOT;
 
 	if (may_have_events(c))
 		take_events(c);
-	if (c->hooks && undisturbed(c))
-		went = c->hooks->advance(c, budget, r);
-	if (went == WENT)
-		return !halted(c, r);
-	if (went == WENT_NOT && undisturbed(c))
+	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
+		return true;
+	if (undisturbed(c))
 		b = find_block(c);
 	if (b && b->count <= budget - r->executed)
 		run_block(c, b, r);
