@@ -322,6 +322,11 @@ static void run_one(struct cpu *c, struct run_result *r)
 	execute(c, i, body_of(c, i));
 }
 
+void interpret_one(struct cpu *c, struct run_result *r)
+{
+	run_one(c, r);
+}
+
 /* Plain instructions need nothing but rIP; in a block only the last may be another. */
 static void run_block(struct cpu *c, const struct block *b, struct run_result *r)
 {

@@ -42,8 +42,8 @@ struct opcode {
 	uint8_t prefix; /* 66, F2, F3 that belongs to the opcode, or 0 */
 	uint8_t map;    /* enum x86_map */
 	uint8_t byte;
-	bool w;         /* REX.W */
-	bool size16;    /* 66 */
+	bool w;      /* REX.W */
+	bool size16; /* 66 */
 	bool lock;
 	bool byte_regs; /* registers 4 to 7 are SPL to DIL */
 };

@@ -15,8 +15,8 @@
 
 static uint32_t block_hash(gpa_t addr, uint64_t rip, uint8_t key)
 {
-	uint64_t h = (addr ^ rip << 20 ^ rip >> 12 ^ (uint64_t)key << 50) *
-		     UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t h =
+		(addr ^ rip << 20 ^ rip >> 12 ^ (uint64_t)key << 50) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return (uint32_t)(h >> 40) % HASH_SIZE;
 }
@@ -68,8 +68,8 @@ void jump_add(struct tcpu *t, const struct tblock *b)
 {
 	uint32_t n = b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
 
-	jump_all(t)[n] = (struct jump_entry){
-		b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
+	jump_all(t)[n] =
+		(struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
 	if (t->jump_used < JUMP_SIZE)
 		t->jump_list[t->jump_used] = n;
 	if (t->jump_used <= JUMP_SIZE)
@@ -174,7 +174,8 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)
 {
-	uint32_t *hash = &t->hash[block_hash(addr, rip, key)], *page = &t->page[page_hash(addr >> 12)];
+	uint32_t *hash = &t->hash[block_hash(addr, rip, key)],
+		 *page = &t->page[page_hash(addr >> 12)];
 	uint32_t n = t->blocks++;
 
 	t->block[n] = (struct tblock){.addr = addr,
@@ -250,8 +251,8 @@ void cache_drop_stale(struct tcpu *t)
 		t->stale_seen = now;
 	}
 	for (; t->stale_seen < now; t->stale_seen++)
-		drop_page(t, atomic_load_explicit(&e->stale[t->stale_seen % STALE_RING],
-				     memory_order_acquire));
+		drop_page(t, atomic_load_explicit(
+				     &e->stale[t->stale_seen % STALE_RING], memory_order_acquire));
 }
 
 void cache_flush(struct tcpu *t)

@@ -52,7 +52,7 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 		memcpy(c->base + x->from, &c->at, 4);
 	else
 		land(c, x->from);
-	if (x->kind == EXIT_JUMP && !e->t->lone) {
+	if (x->kind == EXIT_JUMP && !e->t->check) {
 		uint32_t link = link_new(e->t, x, e->key_index, far);
 
 		if (link != NONE)

@@ -16,27 +16,27 @@
 #include "engine/interpret/door.h"
 #include "engine/translate/asm.h"
 
-#define T0     RBP /* the address of a memory operand; in place of a register in memory */
-#define T1     R11
-#define G_RSP  R9
-#define G_RBP  R10
+#define T0      RBP /* the address of a memory operand; in place of a register in memory */
+#define T1      R11
+#define G_RSP   R9
+#define G_RBP   R10
 #define SPILLED NOREG
 
-#define FAST_SHIFT 10
-#define FAST_SIZE  (1u << FAST_SHIFT) /* entries of a fast TLB */
-#define JUMP_SHIFT 12
-#define JUMP_SIZE  (1u << JUMP_SHIFT)
-#define KEYS       8u
-#define NO_KEY     0xffu
-#define CODE_SIZE  (32u << 20)
-#define CODE_ROOM  (64u << 10) /* a block is surely smaller */
-#define BLOCKS     (1u << 17)
-#define LINKS      (1u << 18)
-#define INSNS      (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE  (1u << 15)
-#define NONE       UINT32_MAX
+#define FAST_SHIFT  10
+#define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
+#define JUMP_SHIFT  12
+#define JUMP_SIZE   (1u << JUMP_SHIFT)
+#define KEYS        8u
+#define NO_KEY      0xffu
+#define CODE_SIZE   (32u << 20)
+#define CODE_ROOM   (64u << 10) /* a block is surely smaller */
+#define BLOCKS      (1u << 17)
+#define LINKS       (1u << 18)
+#define INSNS       (1u << 15) /* instructions that translated code lets interpret execute */
+#define HASH_SIZE   (1u << 15)
+#define NONE        UINT32_MAX
 #define BLOCK_INSNS 32u
-#define STACK_ROOM (64u << 10)
+#define STACK_ROOM  (64u << 10)
 
 /* A hit: page is the linear address of the page, addend what makes it a host address. */
 struct fast_entry {
@@ -82,7 +82,7 @@ struct link {
 	uint32_t patch; /* where the displacement of the jump is */
 	uint32_t stub;  /* where it goes to while it is open */
 	uint32_t next_in;
-	uint32_t to;    /* whose list of links it is in, while joined */
+	uint32_t to; /* whose list of links it is in, while joined */
 	uint8_t key, place;
 	bool closed, joined, far; /* far: to another page */
 };
@@ -113,14 +113,15 @@ struct tcpu {
 	uint64_t host_rsp, ret, scratch;
 	uint32_t *_Atomic poll; /* NULL: leave at the next block */
 	uint32_t poll_word;
-	uint32_t flags;         /* AH of LAHF in 15:8, OF in bit 0 */
-	int64_t left;           /* instructions before the budget is spent */
+	uint32_t flags; /* AH of LAHF in 15:8, OF in bit 0 */
+	int64_t left;   /* instructions before the budget is spent */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
 
 	/* Only C code reaches these. */
 	int64_t granted;
-	bool counting, lone; /* lone: blocks are not chained */
+	bool counting;       /* instructions, exactly */
+	struct check *check; /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
 	unsigned keys;
 	struct key key[KEYS];
@@ -171,10 +172,10 @@ struct tinsn {
 	const uint8_t *bytes;
 	uint64_t rip;
 	uint8_t kind;
-	uint8_t tail;      /* where the immediate is in bytes */
-	uint16_t reads;    /* flags */
-	uint16_t writes;   /* surely */
-	uint16_t live;     /* flags that matter after it */
+	uint8_t tail;       /* where the immediate is in bytes */
+	uint16_t reads;     /* flags */
+	uint16_t writes;    /* surely */
+	uint16_t live;      /* flags that matter after it */
 	bool reg_is_opcode; /* ModRM.reg extends the opcode */
 	bool rm_first;      /* operand 0 is ModRM.rm */
 	bool accesses;      /* memory, by the fast TLB: flags in the host are lost */
@@ -253,6 +254,17 @@ void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
 void emit_restore_flags(struct code *c);
+
+/* ---- check.c ---- */
+
+struct check *check_new(void);
+void check_free(struct check *k);
+/* Runs b, and interpret over the same instructions; raises a fatal error if they differ. */
+enum leave check_block(struct tcpu *t, struct tblock *b);
+/* Before a store of translated code. */
+void check_store(struct check *k, uint8_t *host, unsigned size);
+/* An access is to be taken for a fault. */
+bool check_refuse(struct check *k);
 
 /* ---- emit.c, operand.c ---- */
 

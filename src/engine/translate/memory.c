@@ -57,6 +57,19 @@ void fast_forget_writes(struct tcpu *t, const struct code_page *p)
 				clear(t, (k * 2 + 1) * FAST_SIZE + n);
 }
 
+/* The fault of a block under check is interpret's to raise: NULL. */
+static struct tlb_entry *find_quietly(struct cpu *c, uint64_t lin, enum x86_access access)
+{
+	struct tlb_entry *volatile e = NULL;
+	jmp_buf keep;
+
+	memcpy(&keep, &c->leave, sizeof(keep));
+	if (!setjmp(c->leave))
+		e = tlb_find(c, lin, c->privilege, access);
+	memcpy(&c->leave, &keep, sizeof(keep));
+	return e;
+}
+
 /* What decides is told by interpret's entry; the fault of an access leaves by longjmp. */
 static struct tlb_entry *look_up(
 	struct tcpu *t, uint64_t lin, uint32_t info, enum x86_access access)
@@ -67,7 +80,7 @@ static struct tlb_entry *look_up(
 	struct tlb_entry *e;
 
 	account(t, (info >> 16) + 1);
-	e = tlb_find(c, lin, c->privilege, access);
+	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
 	c->result->executed = executed;
@@ -96,8 +109,12 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, info, access);
-	if (!direct(c, e, access))
+	if (!e || !direct(c, e, access) || (t->check && check_refuse(t->check)))
 		goto odd;
+	if (t->check && write) { /* it stays a miss */
+		check_store(t->check, e->host + (lin & 4095), size);
+		return e->host + (lin & 4095);
+	}
 	f = &t->fast[c->privilege][write][lin >> 12 & FAST_MASK];
 	f->page = lin & ~UINT64_C(4095);
 	f->addend = (uint64_t)(uintptr_t)e->host;

@@ -149,8 +149,8 @@ static bool names_in_opcode(const struct x86_insn *i)
 {
 	if (i->map == X86_MAP_0F)
 		return (i->opcode & 0xf8) == 0xc8; /* BSWAP */
-	return i->map == X86_MAP_1 && (is_short_inc(i) || (i->opcode & 0xf8) == 0x90 ||
-					      (i->opcode & 0xf0) == 0xb0);
+	return i->map == X86_MAP_1 &&
+	       (is_short_inc(i) || (i->opcode & 0xf8) == 0x90 || (i->opcode & 0xf0) == 0xb0);
 }
 
 static bool is_moffs(const struct x86_insn *i)
@@ -194,8 +194,8 @@ static bool only_writes(const struct x86_insn *i, const struct x86_operand *o)
 		       i->op == X86_OP_MOVSXD);
 }
 
-static unsigned bring(struct emitter *e, unsigned guest, const struct x86_operand *o, bool high,
-	unsigned instead)
+static unsigned bring(
+	struct emitter *e, unsigned guest, const struct x86_operand *o, bool high, unsigned instead)
 {
 	if (guest == NOREG)
 		return 0;
@@ -231,7 +231,9 @@ static bool needs_rex(const struct x86_insn *i)
 static struct opcode opcode_of(const struct x86_insn *i)
 {
 	return (struct opcode){
-		.prefix = i->map == X86_MAP_1 || !i->rep ? 0 : i->rep == X86_REP_F3 ? 0xf3 : 0xf2,
+		.prefix = i->map == X86_MAP_1 || !i->rep ? 0
+			  : i->rep == X86_REP_F3         ? 0xf3
+							 : 0xf2,
 		.map = i->map,
 		.byte = i->opcode,
 		.w = i->rex & 8,

@@ -158,7 +158,8 @@ static struct tblock *find(struct tcpu *t)
 	t->pending = NONE;
 	if (!b->from_memory)
 		return NULL;
-	jump_add(t, b);
+	if (!t->check)
+		jump_add(t, b);
 	return b;
 }
 
@@ -169,6 +170,17 @@ static bool wanted(struct tcpu *t)
 {
 	atomic_store(&t->poll, &t->poll_word);
 	return vcpu_kicked(t->c.v);
+}
+
+static enum leave run_block(struct tcpu *t, const struct tblock *b)
+{
+	enum leave why;
+
+	flags_to_memory(t);
+	why = enter(t, b->from_memory);
+	flags_from_memory(t);
+	account(t, 0);
+	return why;
 }
 
 static bool came_back(struct tcpu *t, enum leave why, bool progress)
@@ -197,10 +209,7 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	if (!b || wanted(t))
 		return false;
 	t->left = t->granted = (int64_t)MIN(budget - r->executed, (uint64_t)INT64_MAX);
-	flags_to_memory(t);
 	t->stats.enters++;
-	why = enter(t, b->from_memory);
-	flags_from_memory(t);
-	account(t, 0);
+	why = t->check ? check_block(t, b) : run_block(t, b);
 	return came_back(t, why, !t->counting || r->executed != before);
 }

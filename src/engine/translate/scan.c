@@ -389,7 +389,7 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 	if (x86_decode(code, MIN(room, X86_INSN_MAX), s->key.mode, &n->i) != X86_DECODE_OK)
 		return false;
 	n->kind = (uint8_t)kind_of(t, n, &s->key);
-	if (n->kind == KIND_ODD)
+	if (n->kind == KIND_ODD || (n->kind == KIND_BODY && t->check))
 		return false;
 	n->tail = tail_of(n);
 	n->reg_is_opcode = reg_is_opcode(&n->i);

@@ -21,15 +21,15 @@ void flags_to_memory(struct tcpu *t)
 
 void flags_from_memory(struct tcpu *t)
 {
-	t->c.s.rflags = (t->c.s.rflags & ~(uint64_t)X86_FLAGS_ARITH) |
-			(t->flags >> 8 & LAHF_BITS) | (uint64_t)(t->flags & 1) << 11;
+	t->c.s.rflags = (t->c.s.rflags & ~(uint64_t)X86_FLAGS_ARITH) | (t->flags >> 8 & LAHF_BITS) |
+			(uint64_t)(t->flags & 1) << 11;
 }
 
 /* From the host's flags; T1 is lost, the flags too. */
 void emit_save_flags(struct code *c)
 {
 	mov_rr(c, T1, RAX);
-	put8(c, 0x9f); /* lahf */
+	put8(c, 0x9f);                  /* lahf */
 	put_rr(c, OP_0F(0x90), 0, RAX); /* seto al */
 	put_rm(c, (struct opcode){.byte = 0x89, .size16 = true}, RAX, in_state(STATE(flags)));
 	mov_rr(c, RAX, T1);

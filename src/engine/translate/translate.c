@@ -78,6 +78,7 @@ static int translate_vcpu_open(struct vcpu *v)
 	if (err)
 		goto no_cache;
 	t->counting = v->vm->clock.driver == CLOCK_INSTRUCTIONS;
+	t->check = v->vm->config.check ? check_new() : NULL;
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
 	t->c.hooks = &hooks;
@@ -94,6 +95,7 @@ static void translate_vcpu_close(struct vcpu *v)
 	struct tcpu *t = tcpu_of(v);
 
 	leave_signal_stack(t);
+	check_free(t->check);
 	cache_free(t);
 	cpu_close(&t->c);
 	munmap((uint8_t *)t - STACK_ROOM, WHOLE);
@@ -152,7 +154,7 @@ static void translate_probe(struct engine_verdict *v)
 const struct engine_ops translate_engine = {
 	.name = "translate",
 	.what = "our own translator, x86 to x86",
-	.caps = ENGINE_CAP_COUNTS | ENGINE_CAP_A20 | ENGINE_CAP_EXACT_CPU,
+	.caps = ENGINE_CAP_COUNTS | ENGINE_CAP_A20 | ENGINE_CAP_EXACT_CPU | ENGINE_CAP_CHECKS,
 	.probe = translate_probe,
 	.open = translate_open,
 	.close = translate_close,
