@@ -199,12 +199,14 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	struct tblock *b;
 	enum leave why;
 
+	c->one_block = false;
 	if (!t->counting && budget != UINT64_MAX)
 		return false;
 	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
 		cache_drop_stale(t);
 	if (!find_key(t))
 		return false;
+	c->one_block = true;
 	b = find(t);
 	if (!b || wanted(t))
 		return false;
