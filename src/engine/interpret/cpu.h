@@ -138,13 +138,13 @@ struct cpu {
 	struct vcpu *v;
 	struct interpret_engine *e;
 	const struct cpu_hooks *hooks;
-	bool one_block; /* the hook is to be asked after each */
+	bool one_block;       /* the hook is to be asked after each */
 	uint64_t zero;        /* what an absent base or index register reads */
 	uint64_t block_rip;   /* rIP of the block that is running */
 	uint64_t block_start; /* instructions executed before it */
-	uint64_t next_rip; /* where this instruction ends, or where it branches to */
-	bool halt;         /* HLT was executed */
-	bool keep_shadow;  /* this instruction began an interrupt shadow */
+	uint64_t next_rip;    /* where this instruction ends, or where it branches to */
+	bool halt;            /* HLT was executed */
+	bool keep_shadow;     /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
 	uint8_t mode;      /* enum x86_mode of the code */

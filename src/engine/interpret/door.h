@@ -9,6 +9,7 @@
 #define TINAMOU_INTERPRET_DOOR_H
 
 #include "engine/interpret/cpu.h"
+#include "engine/interpret/fpu.h"
 #include "engine/interpret/interpret.h"
 
 /* Makes c the vCPU that v's engine runs, or -errno. hooks are set by the caller afterwards. */

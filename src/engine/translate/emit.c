@@ -27,6 +27,11 @@ static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t f
 	return x;
 }
 
+void exit_odd(struct emitter *e, uint32_t from)
+{
+	new_exit(e, EXIT_ODD, from, e->n->rip)->before = e->at;
+}
+
 static void jump_out(struct emitter *e, uint64_t rip, unsigned done)
 {
 	count(e, done);
@@ -62,7 +67,7 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 		count(e, x->before);
 	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
 	mov_imm(c, T1, why);
-	jmp_to(c, x->place == IN_HOST ? e->t->leave_host : e->t->leave_memory);
+	jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
 }
 
 /* ---- the stack ---- */
@@ -220,14 +225,12 @@ static struct mem find_jump(struct emitter *e)
 	uint32_t table =
 		STATE(jump) + (uint32_t)sizeof(struct jump_entry) * JUMP_SIZE * e->key_index;
 	struct mem entry = {RSP, T1, 1, (int32_t)table};
-	struct texit *x;
 
 	mov_rr32(c, T1, T0);
 	shift_imm(c, false, 4, T1, 4);
 	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
 	put_rm(c, OP_W(0x3b), T0, entry);
-	x = new_exit(e, EXIT_ODD, jcc_forward(c, CC_NZ), e->n->rip);
-	x->before = e->at;
+	exit_odd(e, jcc_forward(c, CC_NZ));
 	entry.disp += (int32_t)offsetof(struct jump_entry, host);
 	return entry;
 }
@@ -315,12 +318,13 @@ static void emit_body(struct emitter *e)
 	t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
 	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
 	mov_imm(e->c, T1, t->insns++ | e->at << 16);
-	call_to(e->c, t->body);
+	call_to(e->c, e->stubs->body);
 	e->flags = IN_MEMORY;
 }
 
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
+	[KIND_VECTOR] = emit_vector,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
 	[KIND_PUSH] = emit_push,
@@ -387,7 +391,11 @@ static void emit_end(struct emitter *e)
 
 void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 {
-	struct emitter e = {.t = t, .c = &t->code, .s = s, .key_index = b->key};
+	struct emitter e = {.t = t,
+		.c = &t->code,
+		.s = s,
+		.key_index = b->key,
+		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);

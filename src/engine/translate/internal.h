@@ -55,6 +55,11 @@ enum place {
 	IN_BOTH
 };
 
+/* Of struct key. */
+#define UNITS_SSE  1u
+#define UNITS_AVX  2u
+#define UNITS_LIVE 4u /* the guest's vector registers are in the host's */
+
 /*
  * What translated code was made for. Blocks are found by physical address, RIP
  * and key: it holds for all of a block.
@@ -62,7 +67,7 @@ enum place {
 struct key {
 	uint8_t mode, privilege;
 	uint8_t flat;  /* bit n: segment n is flat, or may be added to (FS, GS) */
-	uint8_t units; /* UNIT_* that may be used */
+	uint8_t units; /* UNITS_* that may be used */
 };
 
 struct tblock {
@@ -74,6 +79,7 @@ struct tblock {
 	uint32_t next_hash, next_page;
 	uint8_t key;
 	bool live;
+	bool wants_units; /* it begins with an instruction for a live key */
 };
 
 /* A direct jump out of a block. */
@@ -98,6 +104,11 @@ struct tstats {
 	uint64_t blocks, insns, bytes, expanded, bodies, slow, odd, stale, flushes, enters, links;
 };
 
+/* Offsets in the code. */
+struct stubs {
+	uint32_t enter, leave_host, leave_memory, slow, body;
+};
+
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
 
 struct signal_stack {
@@ -113,6 +124,7 @@ struct tcpu {
 	uint64_t host_rsp, ret, scratch;
 	uint32_t *_Atomic poll; /* NULL: leave at the next block */
 	uint32_t poll_word;
+	uint32_t host_mxcsr;
 	uint32_t flags; /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;   /* instructions before the budget is spent */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
@@ -126,8 +138,11 @@ struct tcpu {
 	unsigned keys;
 	struct key key[KEYS];
 	struct code code;
-	uint8_t *exec; /* where code is executed */
-	uint32_t enter, leave_host, leave_memory, slow, body, first_block;
+	uint8_t *exec;         /* where code is executed */
+	struct stubs stubs[2]; /* [1]: of live keys */
+	uint32_t first_block;
+	bool can_live, live; /* live: blocks of live keys are asked for */
+	uint8_t live_for;    /* privilege */
 	uint32_t blocks, links, insns;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
@@ -153,6 +168,7 @@ struct tcpu {
 enum kind {
 	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
 	KIND_NOP,
+	KIND_VECTOR,
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -187,6 +203,7 @@ struct scan {
 	uint64_t rip, end; /* of the last instruction */
 	struct key key;
 	bool start_reads; /* the flags at the start are read before memory is accessed */
+	bool wants_units; /* the next instruction is for a live key */
 	bool start_dead;  /* ... are overwritten before anything can see them */
 };
 
@@ -249,7 +266,9 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
 void account(struct tcpu *t, unsigned more);
 
 void make_stubs(struct tcpu *t);
-enum leave enter(struct tcpu *t, uint32_t entry);
+/* After vector registers were stored: s.xsave holds all of them. */
+void tidy_vectors(struct tcpu *t);
+enum leave enter(struct tcpu *t, const struct tblock *b);
 void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
@@ -265,6 +284,12 @@ enum leave check_block(struct tcpu *t, struct tblock *b);
 void check_store(struct check *k, uint8_t *host, unsigned size);
 /* An access is to be taken for a fault. */
 bool check_refuse(struct check *k);
+
+/* ---- vector.c ---- */
+
+uint8_t usable_units(const struct tcpu *t);
+bool is_vector(const struct tcpu *t, const struct x86_insn *i);
+bool loads_mxcsr(const struct x86_insn *i);
 
 /* ---- emit.c, operand.c ---- */
 
@@ -284,6 +309,7 @@ struct emitter {
 	const struct tinsn *n;
 	unsigned at; /* of n in s */
 	uint8_t key_index;
+	const struct stubs *stubs;
 	enum place flags;
 	unsigned slows, exits;
 	struct slow slow[3 * BLOCK_INSNS];
@@ -298,7 +324,12 @@ void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize)
 /* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
 void emit_translate(struct emitter *e, unsigned size, bool write);
 void emit_slow_paths(struct emitter *e);
+/* T0 becomes the host address of the memory operand, which it returns, if there is one. */
+const struct x86_operand *reach_memory(struct emitter *e);
+/* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
+void exit_odd(struct emitter *e, uint32_t from);
 void emit_copy(struct emitter *e);
+void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
 
 static inline unsigned home(unsigned guest)

@@ -105,6 +105,8 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	struct tlb_entry *e;
 
 	t->stats.slow++;
+	if (t->live)
+		tidy_vectors(t);
 	flags_from_memory(t);
 	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;

@@ -125,7 +125,7 @@ void emit_slow_paths(struct emitter *e)
 		put_rm(c, OP_W(0x03), T0, (struct mem){RSP, T1, 1, (int32_t)s->table});
 		store_imm(c, in_state(STATE(c.s.rip)), s->rip, T1);
 		mov_imm(c, T1, s->info);
-		call_to(c, e->t->slow);
+		call_to(c, e->stubs->slow);
 		jmp_to(c, s->back);
 	}
 }
@@ -251,16 +251,17 @@ static const struct x86_operand *memory_operand(const struct x86_insn *i)
 	return NULL;
 }
 
-static void reach_memory(struct emitter *e)
+const struct x86_operand *reach_memory(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
 	const struct x86_operand *o = memory_operand(i);
 
 	if (!o)
-		return;
+		return NULL;
 	need_flags_in_memory(e);
 	emit_address(e, &i->mem, i->addrsize);
-	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] & 2);
+	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] >> 1 & 1);
+	return o;
 }
 
 static void put_tail(struct emitter *e)

@@ -97,7 +97,7 @@ static uint8_t flat_segments(const struct cpu *c)
 static bool find_key(struct tcpu *t)
 {
 	const struct cpu *c = &t->c;
-	struct key key = {c->mode, c->privilege, 0xff, 0};
+	struct key key = {c->mode, c->privilege, 0xff, usable_units(t)};
 
 	if (c->mode == X86_MODE_16 || c->align_check)
 		return false;
@@ -105,6 +105,9 @@ static bool find_key(struct tcpu *t)
 		key.flat = flat_segments(c);
 	if (!(key.flat >> X86_CS & 1) || !protected_mode(c))
 		return false;
+	t->live = t->live && key.units && t->live_for == c->privilege;
+	if (t->live)
+		key.units |= UNITS_LIVE;
 	for (t->key_now = 0; t->key_now < t->keys; t->key_now++)
 		if (!memcmp(&t->key[t->key_now], &key, sizeof(key)))
 			return true;
@@ -130,11 +133,23 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	from = t->code.at;
 	if (s.count)
 		emit_block(t, &s, b);
+	else
+		b->wants_units = s.wants_units;
 	t->stats.blocks++;
 	t->stats.insns += s.count;
 	t->stats.bytes += s.end - s.rip;
 	t->stats.expanded += t->code.at - from;
 	return b;
+}
+
+static struct tblock *find(struct tcpu *t);
+
+/* From here on the vector registers are in the host's, until the privilege changes. */
+static struct tblock *find_live(struct tcpu *t)
+{
+	t->live = true;
+	t->live_for = t->c.privilege;
+	return find_key(t) ? find(t) : NULL;
 }
 
 /* The block at rIP, or NULL if interpret must go on; raises the faults of a fetch. */
@@ -156,6 +171,8 @@ static struct tblock *find(struct tcpu *t)
 	if (t->pending != NONE && b->from_memory)
 		link_close(t, t->pending, b, e->global);
 	t->pending = NONE;
+	if (b->wants_units)
+		return find_live(t);
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)
@@ -177,7 +194,7 @@ static enum leave run_block(struct tcpu *t, const struct tblock *b)
 	enum leave why;
 
 	flags_to_memory(t);
-	why = enter(t, b->from_memory);
+	why = enter(t, b);
 	flags_from_memory(t);
 	account(t, 0);
 	return why;

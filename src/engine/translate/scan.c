@@ -193,12 +193,24 @@ static bool stack_fits(const struct x86_insn *i, const struct key *key)
 	return i->opsize == (key->mode == X86_MODE_64 ? 8 : 4) && key->flat >> X86_SS & 1;
 }
 
+/* Vector instructions that may be executed; others are interpret's to raise. */
+static enum kind vector_kind(const struct x86_insn *i, const struct key *key)
+{
+	if (!(key->units & (i->vex ? UNITS_AVX : UNITS_SSE)) || !address_fits(i, key))
+		return KIND_BODY;
+	return key->units & UNITS_LIVE ? KIND_VECTOR : KIND_ODD;
+}
+
 static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, const struct key *key)
 {
 	const struct x86_operand *o = &i->opnd[0];
 
 	if (!offered(t, i))
 		return KIND_BODY;
+	if (is_vector(t, i))
+		return vector_kind(i, key);
+	if (key->units & UNITS_LIVE && loads_mxcsr(i))
+		return KIND_ODD;
 	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
 		return KIND_NOP;
 	if (i->op == X86_OP_LEA)
@@ -325,6 +337,7 @@ static bool accesses(const struct tinsn *n)
 {
 	switch (n->kind) {
 	case KIND_COPY:
+	case KIND_VECTOR:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
 				return true;
@@ -341,8 +354,10 @@ static bool accesses(const struct tinsn *n)
 
 static void note_flags(struct tinsn *n)
 {
-	n->reads = n->kind == KIND_COPY || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
-	n->writes = n->kind == KIND_COPY ? flags_written(&n->i) : 0;
+	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR;
+
+	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
+	n->writes = copied ? flags_written(&n->i) : 0;
 	n->accesses = accesses(n);
 }
 
@@ -389,6 +404,7 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 	if (x86_decode(code, MIN(room, X86_INSN_MAX), s->key.mode, &n->i) != X86_DECODE_OK)
 		return false;
 	n->kind = (uint8_t)kind_of(t, n, &s->key);
+	s->wants_units = n->kind == KIND_ODD && is_plain(&n->i) && is_vector(t, &n->i);
 	if (n->kind == KIND_ODD || (n->kind == KIND_BODY && t->check))
 		return false;
 	n->tail = tail_of(n);
@@ -410,7 +426,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->count = 0;
 	s->rip = s->end = rip;
 	s->key = *key;
-	s->start_reads = s->start_dead = false;
+	s->start_reads = s->start_dead = s->wants_units = false;
 	while (s->count < BLOCK_INSNS && at < PAGE_SIZE) {
 		const struct tinsn *n = &s->insn[s->count];
 

@@ -57,34 +57,86 @@ static void move_registers(struct code *c, bool load)
 	}
 }
 
-static void emit_enter(struct tcpu *t, struct code *c)
+/* ---- vector registers ---- */
+
+#define XSAVE   4u /* ModRM.reg of 0F AE */
+#define XRSTOR  5u
+#define LDMXCSR 2u
+#define STMXCSR 3u
+
+/* SSE and AVX: the x87 unit stays the host's. EAX and EDX are lost. */
+static void move_vectors(struct code *c, unsigned how)
 {
-	t->enter = c->at;
+	struct opcode o = {.map = 1, .byte = 0xae, .w = true};
+
+	mov_imm(c, RAX, X86_XCR0_SSE | X86_XCR0_AVX);
+	mov_imm(c, RDX, 0);
+	put_rm(c, o, how, in_state(STATE(c.s.xsave)));
+}
+
+static void load_vectors(struct code *c, bool live)
+{
+	if (!live)
+		return;
+	put_rm(c, OP_0F(0xae), STMXCSR, in_state(STATE(host_mxcsr)));
+	move_vectors(c, XRSTOR);
+}
+
+static void store_vectors(struct code *c, bool live)
+{
+	if (!live)
+		return;
+	move_vectors(c, XSAVE);
+	put_bytes(c, "\xc5\xf8\x77", 3); /* vzeroupper */
+	put_rm(c, OP_0F(0xae), LDMXCSR, in_state(STATE(host_mxcsr)));
+}
+
+/* XSAVE tells what it found in its initial state; for us all is always there. */
+void tidy_vectors(struct tcpu *t)
+{
+	const uint64_t all = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
+
+	memcpy(t->c.s.xsave + FPU_HEADER, &all, sizeof(all));
+}
+
+/* ---- in and out ---- */
+
+static void emit_enter(struct code *c, struct stubs *s, bool live)
+{
+	s->enter = c->at;
 	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
 		put_opcode(c, OP((uint8_t)(0x50 | (saved[n] & 7))), 0, 0, saved[n]);
 	alu_imm32(c, true, 5, RSP, 8);
 	store64(c, at_reg(RDI, (int32_t)STATE(host_rsp)), RSP);
 	mov_rr(c, RSP, RDI);
 	mov_rr(c, T1, RSI);
+	load_vectors(c, live);
 	move_registers(c, true);
 	put_rr(c, OP(0xff), 4, T1);
 }
 
-/* T1 is the enum leave; the registers are the guest's. */
-static void emit_leave(struct tcpu *t, struct code *c)
+/* Back to enter(): RAX is the enum leave, all that is the guest's is stored. */
+static void emit_back(struct code *c)
 {
-	t->leave_host = c->at;
-	store64(c, in_state(STATE(scratch)), T1);
-	emit_save_flags(c);
-	load64(c, T1, in_state(STATE(scratch)));
-	t->leave_memory = c->at;
-	move_registers(c, false);
-	mov_rr32(c, RAX, T1);
 	load64(c, RSP, in_state(STATE(host_rsp)));
 	alu_imm32(c, true, 0, RSP, 8);
 	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
 		put_opcode(c, OP((uint8_t)(0x58 | (saved[n] & 7))), 0, 0, saved[n]);
 	put8(c, 0xc3);
+}
+
+/* T1 is the enum leave; the registers are the guest's. */
+static void emit_leave(struct code *c, struct stubs *s, bool live)
+{
+	s->leave_host = c->at;
+	store64(c, in_state(STATE(scratch)), T1);
+	emit_save_flags(c);
+	load64(c, T1, in_state(STATE(scratch)));
+	s->leave_memory = c->at;
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr32(c, RAX, T1);
+	emit_back(c);
 }
 
 /* ---- calls of C ---- */
@@ -110,24 +162,15 @@ static void emit_return(struct code *c)
 	put8(c, 0xc3);
 }
 
-/* RAX is an enum leave that is already told in the state: registers are not stored again. */
-static void emit_leave_stored(struct code *c)
-{
-	load64(c, RSP, in_state(STATE(host_rsp)));
-	alu_imm32(c, true, 0, RSP, 8);
-	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
-		put_opcode(c, OP((uint8_t)(0x58 | (saved[n] & 7))), 0, 0, saved[n]);
-	put8(c, 0xc3);
-}
-
 /* T0 is the linear address, T1 the info; T0 becomes the host address. */
-static void emit_slow(struct tcpu *t, struct code *c)
+static void emit_slow(struct code *c, struct stubs *s, bool live)
 {
 	uint32_t odd;
 
-	t->slow = c->at;
+	s->slow = c->at;
 	emit_take_return(c);
 	move_registers(c, false);
+	store_vectors(c, live);
 	mov_rr(c, RDI, RSP);
 	mov_rr(c, RSI, T0);
 	mov_rr(c, RDX, T1);
@@ -135,11 +178,12 @@ static void emit_slow(struct tcpu *t, struct code *c)
 	put_rr(c, OP_W(0x85), RAX, RAX);
 	odd = jcc_forward(c, CC_Z);
 	mov_rr(c, T0, RAX);
+	load_vectors(c, live);
 	move_registers(c, true);
 	emit_return(c);
 	land(c, odd);
 	mov_imm(c, RAX, LEAVE_ODD);
-	emit_leave_stored(c);
+	emit_back(c);
 }
 
 static void keep_count(struct tcpu *t, int64_t left, int64_t granted, uint64_t executed)
@@ -158,6 +202,8 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	uint64_t executed = c->result->executed;
 
 	t->stats.bodies++;
+	if (t->live)
+		tidy_vectors(t);
 	flags_from_memory(t);
 	account(t, (which >> 16) + 1); /* in case of a fault */
 	c->look = false;
@@ -172,42 +218,53 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	return c->look;
 }
 
-static void emit_body(struct tcpu *t, struct code *c)
+static void emit_body(struct code *c, struct stubs *s, bool live)
 {
 	uint32_t look;
 
-	t->body = c->at;
+	s->body = c->at;
 	emit_take_return(c);
 	move_registers(c, false);
+	store_vectors(c, live);
 	mov_rr(c, RDI, RSP);
 	mov_rr(c, RSI, T1);
 	emit_call(c, (uint64_t)(uintptr_t)call_body);
 	put_rr(c, OP(0x84), RAX, RAX);
 	look = jcc_forward(c, CC_NZ);
+	load_vectors(c, live);
 	move_registers(c, true);
 	emit_return(c);
 	land(c, look);
 	mov_imm(c, RAX, LEAVE_LOOK);
-	emit_leave_stored(c);
+	emit_back(c);
 }
 
 void make_stubs(struct tcpu *t)
 {
 	struct code *c = &t->code;
 
-	emit_enter(t, c);
-	emit_leave(t, c);
-	emit_slow(t, c);
-	emit_body(t, c);
+	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
+		emit_enter(c, &t->stubs[live], live);
+		emit_leave(c, &t->stubs[live], live);
+		emit_slow(c, &t->stubs[live], live);
+		emit_body(c, &t->stubs[live], live);
+	}
 	t->first_block = c->at;
 }
 
-enum leave enter(struct tcpu *t, uint32_t entry)
+enum leave enter(struct tcpu *t, const struct tblock *b)
 {
 	typedef int way_in(struct tcpu *, const uint8_t *);
-	way_in *in = (way_in *)(uintptr_t)(t->exec + t->enter);
+	bool live = t->key[b->key].units & UNITS_LIVE;
+	way_in *in = (way_in *)(uintptr_t)(t->exec + t->stubs[live].enter);
+	int why;
 
-	return (enum leave)in(t, t->exec + entry);
+	if (live)
+		tidy_vectors(t);
+	why = in(t, t->exec + b->from_memory);
+	if (live)
+		tidy_vectors(t);
+	return (enum leave)why;
 }
 
 void account(struct tcpu *t, unsigned more)

@@ -79,6 +79,7 @@ static int translate_vcpu_open(struct vcpu *v)
 		goto no_cache;
 	t->counting = v->vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = v->vm->config.check ? check_new() : NULL;
+	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
 	t->c.hooks = &hooks;
