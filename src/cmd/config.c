@@ -455,6 +455,14 @@ static int flag_stats(struct context *x, const char *value)
 	return 0;
 }
 
+/* Only under the instruction clock do both see the same time. */
+static int flag_check(struct context *x, const char *value)
+{
+	x->c->check = true;
+	x->c->clock = CLOCK_INSTRUCTIONS;
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
@@ -528,6 +536,8 @@ static const struct option options[] = {
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"check", 0, NULL, flag_check, false, false,
+		"compare engine translate with interpret, block by block"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},

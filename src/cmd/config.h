@@ -78,7 +78,7 @@ struct config {
 	char *debugcon_path;
 	bool display; /* text */
 	bool testdev;
-	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
+	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;

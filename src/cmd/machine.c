@@ -641,6 +641,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
 		.time_exits = m->config.stats,
+		.check = m->config.check,
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,

@@ -203,6 +203,11 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
+	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
+			config->engine->name);
+		goto fail;
+	}
 	if (ram_alloc(&vm->ram, config->ram_size, config->backing)) {
 		snprintf(err, errlen, "the host has no room for %llu MiB of guest memory",
 			(unsigned long long)(config->ram_size / MiB));
