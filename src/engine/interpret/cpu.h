@@ -36,11 +36,15 @@ struct code_page {
 	_Atomic uint32_t version;
 };
 
+#define STALE_RING 256u
+
 struct interpret_engine {
 	struct engine engine;
 	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
 	uint64_t code_pages;
-	_Atomic uint32_t code_writes; /* versions made, of all pages */
+	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
+	_Atomic uint64_t stale_count;
+	_Atomic uint64_t stale[STALE_RING];
 };
 
 struct x86_insn;
@@ -133,19 +137,31 @@ struct fault {
 	uint32_t error;
 };
 
+/* What engine translate does in place of interpret, or is told. */
+struct cpu_hooks {
+	/* Executes at CS:rIP; false: interpret goes on where it stands, perhaps further on. */
+	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
+	void (*flushed)(struct cpu *c, bool globals_too);
+	void (*flushed_page)(struct cpu *c, uint64_t lin);
+	/* A page that held no decoded code gets some: before it is read. */
+	void (*first_code)(struct cpu *c, struct code_page *p);
+};
+
 enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
+	struct x86_state s; /* first: translated code reaches it by short offsets */
 	struct vcpu *v;
 	struct interpret_engine *e;
+	const struct cpu_hooks *hooks;
+	bool one_block;       /* the hook is to be asked after each */
 	uint64_t zero;        /* what an absent base or index register reads */
 	uint64_t block_rip;   /* rIP of the block that is running */
 	uint64_t block_start; /* instructions executed before it */
-	struct x86_state s;
-	uint64_t next_rip;  /* where this instruction ends, or where it branches to */
-	bool halt;          /* HLT was executed */
-	bool clock_changed; /* put wrote the TSC or its MSRs: the machine is to be told */
-	bool keep_shadow;   /* this instruction began an interrupt shadow */
+	uint64_t next_rip;    /* where this instruction ends, or where it branches to */
+	bool halt;            /* HLT was executed */
+	bool clock_changed;   /* put wrote the TSC or its MSRs: the machine is to be told */
+	bool keep_shadow;     /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
 	uint8_t mode;      /* enum x86_mode of the code */
@@ -185,7 +201,7 @@ struct cpu {
 	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */
 	struct way *link;      /* where the branch that ended a block went, or NULL: anywhere */
-	uint32_t code_writes;  /* of the engine, as far as this vCPU has seen them */
+	uint64_t stale_seen;   /* the engine's stale_count */
 	uint32_t slots_used, insns_used;  /* both are emptied as a whole when one is full */
 	struct block *index[BLOCK_COUNT]; /* by physical address */
 	struct way way[WAY_COUNT];        /* by linear address */
@@ -193,6 +209,16 @@ struct cpu {
 	struct x86_insn insn[INSN_COUNT + 1];
 	insn_body *insn_body[INSN_COUNT + 1];
 };
+
+/* ---- a vCPU (interpret.c) ---- */
+/* In memory of the caller's that is zero. 0 or -errno. */
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e);
+void cpu_close(struct cpu *c);
+/* State: zero. 0 or -errno. */
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out);
+void cpu_free(struct cpu *c);
+/* Executes until the contract's run() has to return; kicks: may be stopped by vcpu_kick. */
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks);
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
@@ -269,7 +295,7 @@ static inline enum x86_privilege code_privilege(const struct cpu *c)
 }
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
-void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len);
 /* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
 /* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */

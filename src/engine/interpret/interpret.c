@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/interpret/cpu.h"
+#include "engine/interpret/door.h"
 #include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
@@ -373,6 +373,11 @@ static void run_one(struct cpu *c, struct run_result *r)
 	execute(c, i, body_of(c, i));
 }
 
+void interpret_one(struct cpu *c, struct run_result *r)
+{
+	run_one(c, r);
+}
+
 /* Nothing is asked for that a block would run past. */
 static bool undisturbed(const struct cpu *c)
 {
@@ -383,11 +388,11 @@ static bool undisturbed(const struct cpu *c)
 /* Code that another vCPU or a device wrote makes all ways doubtful. */
 static void look_for_writes(struct cpu *c)
 {
-	uint32_t writes = atomic_load_explicit(&c->e->code_writes, memory_order_acquire);
+	uint64_t stale = atomic_load_explicit(&c->e->stale_count, memory_order_acquire);
 
-	if (__builtin_expect(writes == c->code_writes, 1))
+	if (__builtin_expect(stale == c->stale_seen, 1))
 		return;
-	c->code_writes = writes;
+	c->stale_seen = stale;
 	next_generation(c);
 }
 
@@ -443,7 +448,7 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		if (vcpu_attention(c->v) || r->executed >= budget)
+		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
 			break;
 		look_for_writes(c);
 		b = next_block(c, f);
@@ -459,6 +464,8 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	if (may_have_events(c))
 		take_events(c);
 	look_for_writes(c);
+	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
+		return true;
 	if (undisturbed(c))
 		b = budget - r->executed > 1 ? find_block(c) : single_block(c);
 	if (b && b->count > budget - r->executed)
@@ -470,10 +477,11 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	return !halted(c, r);
 }
 
-static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 {
 	int why;
 
+	c->result = r;
 	if (c->clock_changed)
 		tell_clock(c);
 	why = setjmp(c->leave);
@@ -506,8 +514,7 @@ static void interpret_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, budget, r, true);
+	cpu_run(c, budget, r, true);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -515,8 +522,7 @@ static void interpret_step(struct vcpu *v, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, 1, r, false);
+	cpu_run(c, 1, r, false);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -618,7 +624,23 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
-static int interpret_vcpu_open(struct vcpu *v)
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
+{
+	c->v = v;
+	c->e = e;
+	c->phys_bits = X86_PHYS_BITS;
+	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	tlb_reset(c);
+	forget_blocks(c);
+	return host_stubs_new(&c->stubs);
+}
+
+void cpu_close(struct cpu *c)
+{
+	host_stubs_free(c->stubs);
+}
+
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
 	struct cpu *c =
@@ -627,27 +649,33 @@ static int interpret_vcpu_open(struct vcpu *v)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->v = v;
-	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
-	tlb_reset(c);
-	forget_blocks(c);
-	err = host_stubs_new(&c->stubs);
-	if (err) {
+	err = cpu_open(c, v, e);
+	if (err)
 		munmap(c, sizeof(*c));
-		return err;
-	}
+	else
+		*out = c;
+	return err;
+}
+
+void cpu_free(struct cpu *c)
+{
+	cpu_close(c);
+	munmap(c, sizeof(*c));
+}
+
+static int interpret_vcpu_open(struct vcpu *v)
+{
+	struct interpret_engine *e = container_of(v->vm->engine, struct interpret_engine, engine);
+	struct cpu *c = NULL;
+	int err = cpu_new(v, e, &c);
+
 	v->priv = c;
-	return 0;
+	return err;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
-	struct cpu *c = cpu_of(v);
-
-	host_stubs_free(c->stubs);
-	munmap(c, sizeof(*c));
+	cpu_free(cpu_of(v));
 	v->priv = NULL;
 }
 

@@ -396,11 +396,13 @@ bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
 	return insn->len <= first;
 }
 
-void mark_code(struct code_page *p, gpa_t addr, unsigned len)
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len)
 {
 	uint64_t lines = UINT64_C(1) << ((addr & 4095) >> LINE_SHIFT) |
 			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
 
+	if (c->hooks && !atomic_load_explicit(&p->lines, memory_order_relaxed))
+		c->hooks->first_code(c, p);
 	atomic_fetch_or_explicit(&p->lines, lines, memory_order_relaxed);
 }
 
