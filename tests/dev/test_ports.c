@@ -114,20 +114,20 @@ static void test_device(void **state)
 
 static void firmware_config(void **state)
 {
-	struct fw_cfg *f[2] = {fw_cfg_new(), fw_cfg_new()};
+	struct fw_cfg *f[2] = {fw_cfg_new(NULL), fw_cfg_new(NULL)};
 	struct bus bus;
 
 	for (unsigned i = 0; i < 2; i++)
 		fw_cfg_add_number(f[i], FW_CFG_NB_CPUS, 0x102, 2);
 	bus_init(&bus, "ports", 4);
-	fw_cfg_region(f[0])->base = 0x510;
-	assert_int_equal(bus_map(&bus, fw_cfg_region(f[0])), 0);
+	fw_cfg_region(f[0], FW_CFG_PORTS)->base = 0x510;
+	assert_int_equal(bus_map(&bus, fw_cfg_region(f[0], FW_CFG_PORTS)), 0);
 	for (const char *c = "QEMU"; *c; c++)
 		assert_int_equal(bus_read(&bus, 0x511, 1), *c);
 	bus_write(&bus, 0x510, 2, FW_CFG_NB_CPUS);
 	assert_int_equal(bus_read(&bus, 0x511, 1), 2);
 	assert_round_trip(fw_cfg_device(f[0]), fw_cfg_device(f[1]));
-	assert_int_equal(in(fw_cfg_region(f[1]), 1), 1);
+	assert_int_equal(in(fw_cfg_region(f[1], FW_CFG_PORTS), 1), 1);
 	assert_int_equal(bus_read(&bus, 0x511, 1), 1);
 	assert_int_equal(bus_read(&bus, 0x511, 1), 0); /* behind its end */
 	bus_write(&bus, 0x510, 2, 0xffff);             /* no such item */
