@@ -71,6 +71,8 @@ void op_RDPMC(struct cpu *c, const struct x86_insn *i)
 /* ---- MSRs ---- */
 
 #define MSR_TSC             0x10u
+#define MSR_APIC_BASE       0x1bu
+#define APIC_BASE_X2APIC    BIT(10)
 #define MSR_TSC_ADJUST      0x3bu
 #define MSR_MTRR_CAP        0xfeu
 #define MSR_PAT             0x277u
@@ -102,7 +104,7 @@ static const struct msr_range {
 	uint8_t needs; /* enum x86_cpu_feature */
 } msr_ranges[] = {
 	{MSR_TSC, MSR_TSC, X86_CPU_TSC},
-	{0x1b, 0x1b, X86_CPU_APIC},
+	{MSR_APIC_BASE, MSR_APIC_BASE, X86_CPU_APIC},
 	{MSR_TSC_ADJUST, MSR_TSC_ADJUST, X86_CPU_TSC_ADJUST},
 	{MSR_MTRR_CAP, MSR_MTRR_CAP, X86_CPU_MTRR},
 	{0x10a, 0x10a, X86_CPU_ARCH_CAPABILITIES},
@@ -175,6 +177,9 @@ static bool value_valid(struct cpu *c, uint32_t number, uint64_t value)
 {
 	if (must_be_canonical(number))
 		return is_canonical(value);
+	if (number == MSR_APIC_BASE)
+		return !(value & APIC_BASE_X2APIC) ||
+		       x86_model_has(&c->v->vm->model, X86_CPU_X2APIC);
 	if (number == MSR_PAT)
 		return types_valid(value, 8, PAT_TYPES);
 	if ((number >= 0x200 && number <= 0x26f) || number == MSR_MTRR_DEF_TYPE)
