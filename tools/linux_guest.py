@@ -213,7 +213,7 @@ class Guest:
         self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
         self.modules = []
         self.cpio = busybox("sh mount mkdir insmod base64 timeout poweroff echo cat cmp head printf "
-                            "dmesg grep tail ls uname sleep kill", busybox_folder)
+                            "dmesg grep tail ls uname sleep kill wc", busybox_folder)
 
     def add_module(self, name):
         """A module of the kernel, to be loaded after those added before."""
