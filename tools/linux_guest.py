@@ -179,6 +179,14 @@ def needed(path):
     return re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: .*?([^/]+)\]", listing)
 
 
+def run_packaged(package, path, *words):
+    """Runs a program of a package here, with the libraries of its packages; what it says."""
+    folders = {str(p.parent) for folder in closure(package) for p in folder.rglob("lib*.so.*")}
+    loader = next(p for folder in closure(package) for p in folder.rglob("ld-linux-x86-64.so.2"))
+    return subprocess.run([loader, "--library-path", ":".join(folders), fetch(package) / path, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
 # Runs each command with a limit, its output base64-coded between markers.
 INIT = """#!/bin/sh
 export PATH=/bin
@@ -205,6 +213,18 @@ poweroff -f
 """
 
 
+APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init"
+
+
+def run_to_end(command, timeout):
+    """Its output, up to its end or to the timeout."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
+    except subprocess.TimeoutExpired as late:
+        return late.stdout or b""
+
+
 class Guest:
     """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
 
@@ -212,7 +232,7 @@ class Guest:
         self.folder = kernel_folder
         self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
         self.modules = []
-        self.cpio = busybox("sh mount mkdir insmod base64 timeout poweroff echo cat cmp head printf "
+        self.cpio = busybox("sh mount mkdir insmod rmmod base64 timeout poweroff echo cat cmp head printf "
                             "dmesg grep tail ls uname sleep kill wc", busybox_folder)
 
     def add_module(self, name):
@@ -261,11 +281,8 @@ class Guest:
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
             image.flush()
-            done = subprocess.run(
-                machine(self.vmlinuz, image.name, f"console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init {append}"),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=timeout, cwd=ROOT)
-        text = done.stdout.decode(errors="replace").replace("\r", "")
+            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+        text = done.decode(errors="replace").replace("\r", "")
         if log:
             os.makedirs(os.path.dirname(log), exist_ok=True)
             pathlib.Path(log).write_text(text)

@@ -203,6 +203,11 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
+	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
+			config->engine->name);
+		goto fail;
+	}
 	if (ram_alloc(&vm->ram, config->ram_size, config->backing)) {
 		snprintf(err, errlen, "the host has no room for %llu MiB of guest memory",
 			(unsigned long long)(config->ram_size / MiB));
@@ -519,8 +524,18 @@ static void snap_vcpu(struct vcpu *v, struct snap *s)
 		snap_fail(s, name, "the engine refused its state");
 }
 
+/* All of them first: what completes changes other devices too. */
+static void quiesce(struct vm *vm)
+{
+	for (struct device *dev = vm->devices; dev; dev = dev->next)
+		if (dev->quiesce)
+			dev->quiesce(dev);
+}
+
 void vm_snapshot(struct vm *vm, struct snap *s)
 {
+	if (!snap_loading(s))
+		quiesce(vm);
 	snap_clock(vm, s);
 	for (struct device *dev = vm->devices; dev; dev = dev->next)
 		if (dev->snap)

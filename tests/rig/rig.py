@@ -25,11 +25,13 @@ QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-di
 
 
 class Rig(linux_guest.Guest):
-    def __init__(self):
+    """modules: of the kernel's package, by name, loaded in this order."""
+
+    def __init__(self, modules=MODULES):
         if not shutil.which(QEMU[0]):
             raise Missing(f"{QEMU[0]} is not installed")
         super().__init__(linux_guest.kernel("amd64"))
-        for name in MODULES:
+        for name in modules:
             self.add_module(name)
 
     def run(self, commands, extra=(), **limits):
