@@ -179,6 +179,14 @@ def needed(path):
     return re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: .*?([^/]+)\]", listing)
 
 
+def run_packaged(package, path, *words):
+    """Runs a program of a package here, with the libraries of its packages; what it says."""
+    folders = {str(p.parent) for folder in closure(package) for p in folder.rglob("lib*.so.*")}
+    loader = next(p for folder in closure(package) for p in folder.rglob("ld-linux-x86-64.so.2"))
+    return subprocess.run([loader, "--library-path", ":".join(folders), fetch(package) / path, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
 # Runs each command with a limit, its output base64-coded between markers.
 INIT = """#!/bin/sh
 export PATH=/bin
@@ -225,7 +233,7 @@ class Guest:
         self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
         self.modules = []
         self.cpio = busybox("sh mount mkdir insmod rmmod base64 timeout poweroff echo cat cmp head printf "
-                            "dmesg grep tail ls uname sleep kill", busybox_folder)
+                            "dmesg grep tail ls uname sleep kill wc", busybox_folder)
 
     def add_module(self, name):
         """A module of the kernel, to be loaded after those added before."""
