@@ -26,6 +26,8 @@
 #define CALL_PORT  0xfff0u /* offset whose write is a call */
 #define STUB_STORE 6u      /* length of the store: CS:IP of a call is behind it */
 
+#define BDA_BASE_KIB 0x413u /* word: how much base memory there is */
+
 #define SCREEN_BASE 0xb8000u
 #define SCREEN_COLS 80u
 #define SCREEN_ROWS 25u
@@ -58,11 +60,14 @@ static void make_stubs(uint8_t *rom)
 
 void barebios_vectors(struct vm *vm)
 {
+	uint16_t base_kib = (uint16_t)MIN(vm->ram.size / KiB, 640);
+
 	for (unsigned n = 0; n < 256; n++) {
 		uint32_t vector = ROM_SEG << 16 | (STUBS + n * STUB_SIZE);
 
 		mem_write(&vm->mem, n * 4, &vector, sizeof(vector));
 	}
+	mem_write(&vm->mem, BDA_BASE_KIB, &base_kib, sizeof(base_kib));
 }
 
 /* ---- teletype ---- */

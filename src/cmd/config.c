@@ -296,6 +296,115 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int disk_key(struct context *x, struct config_disk *d, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		d->ro = true;
+	else if (!strcmp(key, "throwaway") || !strcmp(key, "snapshot"))
+		d->throwaway = true;
+	else if (!strncmp(key, "format=", 7) && key[7])
+		replace(&d->format, key + 7);
+	else
+		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway",
+			x->name, key);
+	return 0;
+}
+
+static void free_disk(struct config_disk *d)
+{
+	free(d->path);
+	free(d->format);
+	*d = (struct config_disk){0};
+}
+
+static int parse_disk(struct context *x, struct config_disk *d, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	int rc = 0;
+
+	free_disk(d);
+	if (*part)
+		d->path = xstrdup(part);
+	else
+		rc = fail(x, "--%s %s: no file's name", x->name, value);
+	while (!rc && (part = next_part(&rest)))
+		rc = disk_key(x, d, part);
+	free(copy);
+	return rc;
+}
+
+static int opt_disk(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+
+	if (c->disks == CONFIG_MAX_DISKS)
+		return fail(x, "--disk: at most %d disks", CONFIG_MAX_DISKS);
+	return parse_disk(x, &c->disk[c->disks++], value);
+}
+
+static int opt_floppy(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+
+	if (c->floppies == CONFIG_MAX_FLOPPIES)
+		return fail(x, "--floppy: at most %d drives", CONFIG_MAX_FLOPPIES);
+	return parse_disk(x, &c->floppy[c->floppies++], value);
+}
+
+static int opt_cdrom(struct context *x, const char *value)
+{
+	return parse_disk(x, &x->c->cdrom, value);
+}
+
+static int opt_firmware(struct context *x, const char *value)
+{
+	static const char *const names[] = {"none", "bios", "uefi", "PATH", NULL};
+	int n;
+
+	if (strchr(value, '/') || strchr(value, '.')) {
+		x->c->firmware = FIRMWARE_PATH;
+		replace(&x->c->firmware_path, value);
+		return 0;
+	}
+	n = choose(x, "firmware", value, names);
+	x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + MAX(n, 0));
+	return n < 0 || n == 3 ? fail(x,
+					 "--firmware %s: known are none, bios, uefi, and a file "
+					 "with a / or . in its name",
+					 value)
+			       : 0;
+}
+
+/* Words, or the letters of DOS's drives. */
+static int opt_boot(struct context *x, const char *value)
+{
+	static const struct {
+		const char *word;
+		char letter;
+	} words[] = {{"disk", 'c'}, {"cdrom", 'd'}, {"cd", 'd'}, {"floppy", 'a'}};
+	char *copy = xstrdup(value), *rest = copy, *part, order[8] = "";
+	size_t n = 0;
+	bool ok = true;
+
+	while (ok && (part = next_part(&rest))) {
+		unsigned i = 0;
+
+		while (i < ARRAY_SIZE(words) && strcmp(part, words[i].word))
+			i++;
+		if (i < ARRAY_SIZE(words) && n < 4)
+			order[n++] = words[i].letter;
+		else if (*part && strspn(part, "acd") == strlen(part) && n + strlen(part) <= 4)
+			n += (size_t)sprintf(order + n, "%s", part);
+		else
+			ok = false;
+	}
+	free(copy);
+	if (!ok || !n)
+		return fail(x, "--boot %s: known are disk, cdrom and floppy, in order", value);
+	replace(&x->c->boot, order);
+	return 0;
+}
+
 static int opt_kernel(struct context *x, const char *value)
 {
 	replace(&x->c->kernel, value);
@@ -402,6 +511,12 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway]", opt_disk, true, false,
+		"a hard disk; up to four"},
+	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
+	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"firmware", 0, "WHICH", opt_firmware, false, false, "bios, uefi, none, or a file"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
@@ -422,7 +537,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"disk", 'd', "FILE", opt_later, false, true, NULL},
 	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
 	{"paused", 'S', NULL, opt_later, false, true, NULL},
@@ -522,6 +636,13 @@ void config_free(struct config *c)
 {
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		free_disk(&c->disk[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
+		free_disk(&c->floppy[i]);
+	free_disk(&c->cdrom);
+	free(c->firmware_path);
+	free(c->boot);
 	free(c->image);
 	free(c->kernel);
 	free(c->initrd);

@@ -15,9 +15,11 @@
 #include "core/clock.h"
 #include "x86/model.h"
 
-#define CONFIG_MAX_FLATS   8
-#define CONFIG_MAX_DUMPS   8
-#define CONFIG_MAX_MODULES 8
+#define CONFIG_MAX_FLATS    8
+#define CONFIG_MAX_DUMPS    8
+#define CONFIG_MAX_MODULES  8
+#define CONFIG_MAX_DISKS    4
+#define CONFIG_MAX_FLOPPIES 2
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -32,6 +34,15 @@ struct config_module {
 	char *path;
 	char *args; /* the path, and what followed it after a blank */
 };
+
+/* A disk, CD or floppy image: PATH[,format=FORMAT][,ro][,throwaway] */
+struct config_disk {
+	char *path, *format; /* format: NULL to probe */
+	bool ro, throwaway;
+};
+
+/* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
+enum firmware_choice { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
 
 struct config_dump {
 	uint64_t addr, len;
@@ -55,6 +66,11 @@ struct config {
 	unsigned flats;
 	bool has_entry;
 	uint64_t entry;
+	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
+	unsigned disks, floppies;
+	enum firmware_choice firmware;
+	char *firmware_path;
+	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
 	enum console console;
 	enum serial serial;
 	char *serial_path;

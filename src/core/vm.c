@@ -519,8 +519,18 @@ static void snap_vcpu(struct vcpu *v, struct snap *s)
 		snap_fail(s, name, "the engine refused its state");
 }
 
+/* All of them first: what completes changes other devices too. */
+static void quiesce(struct vm *vm)
+{
+	for (struct device *dev = vm->devices; dev; dev = dev->next)
+		if (dev->quiesce)
+			dev->quiesce(dev);
+}
+
 void vm_snapshot(struct vm *vm, struct snap *s)
 {
+	if (!snap_loading(s))
+		quiesce(vm);
 	snap_clock(vm, s);
 	for (struct device *dev = vm->devices; dev; dev = dev->next)
 		if (dev->snap)

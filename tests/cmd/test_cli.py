@@ -99,7 +99,7 @@ class Usage(Case):
                            (["run", "--memroy", "1G", image], "did you mean --memory?"),
                            (["run", "-m", "1", image], "4K"),
                            (["run", image, image], "two images"),
-                           (["run", "-d", "disk"], "not available in this version"),
+                           (["run", "-d", "disk,size=3"], "known are format=FORMAT, ro, throwaway"),
                            (["run", "-k", "vmlinuz", image], "leave the boot sector"),
                            (["run", "-a", "quiet", image], "are for a --kernel"),
                            (["rum"], "did you mean 'run'?")]:
