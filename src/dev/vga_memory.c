@@ -12,13 +12,13 @@
 #include "dev/vga_dev.h"
 #include "util/util.h"
 
-/* Offset within the window that GC_MISC maps, or -1: not mapped. */
+/* Offset within the window that GC_MISC maps (VBE: 64 KiB at A0000h), or -1: not mapped. */
 static int64_t window_offset(const struct vga *v, uint64_t off)
 {
 	static const struct {
 		uint32_t base, size;
 	} window[4] = {{0, 0x20000}, {0, 0x10000}, {0x10000, 0x8000}, {0x18000, 0x8000}};
-	unsigned map = v->gc[GC_MISC] >> 2 & 3;
+	unsigned map = vga_vbe_on(v) ? 1 : v->gc[GC_MISC] >> 2 & 3;
 
 	if (off < window[map].base || off - window[map].base >= window[map].size)
 		return -1;
