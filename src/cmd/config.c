@@ -250,6 +250,12 @@ static int opt_display(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_screenshot(struct context *x, const char *value)
+{
+	replace(&x->c->screenshot, value);
+	return 0;
+}
+
 static int opt_trace(struct context *x, const char *value)
 {
 	static const char *const names[] = {"exits", NULL};
@@ -531,6 +537,7 @@ static const struct option options[] = {
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
@@ -664,6 +671,7 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->serial_path);
 	free(c->debugcon_path);
+	free(c->screenshot);
 	free(c->trace_file);
 	json_decref(c->set);
 }

@@ -76,7 +76,8 @@ struct config {
 	char *serial_path;
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
-	bool display; /* text */
+	bool display;     /* text */
+	char *screenshot; /* PNG file, or NULL */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/picture.h"
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
@@ -325,6 +326,20 @@ static void report_text(struct machine *m)
 	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
 		send_message(m, MSG_TEXT, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
 	free(text);
+}
+
+static void save_screenshot(struct machine *m)
+{
+	struct picture p = {0};
+	int error;
+
+	if (!m->config.screenshot)
+		return;
+	board_picture(m->board, &p);
+	error = png_write(m->fd[FD_SCREENSHOT], &p);
+	if (error)
+		log_error("--screenshot: %s", strerror(-error));
+	free(p.pixel);
 }
 
 /* Ctrl-A d: registers of all vCPUs. */
@@ -716,6 +731,7 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
+	save_screenshot(m);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);

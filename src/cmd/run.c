@@ -368,6 +368,13 @@ static int open_debugcon(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
+static int open_screenshot(struct front *f)
+{
+	if (f->config.screenshot)
+		return open_for_writing("screenshot", f->config.screenshot);
+	return dup(STDERR_FILENO);
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -382,6 +389,7 @@ static int open_all(struct front *f)
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
+	f->fd[FD_SCREENSHOT] = open_screenshot(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;

@@ -42,7 +42,7 @@ struct shared_screen {
 };
 
 /* Descriptors of MSG_START, in this order, then one an image. */
-enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_IMAGES };
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_IMAGES };
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY };
 

@@ -397,8 +397,8 @@ static int qcow2_write(struct image *im, uint64_t off, const struct span *s)
 
 static int write_zero_bytes(struct qcow2 *q, uint64_t off, uint64_t len)
 {
-	static uint8_t zero[64 * KiB];
-	struct iovec iov = {zero, sizeof(zero)};
+	static const uint8_t zero[64 * KiB];
+	struct iovec iov = {(uint8_t *)zero, sizeof(zero)};
 	int error = 0;
 
 	while (len && !error) {
