@@ -52,7 +52,6 @@ struct disk {
 	unsigned threads;
 
 	bool said[DISK_OPS]; /* a failure of this kind was logged */
-	bool flush_lost;     /* a flush failed: what it covered may be gone for ever */
 	struct disk_stats stats;
 };
 
@@ -119,23 +118,12 @@ static void say_once(struct disk *d, const struct disk_request *r, int error)
 			d->image->name, op_name[r->op], r->offset, strerror(-error));
 }
 
-/* Pages that could not be written may be marked clean: no later flush can be believed. */
 static int flush_image(struct disk *d)
 {
-	int error;
-
 	pthread_mutex_lock(&d->lock);
-	error = d->flush_lost ? -EIO : 0;
 	d->dirty = false;
 	pthread_mutex_unlock(&d->lock);
-	if (!error && !d->image->ro)
-		error = d->image->ops->flush(d->image);
-	if (error) {
-		pthread_mutex_lock(&d->lock);
-		d->flush_lost = true;
-		pthread_mutex_unlock(&d->lock);
-	}
-	return error;
+	return d->image->ro ? 0 : d->image->ops->flush(d->image);
 }
 
 static int check(const struct disk *d, const struct disk_request *r)

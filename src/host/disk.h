@@ -54,6 +54,8 @@ struct disk_files {
  */
 struct disk_files *disk_files_open(const struct disk_options *o, char *err, size_t errlen);
 void disk_files_free(struct disk_files *f); /* closes; NULL is fine */
+/* Bytes of the disk that one file describes. 0, or -1 with the reason in err. */
+int disk_file_size(const struct disk_file *f, uint64_t *size, char *err, size_t errlen);
 
 struct disk;
 
@@ -120,8 +122,8 @@ void disk_get_stats(const struct disk *d, struct disk_stats *s);
 
 /*
  * Makes an image; an existing file is refused. size 0 with backing: the
- * backing's. backing may be NULL; its format must be given with it. 0 or
- * -errno with the reason in err.
+ * backing's. backing, if not NULL, comes with its format. 0, or -1 with the reason
+ * in err.
  */
 struct disk_create {
 	const char *path, *format;

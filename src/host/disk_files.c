@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "host/image.h"
+#include "host/qcow2.h"
 #include "util/util.h"
 
 enum { PERM_READ = 0, PERM_WRITE = 1, PERM_RESIZE = 3, PERM_COUNT = 4 };
@@ -155,6 +156,97 @@ static int add_file(struct disk_files *files, const char *path, const char *form
 	return take_lock(f, err, errlen);
 }
 
+/* A relative name is relative to the folder of the image that holds it. */
+static char *beside(const char *image, const char *name)
+{
+	const char *slash = strrchr(image, '/');
+
+	if (name[0] == '/' || !slash)
+		return xstrdup(name);
+	return xasprintf("%.*s/%s", (int)(slash - image), image, name);
+}
+
+/*
+ * A backing file whose format the header does not tell is guessed, as in old
+ * images. But a guest that once had it as its raw disk may have written that
+ * header: so a guessed qcow2 may not lead on to further files. 1: there is none.
+ */
+static int open_backing(struct disk_files *files, char *err, size_t errlen)
+{
+	const struct disk_file *top = &files->file[files->count - 1];
+	struct qcow2_names names;
+	char *path;
+	int error;
+
+	if (strcmp(top->format, "qcow2"))
+		return 1;
+	if (qcow2_read_names(top->fd, top->name, &names, err, errlen))
+		return -1;
+	if (!names.backing[0])
+		return 1;
+	if (files->count > 1 && top->probed)
+		return fail(err, errlen, top->name,
+			"names a backing file, but that it is a qcow2 was only guessed; "
+			"qemu-img rebase -u -F qcow2 on the image above tells it");
+	path = beside(top->name, names.backing);
+	error = add_file(files, path, names.format[0] ? names.format : NULL, true, err, errlen);
+	free(path);
+	return error;
+}
+
+int disk_file_size(const struct disk_file *f, uint64_t *size, char *err, size_t errlen)
+{
+	int error;
+
+	if (!strcmp(f->format, "qcow2"))
+		return qcow2_read_size(f->fd, f->name, size, err, errlen);
+	error = fd_size(f->fd, size);
+	return error ? fail(err, errlen, f->name, strerror(-error)) : 0;
+}
+
+/* ---- throwaway ---- */
+
+/* A file without a name, that is gone with its last descriptor. */
+static int unnamed_file(const char *folder)
+{
+	char *path = xasprintf("%s/tinamou-XXXXXX", folder);
+	int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd < 0) {
+		fd = mkostemp(path, O_CLOEXEC);
+		if (fd >= 0)
+			unlink(path);
+	}
+	free(path);
+	return fd;
+}
+
+/* The image becomes what a new, empty qcow2 on an unnamed file is backed by. */
+static int add_scratch(struct disk_files *files, char *err, size_t errlen)
+{
+	const char *folder = getenv("TMPDIR");
+	struct qcow2_names none = {"", ""};
+	struct disk_file *f = files->file;
+	uint64_t size;
+	int error;
+
+	if (files->count == DISK_MAX_FILES)
+		return fail(err, errlen, f->name, "the chain of backing files is too long");
+	if (disk_file_size(f, &size, err, errlen))
+		return -1;
+	memmove(f + 1, f, files->count * sizeof(*f));
+	*f = (struct disk_file){.fd = unnamed_file(folder && *folder ? folder : "/var/tmp"),
+		.name = xstrdup(f[1].name),
+		.format = format_constant("qcow2"),
+		.scratch = true};
+	files->count++;
+	error = f->fd < 0 ? -errno : qcow2_format(f->fd, size, &none);
+	if (error)
+		snprintf(err, errlen, "%s: throwaway: the file for what is written: %s", f->name,
+			strerror(-error));
+	return error ? -1 : 1;
+}
+
 /* ---- the door ---- */
 
 void disk_files_free(struct disk_files *f)
@@ -174,10 +266,76 @@ struct disk_files *disk_files_open(const struct disk_options *o, char *err, size
 	struct disk_files *files = xcalloc(1, sizeof(*files));
 	int error = add_file(files, o->path, o->format, o->ro || o->throwaway, err, errlen);
 
-	if (!error && (o->throwaway || strcmp(files->file[0].format, "raw")))
-		error = fail(err, errlen, o->path, "only raw images, without throwaway");
+	while (!error)
+		error = open_backing(files, err, errlen);
+	if (error > 0 && o->throwaway)
+		error = add_scratch(files, err, errlen);
 	if (error >= 0)
 		return files;
 	disk_files_free(files);
 	return NULL;
+}
+
+/* ---- new images ---- */
+
+/* The size and the names of a new image with a backing file. */
+static int follow_backing(const struct disk_create *c, struct qcow2_names *names, uint64_t *size,
+	char *err, size_t errlen)
+{
+	char *path = beside(c->path, c->backing);
+	struct disk_options o = {.path = path, .format = c->backing_format, .ro = true};
+	struct disk_files *f = NULL;
+	int error = -1;
+
+	if (strlen(c->backing) > QCOW2_MAX_NAME || !c->backing_format)
+		fail(err, errlen, c->backing,
+			"a backing file needs its format, and a name of at most 1023 bytes");
+	else
+		f = disk_files_open(&o, err, errlen);
+	if (f)
+		error = *size ? 0 : disk_file_size(f->file, size, err, errlen);
+	disk_files_free(f);
+	free(path);
+	if (!error) {
+		strcpy(names->backing, c->backing);
+		strcpy(names->format, c->backing_format);
+	}
+	return error;
+}
+
+static int write_new(const struct disk_create *c, const struct qcow2_names *names, uint64_t size)
+{
+	int fd = open(c->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	if (!strcmp(c->format, "qcow2"))
+		error = qcow2_format(fd, size, names);
+	else
+		error = ftruncate(fd, (off_t)size) ? -errno : 0;
+	if (close(fd) && !error)
+		error = -errno;
+	if (error)
+		unlink(c->path);
+	return error;
+}
+
+int disk_create(const struct disk_create *c, char *err, size_t errlen)
+{
+	struct qcow2_names names = {"", ""};
+	uint64_t size = c->size;
+	int error;
+
+	if (!format_constant(c->format))
+		return fail(err, errlen, c->path, "the format is raw or qcow2");
+	if (c->backing && strcmp(c->format, "qcow2"))
+		return fail(err, errlen, c->path, "only a qcow2 can have a backing file");
+	if (c->backing && follow_backing(c, &names, &size, err, errlen))
+		return -1;
+	if (size > INT64_MAX - SECTOR_SIZE)
+		return fail(err, errlen, c->path, "too large");
+	size = (size + SECTOR_SIZE - 1) & ~(uint64_t)(SECTOR_SIZE - 1);
+	error = write_new(c, &names, size);
+	return error ? fail(err, errlen, c->path, strerror(-error)) : 0;
 }

@@ -139,6 +139,20 @@ int fd_write(int fd, uint64_t off, const void *buf, size_t len)
 	return fd_write_span(fd, off, &(struct span){&iov, 1, 0, len});
 }
 
+int fd_sync(int fd, _Atomic bool *lost)
+{
+	int error;
+
+	if (*lost)
+		return -EIO;
+	do
+		error = fdatasync(fd) ? -errno : 0;
+	while (error == -EINTR);
+	if (error)
+		*lost = true;
+	return error;
+}
+
 int fd_size(int fd, uint64_t *size)
 {
 	off_t end = lseek(fd, 0, SEEK_END);
@@ -239,17 +253,27 @@ bool format_looks_special(const uint8_t head[512])
 
 /* ---- chains ---- */
 
+/* The descriptor is the image's once it is open. */
+static struct image *open_one(struct disk_file *f, struct image *backing, char *err, size_t errlen)
+{
+	struct image *im = !strcmp(f->format, "qcow2") ? qcow2_open(f, backing, err, errlen)
+						       : raw_open(f, err, errlen);
+
+	if (im)
+		f->fd = -1;
+	else if (backing)
+		backing->ops->close(backing);
+	return im;
+}
+
 struct image *image_open(struct disk_files *f, char *err, size_t errlen)
 {
 	struct image *im = NULL;
 
 	for (unsigned i = f->count; i-- > 0;) {
-		struct disk_file *file = &f->file[i];
-
-		im = raw_open(file, err, errlen);
+		im = open_one(&f->file[i], im, err, errlen);
 		if (!im)
-			break;
-		file->fd = -1;
+			return NULL;
 	}
 	return im;
 }

@@ -65,6 +65,11 @@ int fd_read(int fd, uint64_t off, void *buf, size_t len);
 int fd_write(int fd, uint64_t off, const void *buf, size_t len);
 int fd_read_span(int fd, uint64_t off, const struct span *s);
 int fd_write_span(int fd, uint64_t off, const struct span *s);
+/*
+ * fdatasync. The host may mark pages clean that it could not write, and then
+ * succeed: so once it failed, which *lost keeps, it fails for ever.
+ */
+int fd_sync(int fd, _Atomic bool *lost);
 /* Bytes of a file or block device. */
 int fd_size(int fd, uint64_t *size);
 /* Zeroes by a hole or unwritten extents where the host can, else by writing. */

@@ -21,6 +21,7 @@ struct raw {
 	struct image im;
 	uint64_t file_size; /* as opened */
 	bool guard;         /* the format was guessed */
+	_Atomic bool sync_lost;
 };
 
 static int raw_read(struct image *im, uint64_t off, const struct span *s)
@@ -77,7 +78,7 @@ static int raw_discard(struct image *im, uint64_t off, uint64_t len)
 
 static int raw_flush(struct image *im)
 {
-	return fdatasync(im->fd) ? -errno : 0;
+	return fd_sync(im->fd, &container_of(im, struct raw, im)->sync_lost);
 }
 
 static void raw_close(struct image *im)

@@ -19,6 +19,7 @@
 #define BLOCK_COUNT 8192u /* blocks of decoded instructions, by physical address */
 #define BLOCK_MAX   16u   /* instructions a block */
 #define POOL_SIZE   65536u
+#define HINT_COUNT  4096u
 #define TLB_SIZE    4096u
 #define PAGE_SIZE   4096u
 #define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
@@ -45,6 +46,24 @@ struct cpu;
 typedef void insn_body(struct cpu *c, const struct x86_insn *i);
 
 /*
+ * An instruction of a block, ready to run: fn does it and goes on to the next
+ * one. f are the arithmetic flags as LAHF and SETO leave them, privilege is
+ * c->privilege; both stay in registers. Registers are offsets into struct cpu.
+ */
+struct op;
+typedef uint32_t op_fn(struct cpu *c, const struct op *op, uint32_t f, uint64_t privilege);
+struct op {
+	op_fn *fn;
+	int64_t imm;
+	int32_t disp;
+	uint16_t dst, src, base, index;
+	uint8_t shift;  /* of the index */
+	uint8_t seg;    /* segment, and the address size << 4 */
+	uint8_t number; /* in the block */
+	uint8_t at;     /* bytes from the block's begin to the instruction's */
+};
+
+/*
  * Instructions that follow each other in one page. All but the last are plain:
  * they change neither rIP, nor mode, nor what interrupts may come.
  */
@@ -52,8 +71,16 @@ struct block {
 	gpa_t addr; /* UINT64_MAX: none */
 	uint32_t version;
 	uint32_t first; /* in the pool */
-	uint8_t mode, count, bytes;
-	bool ends_plain; /* the last one is plain, too, or a near branch or string instruction */
+	uint32_t id;    /* no other block of this vCPU has or had it */
+	uint8_t key, count, bytes;
+	struct code_page *code;
+};
+
+/* Where a block was found last: true while the key is c->key and the block has its id. */
+struct block_hint {
+	uint64_t lin, key;
+	struct block *block;
+	uint32_t id;
 };
 
 struct tlb_entry {
@@ -64,6 +91,23 @@ struct tlb_entry {
 	gpa_t gpa;
 	struct code_page *code; /* NULL of a device */
 	bool global;
+};
+
+/*
+ * What an access needs that hits: tags are the page's address negated, so that
+ * address + tag is the offset in the page if it is below 4096. NO_TAG is that
+ * of a page that is looked for elsewhere.
+ */
+#define NO_TAG(slot) (-(((slot) ^ UINT64_C(1)) * PAGE_SIZE))
+struct tlb_hit {
+	uint64_t read[X86_PRIVILEGES], write[X86_PRIVILEGES];
+	uint8_t *host; /* less the page's linear address */
+	struct code_page *code;
+};
+
+/* An ordinary segment as accesses see it; of others nothing is allowed here. */
+struct window {
+	uint64_t base, read, write; /* read and write: the sizes that are allowed */
 };
 
 struct fault {
@@ -77,6 +121,9 @@ enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 struct cpu {
 	struct vcpu *v;
 	struct interpret_engine *e;
+	uint64_t zero;        /* what an absent base or index register reads */
+	uint64_t block_rip;   /* rIP of the block that is running */
+	uint64_t block_start; /* instructions executed before it */
 	struct x86_state s;
 	uint64_t next_rip; /* where this instruction ends, or where it branches to */
 	bool halt;         /* HLT was executed */
@@ -86,9 +133,13 @@ struct cpu {
 	uint8_t mode;      /* enum x86_mode of the code */
 	uint8_t privilege; /* enum x86_privilege of data accesses */
 	uint8_t cpl;
-	bool align_check; /* CR0.AM, AC, ring 3 */
-	bool watch;       /* DR7 enables a data breakpoint */
-	bool stop_exec;   /* DR7 enables an instruction breakpoint */
+	bool align_check;  /* CR0.AM, AC, ring 3 */
+	bool watch;        /* DR7 enables a data breakpoint */
+	bool stop_exec;    /* DR7 enables an instruction breakpoint */
+	bool flat;         /* 32-bit code; CS, DS, ES and SS are all of the 4 GiB */
+	uint64_t key;      /* of block hints: mode, ring and the TLB's generation */
+	uint64_t lin_mask; /* linear addresses of data wrap so */
+	struct window window[X86_GS + 1];
 	unsigned phys_bits;
 	uint64_t cr4_withheld; /* bits of features that CPUID does not tell of */
 	uint64_t dr6_hits;     /* data breakpoints met by this instruction */
@@ -107,16 +158,21 @@ struct cpu {
 	uint8_t fpu_result[X86_XSAVE_SIZE]; /* what becomes of xsave if the store succeeds */
 	uint64_t locked;                    /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
+	_Alignas(64) struct tlb_hit hit[TLB_SIZE]; /* what of tlb goes straight to host */
+	uint64_t generation;                       /* of the TLB, counted by flushes */
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
 	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
 
-	bool look;             /* a device or decoded code was reached: leave the block */
+	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */
 	struct block block[BLOCK_COUNT];
-	uint32_t pool_used;
-	struct x86_insn pool[POOL_SIZE];
-	insn_body *pool_body[POOL_SIZE];
+	struct block_hint hint[HINT_COUNT];
+	uint32_t pool_used, block_id;
+	struct block single; /* not kept; its ops are behind the pool */
+	struct x86_insn pool[POOL_SIZE + 2];
+	insn_body *pool_body[POOL_SIZE + 2];
+	struct op op[POOL_SIZE + 2];
 };
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
@@ -134,6 +190,7 @@ void deliver(
 	struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip);
 
 /* ---- translations (tlb.c) ---- */
+void tlb_reset(struct cpu *c); /* before all else */
 void tlb_flush(struct cpu *c, bool globals_too);
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 /* The entry that allows the access; raises #PF. */
@@ -190,9 +247,31 @@ void mark_code(struct code_page *p, gpa_t addr, unsigned len);
 const struct x86_insn *fetch(struct cpu *c);
 /* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */
 const struct block *find_block(struct cpu *c);
+/* The same of the instruction alone. */
+const struct block *single_block(struct cpu *c);
+static inline struct block_hint *hint(struct cpu *c, uint64_t lin)
+{
+	return &c->hint[(lin ^ lin >> 12) % HINT_COUNT];
+}
+/* The block that was found here before, if nothing has changed since; or NULL. */
+static inline const struct block *hinted_block(struct cpu *c)
+{
+	uint64_t lin = code_address(c);
+	struct block_hint *h = hint(c, lin);
+	struct block *b = h->block;
+
+	if (h->lin != lin || h->key != c->key || b->id != h->id ||
+		b->version != atomic_load_explicit(&b->code->version, memory_order_acquire))
+		return NULL;
+	return c->s.rip + b->bytes - 1 > code_limit(c) ? NULL : b;
+}
 void forget_blocks(struct cpu *c);
 /* What executes an instruction: never NULL. */
 insn_body *body_of(const struct cpu *c, const struct x86_insn *i);
+/* false: the machine's CPU model does not have it. */
+bool is_offered(const struct cpu *c, const struct x86_insn *i);
+/* One instruction with everything that may come behind it. */
+void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn);
 /* May more instructions follow it in a block? */
 bool is_plain(const struct x86_insn *i);
 
