@@ -140,6 +140,14 @@ int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
 uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
+/*
+ * Engines that are their own KVM: the guest's offset or its MSR_KVM_SYSTEM_TIME_NEW
+ * changed. Moves TSC deadlines and fills the guest's clock page.
+ */
+void vcpu_clock_changed(struct vcpu *v, uint64_t tsc_offset, uint64_t system_time);
+void vcpu_wall_clock(struct vcpu *v, gpa_t gpa); /* MSR_KVM_WALL_CLOCK_NEW was written */
+/* One of KVM's hypercalls by RAX, RBX, RCX, RDX, RSI; wide: of 64-bit code. The new RAX. */
+uint64_t vcpu_hypercall(struct vcpu *v, uint64_t number, const uint64_t arg[4], bool wide);
 
 /* Count an exit that the up calls above do not count themselves (they count theirs). */
 void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec);

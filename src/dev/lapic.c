@@ -83,7 +83,8 @@ struct lapic {
 	uint32_t initial;
 	uint64_t started;  /* when the timer was, ns */
 	uint64_t deadline; /* IA32_TSC_DEADLINE */
-	bool running;      /* one-shot and periodic: counts down */
+	uint64_t tsc_offset;
+	bool running; /* one-shot and periodic: counts down */
 	bool pic;
 };
 
@@ -243,11 +244,18 @@ static uint64_t period(const struct lapic *a)
 	return (uint64_t)a->initial * divisor(a);
 }
 
-static uint64_t tsc_to_ns(const struct lapic *a, uint64_t tsc)
+/* When the vCPU's TSC reaches the deadline, not before it; now or earlier: it has. */
+static uint64_t deadline_ns(const struct lapic *a)
 {
-	unsigned __int128 ns = (unsigned __int128)tsc * NSEC_PER_SEC / a->tsc_hz + 1;
+	uint64_t now = clock_muldiv(clock_now(a->clock), a->tsc_hz, NSEC_PER_SEC);
+	uint64_t guest_now = now + a->tsc_offset;
+	unsigned __int128 ns;
 
-	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER; /* not before it */
+	if (a->deadline <= guest_now)
+		return 0;
+	ns = (unsigned __int128)now + (a->deadline - guest_now);
+	ns = ns * NSEC_PER_SEC / a->tsc_hz + 1;
+	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER;
 }
 
 static void expired(void *ctx);
@@ -258,10 +266,10 @@ static void arm(struct lapic *a)
 
 	timer_cancel(&a->timer);
 	if (mode == MODE_TSC) {
-		if (a->deadline && tsc_to_ns(a, a->deadline) <= clock_now(a->clock))
+		if (a->deadline && deadline_ns(a) <= clock_now(a->clock))
 			expired(a); /* at once, not when a thread comes to it */
 		else if (a->deadline)
-			timer_arm(&a->timer, tsc_to_ns(a, a->deadline));
+			timer_arm(&a->timer, deadline_ns(a));
 	} else if (a->running) {
 		timer_arm(&a->timer, a->started + period(a));
 	}
@@ -675,6 +683,13 @@ int lapic_wrmsr(struct lapic *a, uint32_t msr, uint64_t value)
 	return x2apic(a) ? write_x2apic(a, msr - MSR_X2APIC, value) : -EINVAL;
 }
 
+void lapic_set_tsc_offset(struct lapic *a, uint64_t offset)
+{
+	a->tsc_offset = offset;
+	if ((a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
+		arm(a);
+}
+
 uint8_t lapic_cr8(const struct lapic *a)
 {
 	return (uint8_t)(a->tpr >> 4);
@@ -733,6 +748,7 @@ static void lapic_snap(struct device *dev, struct snap *s)
 	snap_u32(s, "initial", &a->initial);
 	snap_time(s, "started", &a->started, clock_now(a->clock));
 	snap_u64(s, "deadline", &a->deadline);
+	snap_u64(s, "tsc_offset", &a->tsc_offset);
 	snap_bool(s, "running", &a->running);
 	snap_bool(s, "pic", &a->pic);
 	if (snap_loading(s)) {

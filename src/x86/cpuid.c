@@ -10,6 +10,9 @@
 #define HYPERVISOR_FIRST 0x40000000u
 #define HYPERVISOR_LAST  0x40000010u
 #define PV_NOP_IO_DELAY  BIT(1) /* port 80h need not be written to gain time */
+#define PV_CLOCK         BIT(3) /* kvmclock by MSRs 4b564d00h and 4b564d01h */
+#define PV_SEND_IPI      BIT(11)
+#define PV_CLOCK_STABLE  BIT(24)
 
 /* The features of the leaf in all four registers. */
 static void features(const struct x86_model *m, uint32_t leaf, uint32_t subleaf, uint32_t out[4])
@@ -149,7 +152,7 @@ static void hypervisor(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t
 		memcpy(&out[1], "KVMKVMKVM\0\0\0", 12);
 		break;
 	case HYPERVISOR_FIRST + 1:
-		out[0] = (uint32_t)PV_NOP_IO_DELAY;
+		out[0] = (uint32_t)(PV_NOP_IO_DELAY | PV_CLOCK | PV_SEND_IPI | PV_CLOCK_STABLE);
 		break;
 	case HYPERVISOR_LAST: /* kHz of the TSC and of the APIC timer */
 		out[0] = out[1] = in->tsc_hz / 1000;

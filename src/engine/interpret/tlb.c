@@ -90,6 +90,7 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 			continue;
 		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
+		atomic_fetch_add_explicit(&e->code_writes, 1, memory_order_release);
 	}
 }
 
@@ -102,13 +103,6 @@ static void drop(struct cpu *c, struct tlb_entry *e)
 	e->page = NO_PAGE;
 	for (unsigned p = 0; p < X86_PRIVILEGES; p++)
 		h->read[p] = h->write[p] = NO_TAG((uint64_t)(e - c->tlb));
-}
-
-/* No block hint from before is true. */
-static void next_generation(struct cpu *c)
-{
-	c->key += UINT64_C(1) << 8;
-	c->generation++;
 }
 
 void tlb_reset(struct cpu *c)
