@@ -28,6 +28,12 @@ enum command {
 
 enum { STATUS_READY = 0x80, STATUS_ERASE_ERROR = 0x20, STATUS_PROGRAM_ERROR = 0x10 };
 
+/*
+ * OVMF takes a chip for flash, not for ROM, if its cleared status reads as zero;
+ * a real one is ready then. Ready is shown after the first operation.
+ */
+#define CLEARED 0
+
 #define BLOCK_SIZE   4096u
 #define MANUFACTURER 0x89
 #define DEVICE_ID    0x18
@@ -84,6 +90,12 @@ static void program(struct pflash *f, uint64_t off, unsigned size, uint64_t valu
 	f->status |= STATUS_READY;
 }
 
+static void erase(struct pflash *f, uint64_t off)
+{
+	memset(f->region.host + off / BLOCK_SIZE * BLOCK_SIZE, 0xff, BLOCK_SIZE);
+	f->status |= STATUS_READY;
+}
+
 static void second_cycle(struct pflash *f, uint64_t off, unsigned size, uint64_t value)
 {
 	uint8_t setup = f->setup;
@@ -92,7 +104,7 @@ static void second_cycle(struct pflash *f, uint64_t off, unsigned size, uint64_t
 	if (setup == PROGRAM)
 		program(f, off, size, value);
 	else if (setup == ERASE && (uint8_t)value == CONFIRM)
-		memset(f->region.host + off / BLOCK_SIZE * BLOCK_SIZE, 0xff, BLOCK_SIZE);
+		erase(f, off);
 	else if (setup == ERASE)
 		f->status |= STATUS_ERASE_ERROR | STATUS_PROGRAM_ERROR; /* bad sequence */
 	show(f, READ_STATUS);
@@ -118,7 +130,7 @@ static void pflash_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 		show(f, READ_STATUS);
 		break;
 	case CLEAR_STATUS:
-		f->status = STATUS_READY;
+		f->status = CLEARED;
 		break;
 	case READ_STATUS:
 	case READ_ID:
@@ -139,7 +151,7 @@ static void pflash_reset(struct device *dev)
 	struct pflash *f = container_of(dev, struct pflash, dev);
 
 	f->setup = 0;
-	f->status = STATUS_READY;
+	f->status = CLEARED;
 	show(f, READ_ARRAY);
 }
 
@@ -175,7 +187,7 @@ struct pflash *pflash_new(const char *name, struct bus *memory, uint8_t *bytes, 
 	f->region.kind = BUS_ROM;
 	f->region.host = bytes;
 	f->mode = READ_ARRAY;
-	f->status = STATUS_READY;
+	f->status = CLEARED;
 	return f;
 }
 
