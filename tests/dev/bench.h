@@ -59,7 +59,8 @@ static inline struct disk *bench_disk(struct bench *b, unsigned sectors, bool ro
 			abort();
 	}
 	f->count = 1;
-	f->file[0] = (struct disk_file){.fd = fd, .name = xstrdup("disk"), .format = "raw", .ro = ro};
+	f->file[0] =
+		(struct disk_file){.fd = fd, .name = xstrdup("disk"), .format = "raw", .ro = ro};
 	return disk_new(f, b->loop, &b->clock, err, sizeof(err));
 }
 

@@ -99,8 +99,8 @@ static void toy_init(struct toy *toy)
 static int setup(void **state)
 {
 	struct test *t = xcalloc(1, sizeof(*t));
-	struct pci_wires wires = {&t->bench.memory, &t->bench.ports, &t->bench.dma, on_intx, on_msi,
-		t, &t->rc};
+	struct pci_wires wires = {
+		&t->bench.memory, &t->bench.ports, &t->bench.dma, on_intx, on_msi, t, &t->rc};
 
 	bench_init(&t->bench);
 	region_init(&t->rc, "rc", 1, &rc_ops, &t->reset_control);
