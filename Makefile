@@ -23,7 +23,7 @@ check-long: ## check, then sanitizers, clang, long tests, the package
 	@tools/build $(B) -Dtests=true
 	@tools/check long
 
-driver: ## the kernel module for Debian's kernel: build/driver/tinamou.ko
+driver: ## the kernel module for Debian's kernel: build/driver/amd64/tinamou.ko
 	@tools/need driver
 	@tools/module
 
