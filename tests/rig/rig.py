@@ -38,17 +38,20 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+emit() {{
+	{emit}
+}}
 run() {{
 	name=$1
 	shift
-	echo "@ begin $name"
+	echo "@ begin $name" | emit
 	timeout {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
 	status=$?
-	base64 /tmp/out
-	echo "@ end $name $status"
+	base64 /tmp/out | emit
+	echo "@ end $name $status" | emit
 }}
 {commands}
-echo "@ done"
+echo "@ done" | emit
 poweroff -f
 """
 
@@ -63,10 +66,15 @@ def module_bytes(tree, name):
 class Rig:
     """modules: of the kernel's package, by name, loaded in this order."""
 
+    flavour = "amd64"
+    program = QEMU[0]
+    append = "console=ttyS0 quiet panic=-1 rdinit=/init"
+    emit = "cat"  # how a line goes out
+
     def __init__(self, modules=MODULES):
-        if not shutil.which(QEMU[0]):
-            raise Missing(f"{QEMU[0]} is not installed")
-        kernel = linux_guest.kernel("amd64")
+        if not shutil.which(self.program):
+            raise Missing(f"{self.program} is not installed")
+        kernel = linux_guest.kernel(self.flavour)
         self.vmlinuz = next(kernel.glob("boot/vmlinuz-*"))
         self.cpio = linux_guest.busybox(
             "sh mount insmod rmmod dmesg base64 timeout poweroff echo cat cmp head printf")
@@ -88,14 +96,11 @@ class Rig:
         """Boots, runs (name, command) in order; {name: (exit status, output)}."""
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
-                                           commands=lines).encode())
+                                           emit=self.emit, commands=lines).encode())
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(
-                QEMU + ["-kernel", self.vmlinuz, "-initrd", image.name,
-                        "-append", "console=ttyS0 quiet panic=-1 rdinit=/init", *extra],
-                timeout)
+            done = self.boot(image.name, timeout, list(extra))
         text = done.decode(errors="replace").replace("\r", "")
         if log:
             os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -104,6 +109,11 @@ class Rig:
             raise RuntimeError("the rig did not come to its end:\n" + text[-3000:])
         pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
         return {name: (int(status), decode(body)) for name, body, status in pattern.findall(text)}
+
+    def boot(self, initramfs, timeout, extra):
+        """The machine's serial output, up to its end."""
+        return run_to_end(QEMU + ["-kernel", self.vmlinuz, "-initrd", initramfs, "-append",
+                                  self.append, *extra], timeout)
 
 
 def run_to_end(command, timeout):
