@@ -3,10 +3,10 @@
 
     test_driver.py SOURCE BUILD [--smp]
 
-The rig (tests/rig/rig.py) boots Debian's kernel without KVM and loads
-tinamou.ko there: insmod's report, the contract case by case, every guest under
---engine driver with the screen, serial bytes and status of guests/expect, bad
-ioctls, 200 rounds of load, run, kill -9, unload, and a log in which nothing
+The rig (tests/rig/rig.py) boots Debian's kernel and loads tinamou.ko
+beside KVM: insmod's report, the contract case by case, every guest under
+--engine driver with the screen, serial bytes and status of guests/expect, the
+refusal while KVM has a machine, bad ioctls, 200 rounds of load, run, kill -9, unload, and a log in which nothing
 but our lines stands. --smp: two CPUs and ten times as many bad ioctls.
 Exit status 77: a part of the rig is missing.
 """
@@ -65,12 +65,17 @@ def fill(machine, flavour):
     machine.cpio.file("spin.bin", SPIN)
 
 
-def commands(guests, fuzz, rounds):
+def commands(guests, fuzz, rounds, kvm=False):
     yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg; exit $s"
     yield "engines", "/tinamou engines"
     yield "contract", "/contract"
     for name, _, start, memory, _ in guests:
         yield name, guest_command(name, start, memory)
+    if kvm:
+        yield "busy", ("/tinamou run -q --engine kvm --memory 1M --flat /spin.bin@7c00 "
+                       "</dev/null >/dev/null 2>&1 & sleep 1; /tinamou engines; "
+                       "/tinamou run -q --engine driver /guests/banner.bin; s=$?; kill $!; "
+                       "wait; [ $s = 6 ]")
     yield "fuzz", f"/fuzz {fuzz} 1"
     yield "rmmod", "rmmod tinamou; s=$?; ls /dev/tinamou 2>&1; exit $s"
     yield "rounds", (f"/rounds {rounds} /tinamou.ko /tinamou run -q --engine driver --memory 1M "
@@ -131,6 +136,12 @@ class Report:
             bad.append(f"status {status}, not {expected}: {err.decode(errors='replace').strip()}")
         self.line(name, "; ".join(bad))
 
+    def busy(self):
+        status, output = self.result("busy")
+        said = "another hypervisor holds the CPU" in output
+        self.line("busy", "" if said and not status else f"status {status}: {output}",
+                  "refused while KVM has a machine")
+
     def dmesg(self):
         status, output = self.result("dmesg")
         strange = strange_lines(output)
@@ -150,6 +161,8 @@ def judge(results, wanted, guests, skipped=0):
     report.contract()
     for name, _, _, _, status in guests:
         report.guest(name, status)
+    if "busy" in results:
+        report.busy()
     for name in ("fuzz", "rmmod", "rounds"):
         report.simple(name)
     report.dmesg()
@@ -158,14 +171,14 @@ def judge(results, wanted, guests, skipped=0):
 
 def main():
     try:
-        machine = rig.Rig(modules=[])
+        machine = rig.Rig()
         fill(machine, "amd64")
     except rig.Missing as why:
         print(f"the rig is not complete: {why}")
         return 77
     guests = [g for g in run_guests.guests(SOURCE) if g[0] not in LEFT_OUT]
     extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
-    results = machine.run(commands(guests, 30 if SMP else 3, ROUNDS), limit=120, timeout=280,
+    results = machine.run(commands(guests, 30 if SMP else 3, ROUNDS, True), limit=120, timeout=280,
                           log=str(SOURCE / "build/driver.log"), extra=extra)
     for name, why in LEFT_OUT.items():
         print(f"skip {TEST}:{name}: {why}")

@@ -77,7 +77,7 @@ class Rig:
         kernel = linux_guest.kernel(self.flavour)
         self.vmlinuz = next(kernel.glob("boot/vmlinuz-*"))
         self.cpio = linux_guest.busybox(
-            "sh mount insmod rmmod dmesg base64 timeout poweroff echo cat cmp head printf")
+            "sh mount insmod rmmod dmesg base64 timeout poweroff echo cat cmp head printf sleep ls")
         self.modules = modules
         for name in modules:
             self.cpio.file(f"modules/{name}.ko", module_bytes(kernel, name), 0o644)
