@@ -198,17 +198,20 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmp /tmp
 cd /tmp
 for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+emit() {{
+	{emit}
+}}
 run() {{
 	name=$1
 	shift
-	echo "@ begin $name"
+	echo "@ begin $name" | emit
 	timeout -s KILL {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
 	status=$?
-	base64 /tmp/out
-	echo "@ end $name $status"
+	base64 /tmp/out | emit
+	echo "@ end $name $status" | emit
 }}
 {commands}
-echo "@ done"
+echo "@ done" | emit
 poweroff -f
 """
 
@@ -227,6 +230,8 @@ def run_to_end(command, timeout):
 
 class Guest:
     """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
+
+    emit = "cat"  # how a line goes out
 
     def __init__(self, kernel_folder, busybox_folder=None):
         self.folder = kernel_folder
@@ -272,16 +277,16 @@ class Guest:
     def run(self, machine, commands, limit=30, timeout=120, log=None, append=""):
         """Boots, runs (name, command) in order; {name: (exit status, output)}.
 
-        machine: a function of the paths of kernel and initramfs and the kernel's command line that
-        gives the command which runs them, with the guest's serial port as its output.
+        machine: a function of the paths of kernel and initramfs, the kernel's command line and the
+        timeout that gives what came over the guest's serial port.
         """
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
-                                           commands=lines).encode())
+                                           emit=self.emit, commands=lines).encode())
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+            done = machine(self.vmlinuz, image.name, f"{APPEND} {append}", timeout)
         text = done.decode(errors="replace").replace("\r", "")
         if log:
             os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -300,6 +305,6 @@ def decode(body):
 
 def tinamou(binary, *options):
     """A machine for Guest.run."""
-    return lambda kernel, initrd, append: [binary, "run", "-q", "--serial", "stdio", "--no-reboot",
-                                           *options, "--kernel", kernel, "--initrd", initrd,
-                                           "--append", append]
+    return lambda kernel, initrd, append, timeout: run_to_end(
+        [binary, "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
+         "--initrd", initrd, "--append", append], timeout)
