@@ -101,7 +101,9 @@ enum leave {
 };
 
 struct tstats {
-	uint64_t blocks, insns, bytes, expanded, bodies, slow, odd, stale, flushes, enters, links;
+	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
+	uint64_t enters, links, bodies, slow, odd, stale, flushes;
+	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
 /* Offsets in the code. */
@@ -132,6 +134,7 @@ struct tcpu {
 
 	/* Only C code reaches these. */
 	int64_t granted;
+	bool with_stats;     /* --stats */
 	bool counting;       /* instructions, exactly */
 	struct check *check; /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
@@ -284,6 +287,16 @@ enum leave check_block(struct tcpu *t, struct tblock *b);
 void check_store(struct check *k, uint8_t *host, unsigned size);
 /* An access is to be taken for a fault. */
 bool check_refuse(struct check *k);
+
+/* ---- report.c ---- */
+
+void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
+void translate_report(struct engine *e, FILE *out);
+
+/* ---- string.c ---- */
+
+/* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */
+insn_body *string_body(const struct x86_insn *i);
 
 /* ---- vector.c ---- */
 

@@ -259,6 +259,9 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 {
 	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
 		return branch_kind(n, key);
+	/* Iterations count one by one. */
+	if (string_body(&n->i))
+		return t->counting ? KIND_ODD : KIND_BODY;
 	return is_plain(&n->i) ? plain_kind(t, &n->i, key) : KIND_ODD;
 }
 

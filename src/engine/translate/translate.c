@@ -79,6 +79,7 @@ static int translate_vcpu_open(struct vcpu *v)
 		goto no_cache;
 	t->counting = v->vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = v->vm->config.check ? check_new() : NULL;
+	t->with_stats = v->vm->config.time_exits;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
@@ -168,4 +169,5 @@ const struct engine_ops translate_engine = {
 	.get = translate_get,
 	.put = translate_put,
 	.ram_changed = translate_ram_changed,
+	.report = translate_report,
 };

@@ -94,7 +94,9 @@ static void put_vex(struct emitter *e, unsigned reg, unsigned rm)
 static void put_legacy(struct emitter *e, unsigned reg, unsigned rm)
 {
 	const struct x86_insn *i = &e->n->i;
-	struct opcode o = {.prefix = !i->rep ? 0 : i->rep == X86_REP_F3 ? 0xf3 : 0xf2,
+	struct opcode o = {.prefix = !i->rep                ? 0
+				     : i->rep == X86_REP_F3 ? 0xf3
+							    : 0xf2,
 		.map = i->map,
 		.byte = i->opcode,
 		.w = i->rex & 8,
