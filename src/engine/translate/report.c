@@ -15,8 +15,8 @@ void note_left(struct tcpu *t)
 
 	t->stats.odd++;
 	if (e->page == lin / PAGE_SIZE && e->host &&
-		x86_decode(e->host + (lin & 4095), MIN(PAGE_SIZE - (lin & 4095), X86_INSN_MAX), c->mode,
-			&i) == X86_DECODE_OK)
+		x86_decode(e->host + (lin & 4095), MIN(PAGE_SIZE - (lin & 4095), X86_INSN_MAX),
+			c->mode, &i) == X86_DECODE_OK)
 		t->stats.by_op[i.op]++;
 }
 
@@ -58,8 +58,9 @@ void translate_report(struct engine *e, FILE *out)
 			" times\n",
 			n, s->blocks, s->insns, s->bytes, s->expanded, s->stale, s->flushes);
 		fprintf(out,
-			"cpu%u: entered %" PRIu64 " times, %" PRIu64 " links; slow accesses %" PRIu64
-			", bodies %" PRIu64 ", left to interpret %" PRIu64 "\n",
+			"cpu%u: entered %" PRIu64 " times, %" PRIu64
+			" links; slow accesses %" PRIu64 ", bodies %" PRIu64
+			", left to interpret %" PRIu64 "\n",
 			n, s->enters, s->links, s->slow, s->bodies, s->odd);
 		report_ops(s, out);
 	}

@@ -51,8 +51,8 @@ static uint8_t *memory_at(struct cpu *c, uint64_t lin, enum x86_access a)
 #define REPEAT(insn)                                                                               \
 	__asm__ volatile("rep " insn : "+D"(to), "+S"(from), "+c"(count) : "a"(value) : "memory")
 
-static void repeat(const struct x86_insn *i, uint8_t *to, const uint8_t *from, uint64_t count,
-	uint64_t value)
+static void repeat(
+	const struct x86_insn *i, uint8_t *to, const uint8_t *from, uint64_t count, uint64_t value)
 {
 	unsigned size = i->opnd[0].size;
 
