@@ -247,14 +247,3 @@ void op_BSR(struct cpu *c, const struct x86_insn *i)
 {
 	scan(c, i, true);
 }
-
-/* What F3 BSF and F3 BSR do on a CPU without BMI1 and LZCNT. */
-void op_TZCNT(struct cpu *c, const struct x86_insn *i)
-{
-	scan(c, i, false);
-}
-
-void op_LZCNT(struct cpu *c, const struct x86_insn *i)
-{
-	scan(c, i, true);
-}

@@ -229,6 +229,9 @@ struct texit {
 	unsigned before; /* instructions that an EXIT_ODD must count */
 };
 
+/* The arithmetic flags that it reads. */
+uint16_t flags_read(const struct x86_insn *i);
+
 /* ---- cache.c: blocks, links, and what becomes of them ---- */
 
 int cache_new(struct tcpu *t);
