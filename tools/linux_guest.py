@@ -216,13 +216,15 @@ poweroff -f
 APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init"
 
 
-def run_to_end(command, timeout):
-    """Its output, up to its end or to the timeout."""
+def run_to_end(command, timeout, out):
+    """Its output, up to its end or to the timeout, which is also written to the file out."""
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
-    except subprocess.TimeoutExpired as late:
-        return late.stdout or b""
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                       timeout=timeout, cwd=ROOT)
+    except subprocess.TimeoutExpired:
+        pass
+    out.seek(0)
+    return out.read()
 
 
 class Guest:
@@ -278,14 +280,14 @@ class Guest:
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
                                            commands=lines).encode())
-        with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
+        if log:
+            os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
+        with (tempfile.NamedTemporaryFile(suffix=".cpio") as image,
+              open(log, "wb+") if log else tempfile.TemporaryFile() as out):
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout, out)
         text = done.decode(errors="replace").replace("\r", "")
-        if log:
-            os.makedirs(os.path.dirname(log), exist_ok=True)
-            pathlib.Path(log).write_text(text)
         if "@ done" not in text:
             raise RuntimeError("the guest did not come to its end:\n" + text[-3000:])
         pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
