@@ -7,6 +7,7 @@
 #define TINAMOU_PICTURE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "core/display.h"
 
