@@ -14,14 +14,18 @@ demo: all ## build, and play a few scenes
 	@tools/demo $(B)/tinamou
 
 check: ## build and pass all quick tests
-	@tools/need build test
+	@tools/need build test driver
 	@tools/build $(B) -Dtests=true
 	@tools/check quick
 
 check-long: ## check, then sanitizers, clang, long tests, the package
-	@tools/need build test long
+	@tools/need build test driver long
 	@tools/build $(B) -Dtests=true
 	@tools/check long
+
+driver: ## the kernel module for Debian's kernel: build/driver/amd64/tinamou.ko
+	@tools/need driver
+	@tools/module
 
 bench: all ## compare speed with QEMU TCG and Bochs
 	@tools/need bench
@@ -73,5 +77,5 @@ clean: ## remove what was built; downloaded packages stay
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all demo check check-long bench install dist deb sanitize tsan clang fuzz format tidy \
+.PHONY: all demo check check-long driver bench install dist deb sanitize tsan clang fuzz format tidy \
 	readme clean help

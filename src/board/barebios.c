@@ -259,3 +259,36 @@ struct barebios *barebios_new(struct vm *vm)
 		return NULL;
 	return b;
 }
+
+/*
+ * Write-back, but uncached at A0000h and write-protected at C0000h (SDM vol. 3A
+ * 12.11.2.2). No variable ranges: devices above are mapped uncached by their drivers.
+ */
+static void set_mtrrs(uint64_t *msr)
+{
+	const uint64_t write_back = 0x0606060606060606, write_protected = 0x0505050505050505;
+	const uint64_t on = BIT(11) | BIT(10); /* all of them, and the fixed ones */
+
+	msr[X86_MSR_MTRR_FIX64K_00000] = msr[X86_MSR_MTRR_FIX16K_80000] = write_back;
+	msr[X86_MSR_MTRR_FIX16K_A0000] = 0;
+	for (unsigned n = X86_MSR_MTRR_FIX4K_C0000; n <= X86_MSR_MTRR_FIX4K_F8000; n++)
+		msr[n] = write_protected;
+	msr[X86_MSR_MTRR_DEF_TYPE] = on | (write_back & 0xff);
+}
+
+int barebios_mtrrs(struct vm *vm)
+{
+	struct x86_state s;
+	int err = 0;
+
+	if (!x86_model_has(&vm->model, X86_CPU_MTRR))
+		return 0;
+	for (unsigned i = 0; i < vm->vcpus && !err; i++) {
+		err = vcpu_get(vm->vcpu[i], &s, X86_GROUP_MSR);
+		if (err)
+			break;
+		set_mtrrs(s.msr);
+		err = vcpu_put(vm->vcpu[i], &s, X86_GROUP_MSR);
+	}
+	return err;
+}

@@ -334,7 +334,36 @@ static void apic_set_cr8(void *ctx, struct vcpu *v, uint8_t value)
 	lapic_set_cr8(b->lapic[v->id], value);
 }
 
-static const struct vm_apic board_apic = {apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8};
+static void apic_set_tsc_offset(void *ctx, struct vcpu *v, uint64_t offset)
+{
+	struct board *b = ctx;
+
+	lapic_set_tsc_offset(b->lapic[v->id], offset);
+}
+
+/* APIC IDs are vCPU numbers. */
+static unsigned apic_send_ipis(
+	void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr)
+{
+	struct apic_message m = {.vector = (uint8_t)icr, .delivery = icr >> 8 & 7};
+	struct board *b = ctx;
+	unsigned sent = 0;
+
+	for (unsigned n = 0; n < 2 * width; n++) {
+		uint64_t id = (uint64_t)first + n;
+
+		m.dest = (uint32_t)id;
+		if (!(word[n / width] >> n % width & 1) || id >= b->vm->vcpus ||
+			!lapic_is_dest(b->lapic[id], &m))
+			continue;
+		lapic_deliver(b->lapic[m.dest], &m);
+		sent++;
+	}
+	return sent;
+}
+
+static const struct vm_apic board_apic = {
+	apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8, apic_set_tsc_offset, apic_send_ipis};
 
 static void power_off(void *ctx)
 {
@@ -491,6 +520,8 @@ static int boot(void *ctx, struct vm *vm)
 	}
 	if (!err && b->config.boot_disk)
 		err = load_boot_sector(b);
+	if (!err)
+		err = barebios_mtrrs(vm);
 	if (!err)
 		err = vcpu_get(vm->vcpu[0], &s, groups);
 	if (err)
@@ -831,6 +862,7 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	vm->intr_ack_ctx = b;
 	vm->boot = boot;
 	vm->boot_ctx = b;
+	vm->epoch = config->epoch;
 	*out = b;
 	return check_images(b, err, errlen);
 }

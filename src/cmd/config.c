@@ -362,23 +362,39 @@ static int opt_cdrom(struct context *x, const char *value)
 	return parse_disk(x, &x->c->cdrom, value);
 }
 
-static int opt_firmware(struct context *x, const char *value)
+static int firmware_name(struct context *x, const char *name)
 {
-	static const char *const names[] = {"none", "bios", "uefi", "PATH", NULL};
-	int n;
+	static const char *const names[] = {"none", "bios", "uefi"};
 
-	if (strchr(value, '/') || strchr(value, '.')) {
-		x->c->firmware = FIRMWARE_PATH;
-		replace(&x->c->firmware_path, value);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(name, names[i]))
+			continue;
+		x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + i);
 		return 0;
 	}
-	n = choose(x, "firmware", value, names);
-	x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + MAX(n, 0));
-	return n < 0 || n == 3 ? fail(x,
-					 "--firmware %s: known are none, bios, uefi, and a file "
-					 "with a / or . in its name",
-					 value)
-			       : 0;
+	if (!strpbrk(name, "/."))
+		return fail(x,
+			"--firmware %s: known are none, bios, uefi, and a file with a / or "
+			". in its name",
+			name);
+	x->c->firmware = FIRMWARE_PATH;
+	replace(&x->c->firmware_path, name);
+	return 0;
+}
+
+static int opt_firmware(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	int rc = firmware_name(x, part);
+
+	while (!rc && (part = next_part(&rest))) {
+		if (strncmp(part, "vars=", 5) || !part[5])
+			rc = fail(x, "--firmware: unknown key '%s'; known is vars=FILE", part);
+		else
+			replace(&x->c->firmware_vars, part + 5);
+	}
+	free(copy);
+	return rc;
 }
 
 /* Words, or the letters of DOS's drives. */
@@ -461,6 +477,14 @@ static int flag_stats(struct context *x, const char *value)
 	return 0;
 }
 
+/* Only under the instruction clock do both see the same time. */
+static int flag_check(struct context *x, const char *value)
+{
+	x->c->check = true;
+	x->c->clock = CLOCK_INSTRUCTIONS;
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
@@ -522,7 +546,8 @@ static const struct option options[] = {
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
-	{"firmware", 0, "WHICH", opt_firmware, false, false, "bios, uefi, none, or a file"},
+	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
+		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
@@ -535,6 +560,8 @@ static const struct option options[] = {
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"check", 0, NULL, flag_check, false, false,
+		"compare engine translate with interpret, block by block"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -649,6 +676,7 @@ void config_free(struct config *c)
 		free_disk(&c->floppy[i]);
 	free_disk(&c->cdrom);
 	free(c->firmware_path);
+	free(c->firmware_vars);
 	free(c->boot);
 	free(c->image);
 	free(c->kernel);

@@ -69,7 +69,7 @@ struct config {
 	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
 	unsigned disks, floppies;
 	enum firmware_choice firmware;
-	char *firmware_path;
+	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
 	enum console console;
 	enum serial serial;
@@ -79,7 +79,7 @@ struct config {
 	bool display;     /* text */
 	char *screenshot; /* PNG file, or NULL */
 	bool testdev;
-	bool stats, trace_exits, no_reboot, quiet, verbose, print_config, help;
+	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;

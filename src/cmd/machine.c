@@ -43,7 +43,7 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
-	int firmware_fd, vgabios_fd; /* indices in fd, -1: none */
+	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
@@ -450,6 +450,26 @@ static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t 
 	return 0;
 }
 
+/* The user's file gets what is written; a package's own only gives the start. */
+static int map_vars(struct machine *m, struct firmware *f)
+{
+	bool users = m->config.firmware_vars;
+	struct stat st;
+	void *p;
+
+	if (m->vars_fd < 0)
+		return 0;
+	if (m->vars_fd >= (int)m->fds || fstat(m->fd[m->vars_fd], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, users ? MAP_SHARED : MAP_PRIVATE,
+		m->fd[m->vars_fd], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	f->vars = p;
+	f->vars_len = (size_t)st.st_size;
+	return 0;
+}
+
 /* The medium given first is tried first. */
 static int map_firmware(struct machine *m, struct board_config *bc)
 {
@@ -459,6 +479,8 @@ static int map_firmware(struct machine *m, struct board_config *bc)
 
 	if (!err)
 		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+	if (!err)
+		err = map_vars(m, f);
 	f->boot = m->config.boot;
 	if (!f->boot && m->media->has_image)
 		f->boot = first[m->media->item[0].kind];
@@ -656,6 +678,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
 		.time_exits = m->config.stats,
+		.check = m->config.check,
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
@@ -763,6 +786,7 @@ int machine_main(int ctl, struct media *media)
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
+	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

@@ -20,8 +20,8 @@
 
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
-	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios};
-			     descriptors: below */
+	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
+			     vars};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',

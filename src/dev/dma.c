@@ -43,7 +43,7 @@ struct dma {
 	struct guest_memory *memory;
 	struct channel channel[CHANNELS];
 	uint8_t command[2], status[2], mask[2];
-	bool flip[2];     /* the next byte is a high one */
+	bool flip[2];      /* the next byte is a high one */
 	uint8_t pages[15]; /* those that are no channel's are plain storage */
 };
 

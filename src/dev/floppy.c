@@ -19,8 +19,13 @@ enum { REG_SRA, REG_SRB, REG_DOR, REG_TDR, REG_MSR, REG_FIFO };
 enum { DOR_NRESET = 0x04, DOR_DMA = 0x08, DOR_MOTORS = 0xf0 };
 enum { MSR_BUSY = 0x10, MSR_DIO = 0x40, MSR_RQM = 0x80 };
 enum { ST0_SEEK_END = 0x20, ST0_ABNORMAL = 0x40, ST0_INVALID = 0x80, ST0_POLLING = 0xc0 };
-enum { ST1_NO_ADDRESS = 0x01, ST1_WRITE_PROTECT = 0x02, ST1_NO_DATA = 0x04, ST1_CRC = 0x20,
-	ST1_END = 0x80 };
+enum {
+	ST1_NO_ADDRESS = 0x01,
+	ST1_WRITE_PROTECT = 0x02,
+	ST1_NO_DATA = 0x04,
+	ST1_CRC = 0x20,
+	ST1_END = 0x80
+};
 enum { ST3_TWO_SIDES = 0x08, ST3_TRACK0 = 0x10, ST3_READY = 0x20, ST3_PROTECTED = 0x40 };
 
 enum command {
@@ -86,9 +91,9 @@ struct floppy {
 	uint8_t specify[2], configure[3], perpendicular;
 	uint8_t command, param[MAX_PARAMS], params, wanted; /* wanted: with the command */
 	uint8_t result[MAX_RESULTS], results, next_result;
-	uint8_t st0[4]; /* what SENSE INTERRUPT tells, by drive */
+	uint8_t st0[4];     /* what SENSE INTERRUPT tells, by drive */
 	uint8_t interrupts; /* drives that have something to tell */
-	bool busy;        /* a transfer is under way */
+	bool busy;          /* a transfer is under way */
 	bool raised;
 
 	struct disk_request request;
@@ -337,7 +342,7 @@ static void sense_interrupt(struct floppy *f)
 	for (unsigned n = 0; n < 4; n++) {
 		if (!(f->interrupts >> n & 1))
 			continue;
-		f->interrupts &= (uint8_t)~(1u << n);
+		f->interrupts &= (uint8_t) ~(1u << n);
 		result[0] = f->st0[n];
 		result[1] = n < FLOPPY_DRIVES ? f->drive[n].cylinder : 0;
 		lower(f);
@@ -376,9 +381,9 @@ static void read_id(struct floppy *f)
 
 static void dump(struct floppy *f)
 {
-	const uint8_t result[10] = {f->drive[0].cylinder, f->drive[1].cylinder, 0, 0,
-		f->specify[0], f->specify[1], f->param[5],
-		(uint8_t)(f->lock | f->perpendicular), f->configure[1], f->configure[2]};
+	const uint8_t result[10] = {f->drive[0].cylinder, f->drive[1].cylinder, 0, 0, f->specify[0],
+		f->specify[1], f->param[5], (uint8_t)(f->lock | f->perpendicular), f->configure[1],
+		f->configure[2]};
 
 	answer(f, result, sizeof(result));
 }

@@ -19,6 +19,7 @@ import media
 # Modes of the engines as far as they are built; kvm has what the CPU has.
 MODES = {
     "kvm": {"real", "protected", "paging", "long"},
+    "translate": {"real", "protected", "paging", "long"},
     "interpret": {"real", "protected", "paging", "long"},
 }
 

@@ -77,6 +77,13 @@ static struct code_page *code_page(struct interpret_engine *e, gpa_t gpa)
 	return gpa >> 12 < e->code_pages ? &e->code[gpa >> 12] : NULL;
 }
 
+static void tell_stale(struct interpret_engine *e, uint64_t page)
+{
+	uint64_t n = atomic_fetch_add_explicit(&e->stale_count, 1, memory_order_acq_rel);
+
+	atomic_store_explicit(&e->stale[n % STALE_RING], page, memory_order_release);
+}
+
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 {
 	for (gpa_t at = gpa & ~UINT64_C(4095); at < gpa + len; at += PAGE_SIZE) {
@@ -90,6 +97,7 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 			continue;
 		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
+		tell_stale(e, at / PAGE_SIZE);
 	}
 }
 
@@ -102,13 +110,6 @@ static void drop(struct cpu *c, struct tlb_entry *e)
 	e->page = NO_PAGE;
 	for (unsigned p = 0; p < X86_PRIVILEGES; p++)
 		h->read[p] = h->write[p] = NO_TAG((uint64_t)(e - c->tlb));
-}
-
-/* No block hint from before is true. */
-static void next_generation(struct cpu *c)
-{
-	c->key += UINT64_C(1) << 8;
-	c->generation++;
 }
 
 void tlb_reset(struct cpu *c)
@@ -137,6 +138,8 @@ void tlb_flush(struct cpu *c, bool globals_too)
 	bool listed = c->filled <= TLB_SIZE;
 	unsigned count = listed ? c->filled : TLB_SIZE;
 
+	if (c->hooks)
+		c->hooks->flushed(c, globals_too);
 	next_generation(c);
 	c->filled = 0;
 	if (globals_too)
@@ -162,6 +165,8 @@ void tlb_flush_page(struct cpu *c, uint64_t lin)
 		tlb_flush(c, true);
 	else if (e->page == lin / PAGE_SIZE)
 		drop(c, e);
+	if (c->hooks)
+		c->hooks->flushed_page(c, lin);
 }
 
 /* Host memory behind the page, if all of it is one RAM or ROM. */
