@@ -27,6 +27,7 @@
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
+#define PICTURE_TICKS      4
 #define SERIAL_BUFFER_MAX  (4 * MiB)
 #define SERIAL_INPUT_MAX   65536
 
@@ -47,6 +48,8 @@ struct machine {
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
+	struct shared_picture *picture; /* NULL: nobody looks */
+	unsigned ticks;
 	uint64_t generation;
 	int tick;
 
@@ -248,13 +251,49 @@ static void show_screen(struct machine *m)
 		m->generation = frame.generation;
 }
 
+static void share_picture(struct machine *m, const struct picture *p)
+{
+	static const char screen_message = MSG_SCREEN;
+	struct shared_picture *s = m->picture;
+	size_t pixels = (size_t)p->width * p->height;
+	bool same = s->width == p->width && s->height == p->height;
+
+	if (pixels > PICTURE_MAX_PIXELS || (same && !memcmp(s->pixel, p->pixel, pixels * 4)))
+		return;
+	atomic_fetch_add(&s->sequence, 1);
+	s->width = p->width;
+	s->height = p->height;
+	if (pixels)
+		memcpy(s->pixel, p->pixel, pixels * 4);
+	atomic_fetch_add(&s->sequence, 1);
+	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
+static void show_picture(struct machine *m)
+{
+	struct picture p = {0};
+
+	if (board_screen_graphics(m->board)) {
+		if (m->ticks++ % PICTURE_TICKS)
+			return;
+		board_picture(m->board, &p);
+	}
+	if (p.pixel || m->picture->width)
+		share_picture(m, &p);
+	free(p.pixel);
+}
+
 static void on_tick(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	uint64_t n;
 
-	if (read(m->tick, &n, sizeof(n)) > 0)
-		show_screen(m);
+	if (read(m->tick, &n, sizeof(n)) <= 0)
+		return;
+	if (m->picture)
+		show_picture(m);
+	show_screen(m);
 }
 
 /* ---- memory dumps and statistics ---- */
@@ -583,6 +622,19 @@ static int map_screen(struct machine *m)
 	return m->screen ? 0 : -errno;
 }
 
+static int map_picture(struct machine *m)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(m->fd[FD_PICTURE], &st) || st.st_size < (off_t)sizeof(*m->picture))
+		return 0;
+	p = mmap(NULL, sizeof(*m->picture), PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[FD_PICTURE],
+		0);
+	m->picture = p == MAP_FAILED ? NULL : p;
+	return m->picture ? 0 : -errno;
+}
+
 static int watch(struct machine *m)
 {
 	struct itimerspec every = {{0, SCREEN_INTERVAL_NS}, {0, SCREEN_INTERVAL_NS}};
@@ -719,6 +771,9 @@ static void report(struct machine *m)
 		"serial", m->serial_touched);
 	char *text = json_dumps(result, JSON_COMPACT);
 
+	m->ticks = 0;
+	if (m->picture)
+		show_picture(m);
 	show_screen(m);
 	report_text(m);
 	if (vm->config.trace)
@@ -743,7 +798,7 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m) || open_kernel(m))
+	if (map_screen(m) || map_picture(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);

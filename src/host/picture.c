@@ -173,8 +173,8 @@ static void put_bands(FILE *f, const struct scaled *s)
 	}
 }
 
-char *picture_sixels(const struct picture *p, unsigned cols, unsigned rows, unsigned cell_width,
-	unsigned cell_height, size_t *len)
+char *picture_sixels(const struct picture *p, unsigned cols, unsigned rows, bool clear,
+	unsigned cell_width, unsigned cell_height, size_t *len)
 {
 	char *text = NULL;
 	FILE *f = open_memstream(&text, len);
@@ -184,6 +184,7 @@ char *picture_sixels(const struct picture *p, unsigned cols, unsigned rows, unsi
 		s = scale(p, cols * MAX(cell_width, 1u), rows * MAX(cell_height, 1u));
 	for (size_t i = 0; i < (size_t)s.width * s.height; i++)
 		s.pixel[i] = cube_index(s.pixel[i]);
+	fputs(clear ? "\033[0m\033[2J" : "", f);
 	fprintf(f, "\033[?25l\033[H\033P0;1q\"1;1;%u;%u", s.width, s.height);
 	define_colours(f);
 	put_bands(f, &s);

@@ -121,7 +121,7 @@ static void test_sixels(void **state)
 {
 	static struct screen s;
 	size_t len;
-	char *t = picture_sixels(&picture, 10, 10, 8, 16, &len);
+	char *t = picture_sixels(&picture, 10, 10, true, 8, 16, &len);
 
 	decode_sixels(t, &s);
 	assert_int_equal(s.width, 64);
@@ -129,7 +129,7 @@ static void test_sixels(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(pixels); i++)
 		assert_int_equal(s.pixel[i / 64 * 200 + i % 64], quantised(pixels[i]));
 	free(t);
-	t = picture_sixels(&picture, 4, 1, 8, 16, &len);
+	t = picture_sixels(&picture, 4, 1, false, 8, 16, &len);
 	decode_sixels(t, &s);
 	assert_int_equal(s.width, 21);
 	assert_int_equal(s.height, 16);
@@ -142,7 +142,7 @@ static void test_nothing_to_draw(void **state)
 	size_t len;
 
 	free(picture_half_blocks(&none, 80, 25, true, &len));
-	free(picture_sixels(&none, 80, 25, 8, 16, &len));
+	free(picture_sixels(&none, 80, 25, false, 8, 16, &len));
 	free(picture_half_blocks(&picture, 0, 0, true, &len));
 	assert_int_equal(png_write(-1, &none), -EINVAL);
 	assert_int_equal(png_write(-1, &picture), -EBADF);
