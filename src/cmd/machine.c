@@ -367,17 +367,15 @@ static void report_text(struct machine *m)
 	free(text);
 }
 
-static void save_screenshot(struct machine *m)
+static void save_picture(struct machine *m, int fd)
 {
 	struct picture p = {0};
 	int error;
 
-	if (!m->config.screenshot)
-		return;
 	board_picture(m->board, &p);
-	error = png_write(m->fd[FD_SCREENSHOT], &p);
+	error = png_write(fd, &p);
 	if (error)
-		log_error("--screenshot: %s", strerror(-error));
+		log_error("the screenshot: %s", strerror(-error));
 	free(p.pixel);
 }
 
@@ -429,16 +427,37 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	}
 }
 
+/* The descriptor of a message, or -1. */
+static int message_descriptor(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
 static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
-	char buf[4096];
-	ssize_t n = recv(m->ctl, buf, sizeof(buf), MSG_DONTWAIT);
+	char buf[4096], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
-	if (n > 0)
+	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
+		save_picture(m, fd);
+	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- start ---- */
@@ -808,7 +827,8 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
-	save_screenshot(m);
+	if (m->config.screenshot)
+		save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);

@@ -786,12 +786,41 @@ static void switch_side(struct front *f)
 
 static void help(struct front *f)
 {
-	static const char text[] = "\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
-				   "Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
-				   "Ctrl-A Tab  screen or serial line\r\n"
-				   "Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+	static const char text[] =
+		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
+		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
+		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
+		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	overlay(f, text, sizeof(text) - 1);
+}
+
+/* The machine writes it, into a file that the front opened: the first free number. */
+static void take_screenshot(struct front *f)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, type = MSG_SCREENSHOT, text[128];
+	struct iovec iov = {&type, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	char name[32];
+	int fd = -1;
+
+	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
+		snprintf(name, sizeof(name), "tinamou-%u.png", i);
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	}
+	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %s%s%s\r\n", name,
+		fd < 0 ? ": " : "", fd < 0 ? strerror(errno) : "");
+	overlay(f, text, strlen(text));
+	if (fd < 0)
+		return;
+	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
@@ -817,6 +846,9 @@ static void escape_key(struct front *f, char key)
 		break;
 	case 'd':
 		send_message(f, MSG_DUMP, "", 0);
+		break;
+	case 's':
+		take_screenshot(f);
 		break;
 	case 'c':
 		overlay(f, no_monitor, sizeof(no_monitor) - 1);

@@ -26,7 +26,8 @@ enum message {
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
-	MSG_QUIT = 'q', /* byte: signal number, 0 for Ctrl-A x */
+	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
 	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
