@@ -349,6 +349,8 @@ static void print_stats(struct machine *m, FILE *out)
 	if (executed)
 		fprintf(out, "%" PRIu64 " instructions, %.1f M/s\n", executed,
 			(double)executed * 1e3 / (double)vm->run_ns);
+	if (vm->engine->ops->report)
+		vm->engine->ops->report(vm->engine, out);
 }
 
 static void report_text(struct machine *m)

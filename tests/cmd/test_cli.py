@@ -78,7 +78,7 @@ class Usage(Case):
         for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
             self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
-        self.assertEqual([line.split()[0] for line in lines], ["kvm", "driver", "interpret"])
+        self.assertEqual([line.split()[0] for line in lines], ["kvm", "driver", "translate", "interpret"])
 
     def test_disk(self):
         base, top = (os.path.join(self.folder.name, name) for name in ("base", "top"))
