@@ -98,7 +98,8 @@ static void test_damaged_snapshots(void **state)
 
 		memcpy(copy, data, len);
 		for (unsigned i = 0; i < 64; i++)
-			copy[next_random(&seed) % (i & 1 ? len : 1500)] ^= (uint8_t)next_random(&seed);
+			copy[next_random(&seed) % (i & 1 ? len : 1500)] ^=
+				(uint8_t)next_random(&seed);
 		drives_init(&victim);
 		l = snap_new_load(copy, len);
 		drives_snap(&victim, l);
