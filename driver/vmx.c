@@ -211,11 +211,24 @@ static void vmx_cpu_off(struct hv *hv, struct hv_cpu *cpu)
 /* #DB and #AC too: a guest whose handler raises them again would never exit. */
 #define EXCEPTIONS (1u << 1 | 1u << 6 | 1u << 17 | 1u << 18)
 
+/* What is never used has to be told so: a new VMCS may hold anything. */
+static void clear_unused(void)
+{
+	static const enum vmcs_field unused[] = {PAGE_FAULT_MASK, PAGE_FAULT_MATCH,
+		CR3_TARGET_COUNT, EXIT_MSR_STORE_COUNT, EXIT_MSR_LOAD_COUNT, ENTRY_MSR_LOAD_COUNT,
+		ENTRY_EVENT, ENTRY_INSN_LEN, TPR_THRESHOLD, GUEST_DEBUGCTL, GUEST_ACTIVITY,
+		GUEST_SMBASE};
+
+	for (unsigned n = 0; n < sizeof(unused) / sizeof(unused[0]); n++)
+		vmwrite(unused[n], 0);
+}
+
 static void fill_vmcs(struct vmx_vcpu *x)
 {
 	struct hv *hv = x->v.vm->hv;
 	struct vmx *m = hv->priv;
 
+	clear_unused();
 	vmwrite(PIN_CONTROLS, m->pin);
 	vmwrite(PROC_CONTROLS, m->proc);
 	vmwrite(PROC2_CONTROLS, m->proc2);
