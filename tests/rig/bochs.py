@@ -43,7 +43,7 @@ label k
 class Bochs(rig.Rig):
     flavour = "cloud-amd64"
     program = "bochs"
-    append = rig.Rig.append + " mitigations=off nokaslr printk.devkmsg=on"
+    append = "mitigations=off nokaslr printk.devkmsg=on"
     # Its serial port loses interrupts; the kernel's own messages go out without any.
     emit = 'while read -r line; do echo "<0>rig: $line" >/dev/kmsg; done'
 
@@ -59,22 +59,22 @@ class Bochs(rig.Rig):
             if not os.path.exists(needed):
                 raise rig.Missing(f"{needed} is not installed")
 
-    def make_iso(self, folder, initramfs):
+    def make_iso(self, folder, initrd, append):
         root = folder / "cd"
         root.mkdir()
         for file in self.loader:
             shutil.copy(file, root)
         shutil.copy(self.vmlinuz, root / "vmlinuz")
-        shutil.copy(initramfs, root / "initrd")
-        (root / "isolinux.cfg").write_text(ISOLINUX.format(append=self.append))
+        shutil.copy(initrd, root / "initrd")
+        (root / "isolinux.cfg").write_text(ISOLINUX.format(append=append))
         subprocess.run([self.genisoimage, "-quiet", "-o", folder / "boot.iso", "-b",
                         "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4",
                         "-boot-info-table", root], check=True, capture_output=True)
 
-    def boot(self, initramfs, timeout, extra):
+    def boot(self, initrd, append, timeout, extra):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            self.make_iso(folder, initramfs)
+            self.make_iso(folder, initrd, append)
             (folder / "config").write_text(CONFIG.format(model=self.model, folder=folder))
             (folder / "continue").write_text("c\n")
             # Its display wants a terminal; script(1) gives it one.

@@ -5,13 +5,16 @@
  * system instruction, and at the end of its page. It is stale when its page
  * has another version (cpu.h). The pool is emptied as a whole when it is full.
  */
-#include "engine/interpret/cpu.h"
+#include <string.h>
+
+#include "engine/interpret/fast.h"
 
 void forget_blocks(struct cpu *c)
 {
-	for (unsigned n = 0; n < BLOCK_COUNT; n++)
-		c->block[n].addr = UINT64_MAX;
-	c->pool_used = 0;
+	memset(c->index, 0, sizeof(c->index));
+	c->slots_used = 0;
+	c->insns_used = 0;
+	next_generation(c);
 }
 
 /* Near branches and string instructions need no more than plain ones. */
@@ -48,59 +51,130 @@ static bool decode_more(struct cpu *c, const struct tlb_entry *e, uint64_t lin, 
 	       !(to->vex && !protected_mode(c));
 }
 
-static const struct block *fill(
-	struct cpu *c, const struct tlb_entry *e, uint64_t lin, gpa_t addr, struct block *b)
+/* Blocks of flat and of other 32-bit code have other ops. */
+static uint8_t block_key(const struct cpu *c)
+{
+	return (uint8_t)(c->mode | c->flat << 2);
+}
+
+static struct op *op_at(struct block *b, unsigned n)
+{
+	return &((union slot *)(void *)b)[1 + n].op;
+}
+
+/* Decodes at linear address `at`, and chooses what runs it; false: not in this block. */
+static bool append(struct cpu *c, const struct tlb_entry *e, uint64_t at, struct block *b)
+{
+	struct x86_insn *i = &c->insn[b->first + b->count];
+	struct op *op = op_at(b, b->count);
+
+	/* Marked before it is read, so that no store comes between unseen. */
+	mark_code(c, e->code, e->gpa + (at & 4095),
+		MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
+	if (!decode_more(c, e, at, i))
+		return false;
+	c->insn_body[b->first + b->count] = body_of(c, i);
+	if (is_offered(c, i))
+		choose_op(c, i, b->bytes, op);
+	else
+		*op = (struct op){.fn = run_general, .at = b->bytes};
+	op->number = b->count++;
+	b->bytes = (uint8_t)(b->bytes + i->len);
+	return true;
+}
+
+/* The last op returns to the run loop. */
+static void finish(struct cpu *c, struct block *b)
+{
+	const struct x86_insn *i = &c->insn[b->first + b->count - 1];
+	struct op *last = op_at(b, b->count - 1u);
+
+	if (!ends_plain(i))
+		last->fn = run_system;
+	else if (is_plain(i))
+		*op_at(b, b->count) = (struct op){.fn = run_end, .at = b->bytes};
+	else if (last->fn == run_general)
+		last->fn = run_last;
+}
+
+static bool fill(struct cpu *c, const struct tlb_entry *e, uint64_t lin, struct block *b,
+	uint32_t first, unsigned max)
 {
 	uint32_t version = atomic_load_explicit(&e->code->version, memory_order_acquire);
 	const struct x86_insn *last = NULL;
-	uint64_t at = lin;
 
-	if (c->pool_used + BLOCK_MAX > POOL_SIZE)
+	*b = (struct block){.addr = e->gpa + (lin & 4095),
+		.version = version,
+		.first = first,
+		.key = block_key(c),
+		.code = e->code};
+	while (b->count < max && (!last || is_plain(last)) &&
+		((lin + b->bytes) ^ lin) < PAGE_SIZE && append(c, e, lin + b->bytes, b))
+		last = &c->insn[first + b->count - 1];
+	if (last)
+		finish(c, b);
+	return last;
+}
+
+/* The block itself, an op behind the last, two ways. */
+#define OTHER_SLOTS 4u
+
+/* To be kept. */
+static struct block *fill_kept(struct cpu *c, const struct tlb_entry *e, uint64_t lin)
+{
+	union slot *s;
+
+	if (c->slots_used + BLOCK_MAX + OTHER_SLOTS > SLOT_COUNT ||
+		c->insns_used + BLOCK_MAX > INSN_COUNT)
 		forget_blocks(c);
-	*b = (struct block){
-		.addr = addr, .version = version, .first = c->pool_used, .mode = c->mode};
-	while (b->count < BLOCK_MAX && (!last || is_plain(last)) && (at ^ lin) < PAGE_SIZE) {
-		struct x86_insn *to = &c->pool[c->pool_used];
-
-		/* Marked before it is read, so that no store comes between unseen. */
-		mark_code(e->code, e->gpa + (at & 4095),
-			MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
-		if (!decode_more(c, e, at, to))
-			break;
-		c->pool_body[c->pool_used++] = body_of(c, to);
-		at += to->len;
-		b->count++;
-		last = to;
-	}
-	b->bytes = (uint8_t)(at - lin);
-	if (!last) {
-		b->addr = UINT64_MAX;
+	s = &c->slot[c->slots_used];
+	if (!fill(c, e, lin, &s->block, c->insns_used, BLOCK_MAX))
 		return NULL;
-	}
-	b->ends_plain = ends_plain(last);
-	return b;
+	c->insns_used += s->block.count;
+	c->slots_used += s->block.count + OTHER_SLOTS;
+	s[s->block.count + 2].way.key = 0;
+	s[s->block.count + 3].way.key = 0;
+	return &s->block;
+}
+
+/* The translation of the code address, if there can be blocks; or NULL. */
+static const struct tlb_entry *code_entry(struct cpu *c, uint64_t lin)
+{
+	const struct tlb_entry *e;
+
+	if (c->s.rip > code_limit(c) || (c->mode == X86_MODE_64 && !is_canonical(lin)))
+		return NULL;
+	e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
+	return e->code ? e : NULL;
+}
+
+const struct block *single_block(struct cpu *c)
+{
+	uint64_t lin = code_address(c);
+	const struct tlb_entry *e = code_entry(c, lin);
+	struct block *b = &c->slot[SLOT_COUNT].block;
+
+	return e && fill(c, e, lin, b, INSN_COUNT, 1) ? b : NULL;
 }
 
 const struct block *find_block(struct cpu *c)
 {
 	uint64_t lin = code_address(c);
-	struct tlb_entry *e;
-	struct block *b;
+	const struct tlb_entry *e = code_entry(c, lin);
+	struct block **at, *b;
 	gpa_t addr;
 
-	if (c->s.rip > code_limit(c) || (c->mode == X86_MODE_64 && !is_canonical(lin)))
+	if (!e)
 		return NULL;
-	e = &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
-	if (e->page != lin / PAGE_SIZE || !(e->rights & X86_RIGHT(code_privilege(c), X86_FETCH)))
-		e = tlb_find(c, lin, code_privilege(c), X86_FETCH);
 	addr = e->gpa + (lin & 4095);
-	if (!e->code)
-		return NULL;
-	b = &c->block[(addr ^ addr >> 13) % BLOCK_COUNT];
-	if (b->addr != addr || b->mode != c->mode ||
-		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
-		return fill(c, e, lin, addr, b);
-	if (c->s.rip + b->bytes - 1 > code_limit(c))
-		return NULL;
-	return b;
+	at = &c->index[(addr ^ addr >> 15) % BLOCK_COUNT];
+	b = *at;
+	if (!b || b->addr != addr || b->key != block_key(c) ||
+		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire)) {
+		b = fill_kept(c, e, lin);
+		if (!b)
+			return NULL;
+		*at = b;
+	}
+	return c->s.rip + b->bytes - 1 > code_limit(c) ? NULL : b;
 }

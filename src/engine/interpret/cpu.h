@@ -16,9 +16,11 @@
 #include "x86/insn.h"
 #include "x86/paging.h"
 
-#define BLOCK_COUNT 8192u /* blocks of decoded instructions, by physical address */
-#define BLOCK_MAX   16u   /* instructions a block */
-#define POOL_SIZE   65536u
+#define BLOCK_COUNT 32768u /* blocks that can be found by physical address */
+#define BLOCK_MAX   16u    /* instructions a block */
+#define SLOT_COUNT  262144u
+#define INSN_COUNT  131072u
+#define WAY_COUNT   8192u
 #define TLB_SIZE    4096u
 #define PAGE_SIZE   4096u
 #define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
@@ -34,10 +36,15 @@ struct code_page {
 	_Atomic uint32_t version;
 };
 
+#define STALE_RING 256u
+
 struct interpret_engine {
 	struct engine engine;
 	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
 	uint64_t code_pages;
+	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
+	_Atomic uint64_t stale_count;
+	_Atomic uint64_t stale[STALE_RING];
 };
 
 struct x86_insn;
@@ -45,16 +52,57 @@ struct cpu;
 typedef void insn_body(struct cpu *c, const struct x86_insn *i);
 
 /*
+ * An instruction of a block, ready to run: fn does it and goes on to the next
+ * one. f are the arithmetic flags as LAHF and SETO leave them, privilege is
+ * c->privilege; both stay in registers. Registers are offsets into struct cpu.
+ */
+struct op;
+typedef uint32_t op_fn(struct cpu *c, const struct op *op, uint32_t f, uint64_t privilege);
+struct op {
+	op_fn *fn;
+	int64_t imm;
+	int32_t disp;
+	uint16_t dst, src, base, index;
+	uint8_t shift;  /* of the index */
+	uint8_t seg;    /* segment, and the address size << 4 */
+	uint8_t number; /* in the block */
+	uint8_t at;     /* bytes from the block's begin to the instruction's */
+};
+
+/*
  * Instructions that follow each other in one page. All but the last are plain:
- * they change neither rIP, nor mode, nor what interrupts may come.
+ * they change neither rIP, nor mode, nor what interrupts may come. A block lies
+ * in consecutive slots: itself, its ops, and the ways that lead on from it,
+ * where its last instruction branched and where it did not.
  */
 struct block {
-	gpa_t addr; /* UINT64_MAX: none */
+	gpa_t addr;
+	struct code_page *code;
 	uint32_t version;
-	uint32_t first; /* in the pool */
-	uint8_t mode, count, bytes;
-	bool ends_plain; /* the last one is plain, too, or a near branch or string instruction */
+	uint32_t first; /* of its instructions */
+	uint8_t key, count, bytes;
 };
+
+/* What comes next at a linear address; true while key is c->key. */
+struct way {
+	uint64_t lin, key;
+	const struct block *block;
+};
+
+union slot {
+	struct block block;
+	struct op op;
+	struct way way;
+};
+
+static inline const struct op *first_op(const struct block *b)
+{
+	return &((const union slot *)(const void *)b)[1].op;
+}
+static inline const struct block *block_of(const struct op *op)
+{
+	return &((const union slot *)(const void *)op)[-1 - op->number].block;
+}
 
 struct tlb_entry {
 	uint64_t page; /* linear address >> 12, or NO_PAGE */
@@ -66,29 +114,66 @@ struct tlb_entry {
 	bool global;
 };
 
+/*
+ * What an access needs that hits: tags are the page's address negated, so that
+ * address + tag is the offset in the page if it is below 4096. NO_TAG is that
+ * of a page that is looked for elsewhere.
+ */
+#define NO_TAG(slot) (-(((slot) ^ UINT64_C(1)) * PAGE_SIZE))
+struct tlb_hit {
+	uint64_t read[X86_PRIVILEGES], write[X86_PRIVILEGES];
+	uint8_t *host; /* less the page's linear address */
+	struct code_page *code;
+};
+
+/* An ordinary segment as accesses see it; of others nothing is allowed here. */
+struct window {
+	uint64_t base, read, write; /* read and write: the sizes that are allowed */
+};
+
 struct fault {
 	uint8_t vector;
 	bool has_error;
 	uint32_t error;
 };
 
+/* What engine translate does in place of interpret, or is told. */
+struct cpu_hooks {
+	/* Executes at CS:rIP; false: interpret goes on where it stands, perhaps further on. */
+	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
+	void (*flushed)(struct cpu *c, bool globals_too);
+	void (*flushed_page)(struct cpu *c, uint64_t lin);
+	/* A page that held no decoded code gets some: before it is read. */
+	void (*first_code)(struct cpu *c, struct code_page *p);
+};
+
 enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
+	struct x86_state s; /* first: translated code reaches it by short offsets */
 	struct vcpu *v;
 	struct interpret_engine *e;
-	struct x86_state s;
-	uint64_t next_rip; /* where this instruction ends, or where it branches to */
-	bool halt;         /* HLT was executed */
-	bool keep_shadow;  /* this instruction began an interrupt shadow */
+	const struct cpu_hooks *hooks;
+	bool one_block;       /* the hook is to be asked after each */
+	uint64_t zero;        /* what an absent base or index register reads */
+	uint64_t block_rip;   /* rIP of the block that is running */
+	uint64_t block_start; /* instructions executed before it */
+	uint64_t next_rip;    /* where this instruction ends, or where it branches to */
+	bool halt;            /* HLT was executed */
+	bool clock_changed;   /* put wrote the TSC or its MSRs: the machine is to be told */
+	bool keep_shadow;     /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
 	uint8_t mode;      /* enum x86_mode of the code */
 	uint8_t privilege; /* enum x86_privilege of data accesses */
 	uint8_t cpl;
-	bool align_check; /* CR0.AM, AC, ring 3 */
-	bool watch;       /* DR7 enables a data breakpoint */
-	bool stop_exec;   /* DR7 enables an instruction breakpoint */
+	bool align_check;  /* CR0.AM, AC, ring 3 */
+	bool watch;        /* DR7 enables a data breakpoint */
+	bool stop_exec;    /* DR7 enables an instruction breakpoint */
+	bool flat;         /* 32-bit code; CS, DS, ES and SS are all of the 4 GiB */
+	uint64_t key;      /* of block hints: mode, ring and the TLB's generation */
+	uint64_t lin_mask; /* linear addresses of data wrap so */
+	struct window window[X86_GS + 1];
 	unsigned phys_bits;
 	uint64_t cr4_withheld; /* bits of features that CPUID does not tell of */
 	uint64_t dr6_hits;     /* data breakpoints met by this instruction */
@@ -107,19 +192,28 @@ struct cpu {
 	uint8_t fpu_result[X86_XSAVE_SIZE]; /* what becomes of xsave if the store succeeds */
 	uint64_t locked;                    /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
+	_Alignas(64) struct tlb_hit hit[TLB_SIZE]; /* what of tlb goes straight to host */
+	uint64_t generation;                       /* of what ways depend on */
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
 	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
 
-	bool look;             /* a device or decoded code was reached: leave the block */
+	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */
-	struct block block[BLOCK_COUNT];
-	uint32_t pool_used;
-	struct x86_insn pool[POOL_SIZE];
-	insn_body *pool_body[POOL_SIZE];
+	struct way *link;      /* where the branch that ended a block went, or NULL: anywhere */
+	uint64_t stale_seen;   /* the engine's stale_count */
+	uint32_t slots_used, insns_used;  /* both are emptied as a whole when one is full */
+	struct block *index[BLOCK_COUNT]; /* by physical address */
+	struct way way[WAY_COUNT];        /* by linear address */
+	union slot slot[SLOT_COUNT + 8];  /* the last ones: of a block that is not kept */
+	struct x86_insn insn[INSN_COUNT + 1];
+	insn_body *insn_body[INSN_COUNT + 1];
 };
 
 /* ---- a vCPU (interpret.c) ---- */
+/* In memory of the caller's that is zero. 0 or -errno. */
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e);
+void cpu_close(struct cpu *c);
 /* State: zero. 0 or -errno. */
 int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out);
 void cpu_free(struct cpu *c);
@@ -128,6 +222,8 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks);
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
+/* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
+void tell_clock(struct cpu *c);
 
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
@@ -141,6 +237,7 @@ void deliver(
 	struct cpu *c, uint8_t vector, bool soft, bool has_error, uint32_t error, uint64_t rip);
 
 /* ---- translations (tlb.c) ---- */
+void tlb_reset(struct cpu *c); /* before all else */
 void tlb_flush(struct cpu *c, bool globals_too);
 void tlb_flush_page(struct cpu *c, uint64_t lin);
 /* The entry that allows the access; raises #PF. */
@@ -148,6 +245,12 @@ struct tlb_entry *tlb_find(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
 /* The PDPTEs that a value of CR3 points to, into the state; raises #GP. */
 void load_pdptes(struct cpu *c, uint64_t cr3);
+/* No way from before is true any more. */
+static inline void next_generation(struct cpu *c)
+{
+	c->key += UINT64_C(1) << 8;
+	c->generation++;
+}
 /* Bytes at a physical address were written: is decoded code among them? */
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 
@@ -156,13 +259,13 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a);
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
-/* Faults as a store would, and changes nothing. */
+/* Faults as a store would, and changes nothing; size: up to a page. */
 void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 /* The halves of a read-modify-write: the load faults as a store does; LOCK is obeyed. */
 uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
 	unsigned size, uint64_t value);
-/* CMPXCHG16B; false: old is now what memory holds. */
+/* CMPXCHG16B, aligned; false: old is now what memory holds. */
 bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const uint64_t new[2]);
 /* Linear addresses that linear() gave, with the rights of the instruction. */
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size);
@@ -192,19 +295,27 @@ static inline enum x86_privilege code_privilege(const struct cpu *c)
 }
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
-void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len);
 /* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
 /* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */
 const struct block *find_block(struct cpu *c);
+/* The same of the instruction alone. */
+const struct block *single_block(struct cpu *c);
 void forget_blocks(struct cpu *c);
 /* What executes an instruction: never NULL. */
 insn_body *body_of(const struct cpu *c, const struct x86_insn *i);
+/* false: the machine's CPU model does not have it. */
+bool is_offered(const struct cpu *c, const struct x86_insn *i);
+/* One instruction with everything that may come behind it. */
+void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn);
 /* May more instructions follow it in a block? */
 bool is_plain(const struct x86_insn *i);
 
 /* ---- operands (memory.c) ---- */
 uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *m);
+/* #GP(0) if the memory operand is not, before anything else is said about it. */
+void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to);
 uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n);
 void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value);
 uint64_t get_gpr(const struct cpu *c, unsigned reg, unsigned size);

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/interpret/cpu.h"
+#include "engine/interpret/door.h"
 #include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
@@ -37,7 +37,7 @@ static void undefined(struct cpu *c, const struct x86_insn *i)
 }
 
 /* Does the machine's CPU model have it? VMCALL is there for hypercalls. */
-static bool offered(const struct cpu *c, const struct x86_insn *i)
+bool is_offered(const struct cpu *c, const struct x86_insn *i)
 {
 	const struct x86_model *m = &c->v->vm->model;
 
@@ -50,8 +50,8 @@ static bool offered(const struct cpu *c, const struct x86_insn *i)
 
 insn_body *body_of(const struct cpu *c, const struct x86_insn *i)
 {
-	if (offered(c, i))
-		return fast_body(i, body[i->op] ? body[i->op] : host_execute);
+	if (is_offered(c, i))
+		return body[i->op] ? body[i->op] : host_execute;
 	/* F3 before BSF and BSR has no meaning where it does not make them others. */
 	if (i->op == X86_OP_TZCNT)
 		return op_BSF;
@@ -85,6 +85,47 @@ static enum x86_mode code_mode(const struct cpu *c)
 	return cs->attr & X86_ATTR_DB ? X86_MODE_32 : X86_MODE_16;
 }
 
+/*
+ * Whatever is not an ordinary segment of data is left to linear(); in real mode
+ * attributes say nothing, but expand-down counts there too.
+ */
+static struct window window_of(const struct cpu *c, const struct x86_seg *s)
+{
+	struct window w = {s->base, (uint64_t)s->limit + 1, (uint64_t)s->limit + 1};
+	bool code = s->attr & TYPE_CODE;
+
+	if (s->attr & X86_ATTR_UNUSABLE || (!code && s->attr & TYPE_CONFORMING))
+		w.read = w.write = 0;
+	else if (protected_mode(c) && !(s->attr & TYPE_WRITABLE))
+		w = (struct window){s->base, code ? 0 : w.read, 0};
+	else if (protected_mode(c) && code)
+		w.write = 0;
+	return w;
+}
+
+static bool whole(const struct window *w)
+{
+	return !w->base && w->read == UINT64_C(1) << 32 && w->write == w->read;
+}
+
+static void refresh_windows(struct cpu *c)
+{
+	const struct x86_seg *s = c->s.seg;
+	struct window *w = c->window;
+
+	c->flat = false;
+	c->lin_mask = c->mode == X86_MODE_64 ? UINT64_MAX : UINT32_MAX;
+	for (unsigned n = X86_ES; n <= X86_GS; n++)
+		if (c->mode == X86_MODE_64)
+			w[n] = (struct window){n >= X86_FS ? s[n].base : 0, UINT64_MAX, UINT64_MAX};
+		else
+			w[n] = window_of(c, &s[n]);
+	if (c->mode == X86_MODE_32)
+		c->flat = whole(&w[X86_DS]) && whole(&w[X86_ES]) && whole(&w[X86_SS]) &&
+			  s[X86_SS].attr & X86_ATTR_DB && !s[X86_CS].base &&
+			  s[X86_CS].limit == UINT32_MAX;
+}
+
 void refresh(struct cpu *c)
 {
 	const struct x86_state *s = &c->s;
@@ -101,6 +142,8 @@ void refresh(struct cpu *c)
 	c->align_check = c->cpl == 3 && s->cr0 & X86_CR0_AM && s->rflags & X86_AC;
 	c->watch = data_breakpoint(s->dr[7]);
 	c->stop_exec = code_breakpoint(s->dr[7]);
+	refresh_windows(c);
+	c->key = c->generation << 8 | c->flat << 3 | (c->cpl == 3) << 2 | c->mode;
 }
 
 /* After these, what follows from the state is computed anew. */
@@ -120,6 +163,14 @@ static const bool refreshes[X86_OP_COUNT] = {
 	[X86_OP_SYSRET] = true,
 	[X86_OP_SYSENTER] = true,
 	[X86_OP_SYSEXIT] = true,
+	[X86_OP_SWAPGS] = true,
+	[X86_OP_WRFSBASE] = true,
+	[X86_OP_WRGSBASE] = true,
+	[X86_OP_LDS] = true,
+	[X86_OP_LES] = true,
+	[X86_OP_LFS] = true,
+	[X86_OP_LGS] = true,
+	[X86_OP_LSS] = true,
 };
 
 bool is_plain(const struct x86_insn *i)
@@ -179,7 +230,7 @@ static void check_code_breakpoint(struct cpu *c)
 }
 
 /* One instruction with everything that may come before and behind it. */
-static void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
+void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 {
 	bool trap = flag(c, X86_TF);
 	uint64_t causes;
@@ -196,7 +247,7 @@ static void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	end_shadow(c);
 	causes = c->dr6_hits | c->dr6_held | (trap && !steps_over[i->op] ? DR6_BS : 0);
 	c->dr6_held = 0;
-	if (refreshes[i->op])
+	if (refreshes[i->op] || i->opnd[0].kind == X86_OPND_SEG)
 		refresh(c);
 	if (causes)
 		debug_trap(c, causes);
@@ -322,33 +373,87 @@ static void run_one(struct cpu *c, struct run_result *r)
 	execute(c, i, body_of(c, i));
 }
 
-/* Plain instructions need nothing but rIP; in a block only the last may be another. */
-static void run_block(struct cpu *c, const struct block *b, struct run_result *r)
+void interpret_one(struct cpu *c, struct run_result *r)
 {
-	const struct x86_insn *i = &c->pool[b->first];
-	insn_body **fn = &c->pool_body[b->first];
-	const struct x86_insn *last = i + b->count - 1;
-	bool wide = b->mode == X86_MODE_64;
-
-	c->look = false;
-	for (; i < last || b->ends_plain; i++, fn++) {
-		r->executed++;
-		c->next_rip = c->s.rip + i->len;
-		if (!wide)
-			c->next_rip = (uint32_t)c->next_rip;
-		(*fn)(c, i);
-		c->s.rip = c->next_rip;
-		if (i == last || c->look)
-			return;
-	}
-	r->executed++;
-	execute(c, i, *fn);
+	run_one(c, r);
 }
 
 /* Nothing is asked for that a block would run past. */
 static bool undisturbed(const struct cpu *c)
 {
-	return !(c->s.rflags & (X86_TF | X86_RF)) && !c->stop_exec && !c->watch && !in_shadow(c);
+	return !(c->s.rflags & (X86_TF | X86_RF)) && !c->stop_exec && !c->watch &&
+	       !c->align_check && !in_shadow(c);
+}
+
+/* Code that another vCPU or a device wrote makes all ways doubtful. */
+static void look_for_writes(struct cpu *c)
+{
+	uint64_t stale = atomic_load_explicit(&c->e->stale_count, memory_order_acquire);
+
+	if (__builtin_expect(stale == c->stale_seen, 1))
+		return;
+	c->stale_seen = stale;
+	next_generation(c);
+}
+
+/* The block at CS:rIP, where a way led before; NULL: it is to be found. */
+static const struct block *follow(const struct cpu *c, const struct way *w)
+{
+	if (w->lin != code_address(c) || w->key != c->key)
+		return NULL;
+	if (c->mode != X86_MODE_64 && c->s.rip + w->block->bytes - 1 > code_limit(c))
+		return NULL;
+	return w->block;
+}
+
+static struct way *way_from(struct cpu *c)
+{
+	uint64_t lin = code_address(c);
+
+	return c->link ? c->link : &c->way[(lin ^ lin >> 12) % WAY_COUNT];
+}
+
+/* What comes after a block, by its way or by search. */
+static const struct block *next_block(struct cpu *c, uint32_t f)
+{
+	struct way *w = way_from(c);
+	const struct block *b = follow(c, w);
+	uint64_t key = c->key;
+
+	if (__builtin_expect(b != NULL, 1))
+		return b;
+	put_flags(c, f); /* the search may fault */
+	b = find_block(c);
+	if (b && c->key == key) /* or w may be no more */
+		*w = (struct way){code_address(c), key, b};
+	return b;
+}
+
+/*
+ * Runs blocks until one cannot be had, the budget would not last for it,
+ * something is asked for or a block was left early.
+ */
+static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
+{
+	uint32_t f = get_flags(c);
+
+	c->look = false;
+	do {
+		const struct op *op = first_op(b);
+
+		c->block_rip = c->s.rip;
+		c->block_start = r->executed;
+		c->link = NULL;
+		f = op->fn(c, op, f, c->privilege);
+		if (c->look)
+			break;
+		r->executed = c->block_start + b->count;
+		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
+			break;
+		look_for_writes(c);
+		b = next_block(c, f);
+	} while (b && b->count <= budget - r->executed);
+	put_flags(c, f);
 }
 
 /* false: run is over. */
@@ -358,10 +463,15 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 	if (may_have_events(c))
 		take_events(c);
+	look_for_writes(c);
+	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
+		return true;
 	if (undisturbed(c))
-		b = find_block(c);
-	if (b && b->count <= budget - r->executed)
-		run_block(c, b, r);
+		b = budget - r->executed > 1 ? find_block(c) : single_block(c);
+	if (b && b->count > budget - r->executed)
+		b = single_block(c);
+	if (b)
+		run_blocks(c, b, budget, r);
 	else
 		run_one(c, r);
 	return !halted(c, r);
@@ -372,6 +482,8 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	int why;
 
 	c->result = r;
+	if (c->clock_changed)
+		tell_clock(c);
 	why = setjmp(c->leave);
 	if (c->undo_ss) {
 		c->s.seg[X86_SS] = c->old_ss;
@@ -471,6 +583,8 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 	copy_groups(&c->s, s, mask);
 	if (mask & X86_GROUP_TSC)
 		c->s.tsc = s->tsc - vcpu_tsc(v);
+	if (mask & (X86_GROUP_TSC | X86_GROUP_MSR))
+		c->clock_changed = true;
 	tlb_flush(c, true);
 	refresh(c);
 	return 0;
@@ -510,6 +624,22 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
+{
+	c->v = v;
+	c->e = e;
+	c->phys_bits = X86_PHYS_BITS;
+	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	tlb_reset(c);
+	forget_blocks(c);
+	return host_stubs_new(&c->stubs);
+}
+
+void cpu_close(struct cpu *c)
+{
+	host_stubs_free(c->stubs);
+}
+
 int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
@@ -519,25 +649,17 @@ int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->v = v;
-	c->e = e;
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
-	for (unsigned n = 0; n < TLB_SIZE; n++)
-		c->tlb[n].page = NO_PAGE;
-	forget_blocks(c);
-	err = host_stubs_new(&c->stubs);
-	if (err) {
+	err = cpu_open(c, v, e);
+	if (err)
 		munmap(c, sizeof(*c));
-		return err;
-	}
-	*out = c;
-	return 0;
+	else
+		*out = c;
+	return err;
 }
 
 void cpu_free(struct cpu *c)
 {
-	host_stubs_free(c->stubs);
+	cpu_close(c);
 	munmap(c, sizeof(*c));
 }
 

@@ -77,6 +77,13 @@ static struct code_page *code_page(struct interpret_engine *e, gpa_t gpa)
 	return gpa >> 12 < e->code_pages ? &e->code[gpa >> 12] : NULL;
 }
 
+static void tell_stale(struct interpret_engine *e, uint64_t page)
+{
+	uint64_t n = atomic_fetch_add_explicit(&e->stale_count, 1, memory_order_acq_rel);
+
+	atomic_store_explicit(&e->stale[n % STALE_RING], page, memory_order_release);
+}
+
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 {
 	for (gpa_t at = gpa & ~UINT64_C(4095); at < gpa + len; at += PAGE_SIZE) {
@@ -90,10 +97,27 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 			continue;
 		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
+		tell_stale(e, at / PAGE_SIZE);
 	}
 }
 
 /* ---- the TLB ---- */
+
+static void drop(struct cpu *c, struct tlb_entry *e)
+{
+	struct tlb_hit *h = &c->hit[e - c->tlb];
+
+	e->page = NO_PAGE;
+	for (unsigned p = 0; p < X86_PRIVILEGES; p++)
+		h->read[p] = h->write[p] = NO_TAG((uint64_t)(e - c->tlb));
+}
+
+void tlb_reset(struct cpu *c)
+{
+	for (unsigned n = 0; n < TLB_SIZE; n++)
+		drop(c, &c->tlb[n]);
+	next_generation(c);
+}
 
 static struct tlb_entry *slot(struct cpu *c, uint64_t lin)
 {
@@ -114,6 +138,9 @@ void tlb_flush(struct cpu *c, bool globals_too)
 	bool listed = c->filled <= TLB_SIZE;
 	unsigned count = listed ? c->filled : TLB_SIZE;
 
+	if (c->hooks)
+		c->hooks->flushed(c, globals_too);
+	next_generation(c);
 	c->filled = 0;
 	if (globals_too)
 		memset(c->large, 0, sizeof(c->large));
@@ -122,7 +149,7 @@ void tlb_flush(struct cpu *c, bool globals_too)
 		struct tlb_entry *e = &c->tlb[at];
 
 		if (globals_too || !e->global)
-			e->page = NO_PAGE;
+			drop(c, e);
 		else if (e->page != NO_PAGE)
 			c->fill[c->filled++] = (uint16_t)at;
 	}
@@ -133,10 +160,13 @@ void tlb_flush_page(struct cpu *c, uint64_t lin)
 	struct tlb_entry *e = slot(c, lin);
 	uint64_t bit;
 
+	next_generation(c);
 	if (*large_bit(c, lin, &bit) & bit) /* any part of it may be in any entry */
 		tlb_flush(c, true);
 	else if (e->page == lin / PAGE_SIZE)
-		e->page = NO_PAGE;
+		drop(c, e);
+	if (c->hooks)
+		c->hooks->flushed_page(c, lin);
 }
 
 /* Host memory behind the page, if all of it is one RAM or ROM. */
@@ -157,6 +187,19 @@ static void find_host(struct cpu *c, struct tlb_entry *e)
 			e->fast &= ~X86_RIGHT(p, X86_WRITE);
 }
 
+static void find_hits(struct cpu *c, const struct tlb_entry *e)
+{
+	struct tlb_hit *h = &c->hit[e - c->tlb];
+	uint64_t base = e->page * PAGE_SIZE, none = NO_TAG((uint64_t)(e - c->tlb));
+
+	h->host = (uint8_t *)((uintptr_t)e->host - base);
+	h->code = e->code;
+	for (unsigned p = 0; p < X86_PRIVILEGES; p++) {
+		h->read[p] = e->fast & X86_RIGHT(p, X86_READ) ? -base : none;
+		h->write[p] = e->fast & X86_RIGHT(p, X86_WRITE) && e->code ? -base : none;
+	}
+}
+
 static struct tlb_entry *fill(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
 {
@@ -173,6 +216,7 @@ static struct tlb_entry *fill(
 	e->rights = page.rights;
 	e->global = page.global;
 	find_host(c, e);
+	find_hits(c, e);
 	if (page.shift > 12) {
 		uint64_t bit, *word = large_bit(c, lin, &bit);
 
