@@ -12,6 +12,11 @@
 
 #define VPID_OF_GUESTS 1u
 #define EPTP_WB        6ull
+/*
+ * Ticks of the preemption timer, some milliseconds. External interrupts exit
+ * whatever the guest's IF is, but Bochs forgets them while it enters with IF clear.
+ */
+#define LONGEST_STAY 0x20000u
 
 static const struct table_format ept = {
 	.branch = 7,        /* read, write, execute */
@@ -64,10 +69,11 @@ static int settle_controls(struct vmx *m)
 {
 	u32 wish = PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID;
 	u32 may = (u32)(rdmsr64(MSR_VMX_PROC2) >> 32);
+	u32 timer = (u32)(rdmsr64(MSR_VMX_TRUE_PIN) >> 32) & PIN_PREEMPTION_TIMER;
 
 	if ((rdmsr64(MSR_VMX_EPT_VPID) & EPT_CAP_INVVPID_ALL) != EPT_CAP_INVVPID_ALL)
 		wish &= ~PROC2_VPID;
-	return settle(MSR_VMX_TRUE_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI,
+	return settle(MSR_VMX_TRUE_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI | timer,
 		       &m->pin) &&
 	       settle(MSR_VMX_TRUE_PROC,
 		       PROC_TSC_OFFSET | PROC_HLT | PROC_MWAIT | PROC_RDPMC | PROC_CR8_LOAD |
@@ -331,6 +337,8 @@ static void prepare(struct vmx_vcpu *x)
 	vmwrite(EPT_POINTER, x->v.vm->root | EPTP_WB | 3 << 3);
 	vmwrite(PROC_CONTROLS, m->proc | (x->v.window ? PROC_INTERRUPT_WINDOW : 0));
 	vmwrite(ENTRY_CONTROLS, m->entry | (vmread(GUEST_EFER) & EFER_LMA ? ENTRY_GUEST_64 : 0));
+	if (m->pin & PIN_PREEMPTION_TIMER)
+		vmwrite(PREEMPTION_TIMER, LONGEST_STAY);
 	vmwrite(GUEST_RSP, x->v.regs.gpr[TINAMOU_RSP]);
 	vmx_host_refresh(x);
 	set_dr6(x->v.regs.dr[6]);

@@ -78,6 +78,7 @@ enum vmcs_field {
 	GUEST_ACTIVITY = 0x4826,
 	GUEST_SMBASE = 0x4828,
 	GUEST_SYSENTER_CS = 0x482a,
+	PREEMPTION_TIMER = 0x482e,
 	HOST_SYSENTER_CS = 0x4c00,
 	CR0_MASK = 0x6000,
 	CR4_MASK = 0x6002,
@@ -113,6 +114,7 @@ enum vmcs_field {
 #define PIN_EXTERNAL_INTERRUPT (1u << 0)
 #define PIN_NMI                (1u << 3)
 #define PIN_VIRTUAL_NMI        (1u << 5)
+#define PIN_PREEMPTION_TIMER   (1u << 6)
 
 #define PROC_INTERRUPT_WINDOW (1u << 2)
 #define PROC_TSC_OFFSET       (1u << 3)
@@ -173,7 +175,7 @@ enum vmx_reason {
 	REASON_MACHINE_CHECK = 41,
 	REASON_EPT_VIOLATION = 48,
 	REASON_EPT_MISCONFIGURATION = 49,
-	REASON_XSETBV = 55,
+	REASON_PREEMPTION_TIMER = 52,
 	REASON_LAST_INSN = 64
 };
 #define REASON_ENTRY_FAILED (1u << 31)

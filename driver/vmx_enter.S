@@ -6,10 +6,6 @@
  *
  * The VMCS switches rsp, rip, rflags, CRs, segments with their bases and some
  * MSRs; the other general registers go by hand. 0, or 1 if the instruction failed.
- *
- * External interrupts exit whatever IF is, on either side. STI, which holds them
- * back for one more instruction, is for Bochs: it looks for them anew only when
- * IF changes, and a guest with IF clear would not exit.
  */
 #define HOST_RSP 0x6c14
 
@@ -47,13 +43,10 @@ vmx_enter_guest:
 	mov 7*8(%rdi), %rdi
 
 	jnz 1f
-	sti
 	vmlaunch
 	jmp 2f
-1:	sti
-	vmresume
-2:	cli
-	mov $1, %eax
+1:	vmresume
+2:	mov $1, %eax
 	jmp 3f
 
 	.globl vmx_exited

@@ -28,7 +28,7 @@ clock: sync=none, time0=946684800
 display_library: term
 log: {folder}/log
 panic: action=fatal
-error: action=report
+error: action=ignore
 info: action=ignore
 """
 
