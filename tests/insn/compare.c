@@ -303,12 +303,13 @@ static bool forgive_wide_pe(
 	return true;
 }
 
-/* Which byte of a large operand faulted: CPUs go over them in orders of their own. */
+/* Which byte of a large operand, which may wrap, faulted: CPUs have orders of their own. */
 static bool forgive_address(
 	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
 {
 	if (!is_fpu_state(&c->insn) || oracle->end != X86_PFV || engine->end != X86_PFV ||
-		oracle->cr2 - engine->cr2 + FPU_SIZE > 2 * FPU_SIZE || oracle->cr2 == engine->cr2)
+		(uint32_t)(oracle->cr2 - engine->cr2) + FPU_SIZE > 2 * FPU_SIZE ||
+		oracle->cr2 == engine->cr2)
 		return false;
 	engine->cr2 = oracle->cr2;
 	engine->error = oracle->error;
