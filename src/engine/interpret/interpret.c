@@ -185,8 +185,15 @@ static const bool steps_over[X86_OP_COUNT] = {
 	[X86_OP_INT3] = true,
 	[X86_OP_INTO] = true,
 	[X86_OP_INT1] = true,
-	[X86_OP_SYSCALL] = true,
 };
+
+/* These load TF so that it counts for themselves: a kernel is entered without a trap. */
+static bool traps(const struct cpu *c, const struct x86_insn *i, bool tf_before)
+{
+	if (i->op == X86_OP_SYSCALL || i->op == X86_OP_SYSRET)
+		return c->s.rflags & X86_TF;
+	return tf_before && !steps_over[i->op];
+}
 
 static void end_shadow(struct cpu *c)
 {
@@ -232,7 +239,7 @@ static void check_code_breakpoint(struct cpu *c)
 /* One instruction with everything that may come before and behind it. */
 void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 {
-	bool trap = flag(c, X86_TF);
+	bool tf = flag(c, X86_TF);
 	uint64_t causes;
 
 	c->next_rip = c->s.rip + i->len;
@@ -245,7 +252,7 @@ void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	causes = c->dr6_hits | c->dr6_held | (trap && !steps_over[i->op] ? DR6_BS : 0);
+	causes = c->dr6_hits | c->dr6_held | (traps(c, i, tf) ? DR6_BS : 0);
 	c->dr6_held = 0;
 	if (refreshes[i->op] || i->opnd[0].kind == X86_OPND_SEG)
 		refresh(c);

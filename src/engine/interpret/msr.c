@@ -230,18 +230,31 @@ static const struct constant_msr {
 	{MSR_MTRR_CAP, MTRR_CAP, false},
 };
 
-static const struct constant_msr *constant_msr(uint32_t number)
+/*
+ * What systems expect of AMD's CPUs of all families, without asking CPUID: four
+ * performance counters, that count nothing here, SYSCFG, HWCR, NB_CFG, LS_CFG, DE_CFG.
+ */
+static bool amd_msr(uint32_t number)
 {
+	return (number >= 0xc0010000 && number <= 0xc0010007) || number == 0xc0010010 ||
+	       number == 0xc0010015 || number == 0xc001001f || number == 0xc0011020 ||
+	       number == 0xc0011029;
+}
+
+static const struct constant_msr *constant_msr(const struct cpu *c, uint32_t number)
+{
+	static const struct constant_msr zero = {0, 0, true};
+
 	for (unsigned n = 0; n < ARRAY_SIZE(constant_msrs); n++)
 		if (constant_msrs[n].number == number)
 			return &constant_msrs[n];
-	return NULL;
+	return amd_msr(number) && x86_model_amd(&c->v->vm->model) ? &zero : NULL;
 }
 
 /* The machine's, or kept here; where there is neither, #GP. */
 static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept)
 {
-	const struct constant_msr *constant = constant_msr(number);
+	const struct constant_msr *constant = constant_msr(c, number);
 	uint64_t value;
 	int err;
 
@@ -257,7 +270,7 @@ static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept
 
 static void set_machine_msr(struct cpu *c, uint32_t number, uint64_t *kept, uint64_t value)
 {
-	const struct constant_msr *constant = constant_msr(number);
+	const struct constant_msr *constant = constant_msr(c, number);
 	int err;
 
 	if (constant && constant->writable)
