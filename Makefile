@@ -23,6 +23,10 @@ check-long: ## check, then sanitizers, clang, long tests, the package
 	@tools/build $(B) -Dtests=true
 	@tools/check long
 
+driver: ## the kernel module for Debian's kernel: build/driver/tinamou.ko
+	@tools/need driver
+	@tools/module
+
 bench: all ## compare speed with QEMU TCG and Bochs
 	@tools/need bench
 	@bench/run $(B)/tinamou
@@ -73,5 +77,5 @@ clean: ## remove what was built; downloaded packages stay
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all demo check check-long bench install dist deb sanitize tsan clang fuzz format tidy \
+.PHONY: all demo check check-long driver bench install dist deb sanitize tsan clang fuzz format tidy \
 	readme clean help

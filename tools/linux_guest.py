@@ -1,19 +1,32 @@
 """linux_guest - Debian's kernels and an initramfs with busybox, to run as guests.
 
-Packages are downloaded and unpacked under build/, never installed.
+Packages are downloaded and unpacked under build/, never installed; those of i386 by an apt
+state of their own, so that the system's architectures stay as they are.
 
     linux_guest.vmlinuz("cloud-amd64")           # path of the kernel
     cpio = linux_guest.busybox("sh mount cat")   # applets
     cpio.file("init", b"#!/bin/sh\\n...")
     data = cpio.bytes()
+
+    guest = linux_guest.Guest(linux_guest.kernel("cloud-amd64"))
+    guest.add_packaged("stress-ng", "usr/bin/stress-ng", "bin/stress-ng")
+    guest.run(linux_guest.tinamou("build/src/tinamou"), [("name", "command line")])
 """
+import base64
+import functools
+import gzip
 import io
+import lzma
+import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+STATE = ROOT / "build/apt-i386"
 
 
 class Missing(Exception):
@@ -48,6 +61,51 @@ def kernel(flavour):
 
 def vmlinuz(flavour):
     return next(kernel(flavour).glob("boot/vmlinuz-*"))
+
+
+def apt_i386(*words, folder=None):
+    """apt with its own lists and no installed packages, for i386 only."""
+    for part in ("lists/partial", "cache/archives/partial"):
+        (STATE / part).mkdir(parents=True, exist_ok=True)
+    (STATE / "status").touch()
+    options = {"APT::Architecture": "i386", "APT::Architectures": "i386", "Dir::State": STATE,
+               "Dir::State::Lists": STATE / "lists", "Dir::State::status": STATE / "status",
+               "Dir::Cache": STATE / "cache", "APT::Sandbox::User": "root"}
+    words = [words[0], "-q"] + [f"-o{k}={v}" for k, v in options.items()] + list(words[1:])
+    return subprocess.run(words, text=True, capture_output=True, cwd=folder,
+                          stdin=subprocess.DEVNULL)
+
+
+def depends(package):
+    """The versioned package that a meta package of i386 stands for."""
+    found = re.search(r"^Depends:.*?(linux-image-[0-9]\S+)",
+                      apt_i386("apt-cache", "show", "--no-all-versions", package).stdout, re.M)
+    return found.group(1) if found else package
+
+
+def fetch_i386(package):
+    """The folder of an unpacked i386 package."""
+    store = ROOT / "build/packages"
+    store.mkdir(parents=True, exist_ok=True)
+    here = sorted(store.glob(f"i386-{package}-*"))
+    if here:
+        return here[-1]
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise Missing("no apt on this system")
+    apt_i386("apt-get", "update")
+    work = store / f"new.{os.getpid()}"
+    work.mkdir()
+    try:
+        done = apt_i386("apt-get", "download", depends(package), folder=work)
+        debs = list(work.glob("*.deb"))
+        if done.returncode or not debs:
+            raise Missing(f"apt cannot download {package} for i386: {done.stderr.strip()}")
+        target = store / f"i386-{package}-{debs[0].name.split('_')[1]}"
+        subprocess.run(["dpkg-deb", "-x", debs[0], work / "files"], check=True)
+        (work / "files").rename(target)
+        return target
+    finally:
+        shutil.rmtree(work)
 
 
 class Cpio:
@@ -104,3 +162,144 @@ def busybox(applets, folder=None):
     for applet in applets.split():
         cpio.link(f"bin/{applet}", "busybox")
     return cpio
+
+
+@functools.cache
+def closure(package):
+    """The folders of a package and of all that it depends on."""
+    done = subprocess.run(["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests",
+                           "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances",
+                           package], text=True, capture_output=True)
+    return [fetch(name) for name in re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]]
+
+
+def needed(path):
+    """The libraries and the interpreter that an ELF file names."""
+    listing = subprocess.run(["readelf", "-dlW", path], text=True, capture_output=True).stdout
+    return re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: .*?([^/]+)\]", listing)
+
+
+def run_packaged(package, path, *words):
+    """Runs a program of a package here, with the libraries of its packages; what it says."""
+    folders = {str(p.parent) for folder in closure(package) for p in folder.rglob("lib*.so.*")}
+    loader = next(p for folder in closure(package) for p in folder.rglob("ld-linux-x86-64.so.2"))
+    return subprocess.run([loader, "--library-path", ":".join(folders), fetch(package) / path, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
+# Runs each command with a limit, its output base64-coded between markers.
+INIT = """#!/bin/sh
+export PATH=/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/shm
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs tmp /tmp
+cd /tmp
+for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+run() {{
+	name=$1
+	shift
+	echo "@ begin $name"
+	timeout -s KILL {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
+	status=$?
+	base64 /tmp/out
+	echo "@ end $name $status"
+}}
+{commands}
+echo "@ done"
+poweroff -f
+"""
+
+
+APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init"
+
+
+def run_to_end(command, timeout):
+    """Its output, up to its end or to the timeout."""
+    try:
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
+    except subprocess.TimeoutExpired as late:
+        return late.stdout or b""
+
+
+class Guest:
+    """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
+
+    def __init__(self, kernel_folder, busybox_folder=None):
+        self.folder = kernel_folder
+        self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
+        self.modules = []
+        self.cpio = busybox("sh mount mkdir insmod rmmod base64 timeout poweroff echo cat cmp head printf "
+                            "dmesg grep tail ls uname sleep kill wc", busybox_folder)
+
+    def add_module(self, name):
+        """A module of the kernel, to be loaded after those added before."""
+        for path in self.folder.rglob(f"{name}.ko*"):
+            unpack = {".xz": lzma.decompress, ".gz": gzip.decompress}.get(path.suffix, bytes)
+            self.cpio.file(f"modules/{name}.ko", unpack(path.read_bytes()), 0o644)
+            self.modules.append(name)
+            return
+        raise Missing(f"the kernel package has no module {name}")
+
+    def add_file(self, path, name):
+        self.cpio.file(name, pathlib.Path(path).read_bytes())
+
+    def add_program(self, path, name):
+        """A program with the shared libraries it is linked with here, if any."""
+        self.add_file(path, name)
+        listing = subprocess.run(["ldd", path], text=True, capture_output=True).stdout
+        for library in re.findall(r"(/\S+) \(0x", listing):
+            self.cpio.file(library.lstrip("/"), pathlib.Path(library).read_bytes())
+
+    def add_packaged(self, package, path, name):
+        """A program of a package, with the libraries of the packages that it depends on."""
+        program = fetch(package) / path
+        self.add_file(program, name)
+        self.cpio.link("lib", "lib64")
+        missing = [program]
+        while missing:
+            for library in filter(None, sum(needed(missing.pop()), ())):
+                found = next((p for folder in closure(package) for p in folder.rglob(library)), None)
+                if not found:
+                    raise Missing(f"no package of {package} has {library}")
+                if f"lib64/{library}" not in self.cpio.seen:
+                    self.cpio.file(f"lib64/{library}", found.read_bytes())
+                    missing.append(found)
+
+    def run(self, machine, commands, limit=30, timeout=120, log=None, append=""):
+        """Boots, runs (name, command) in order; {name: (exit status, output)}.
+
+        machine: a function of the paths of kernel and initramfs and the kernel's command line that
+        gives the command which runs them, with the guest's serial port as its output.
+        """
+        lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
+        self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
+                                           commands=lines).encode())
+        with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
+            image.write(self.cpio.bytes())
+            image.flush()
+            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+        text = done.decode(errors="replace").replace("\r", "")
+        if log:
+            os.makedirs(os.path.dirname(log), exist_ok=True)
+            pathlib.Path(log).write_text(text)
+        if "@ done" not in text:
+            raise RuntimeError("the guest did not come to its end:\n" + text[-3000:])
+        pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
+        return {name: (int(status), decode(body)) for name, body, status in pattern.findall(text)}
+
+
+def decode(body):
+    """Kernel messages may come in between: only base64 lines count."""
+    lines = [l for l in body.split("\n") if re.fullmatch(r"[A-Za-z0-9+/]+=*", l)]
+    return base64.b64decode("".join(lines))
+
+
+def tinamou(binary, *options):
+    """A machine for Guest.run."""
+    return lambda kernel, initrd, append: [binary, "run", "-q", "--serial", "stdio", "--no-reboot",
+                                           *options, "--kernel", kernel, "--initrd", initrd,
+                                           "--append", append]

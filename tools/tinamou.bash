@@ -12,7 +12,7 @@ _tinamou()
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines disk version help" ;;
 		esac
 		;;
 	esac

@@ -1,11 +1,12 @@
 /*
  * acpi.c - RSDP, XSDT, FADT, MADT, HPET and the compiled DSDT.
  *
- * Source: ACPI 6.4, chapter 5.2; IA-PC HPET 1.0a, 3.2.4. Numbers are little-endian, and a table
- * sums up to zero.
+ * Source: ACPI 6.4, chapter 5.2; IA-PC HPET 1.0a, 3.2.4; for the script, the table loader's
+ * interface of QEMU and SeaBIOS. Numbers are little-endian, and a table sums up to zero.
  */
 #include "board/acpi.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "board/dsdt.h"
@@ -205,21 +206,169 @@ static void rsdp(uint8_t *rom, uint32_t xsdt)
 	rom[32] = checksum(rom, 36);
 }
 
-void acpi_tables(uint8_t *rom, unsigned cpus)
+#define RSDP_SIZE 36u
+#define DSDT_AT   64u
+
+/* Where the tables that others point to stand, as offsets from the start. */
+struct layout {
+	uint32_t fadt, xsdt, end;
+};
+
+static struct layout lay_out(uint8_t *rom, unsigned cpus)
 {
-	uint32_t dsdt_at = 64, table[3];
+	uint32_t table[3];
+	struct layout at;
 	struct table t;
 
 	memset(rom, 0, ACPI_SIZE);
-	memcpy(rom + dsdt_at, dsdt_aml_code, sizeof(dsdt_aml_code));
-	t = begin(rom, dsdt_at + sizeof(dsdt_aml_code), "FACP", 6);
-	table[0] = fadt(&t, ACPI_ADDR + dsdt_at);
+	memcpy(rom + DSDT_AT, dsdt_aml_code, sizeof(dsdt_aml_code));
+	t = begin(rom, DSDT_AT + sizeof(dsdt_aml_code), "FACP", 6);
+	at.fadt = t.start;
+	table[0] = fadt(&t, ACPI_ADDR + DSDT_AT);
 	t = begin(rom, t.end, "APIC", 5);
 	table[1] = madt(&t, cpus);
 	t = begin(rom, t.end, "HPET", 1);
 	table[2] = hpet(&t);
 	t = begin(rom, t.end, "XSDT", 1);
+	at.xsdt = t.start;
 	for (unsigned n = 0; n < ARRAY_SIZE(table); n++)
 		put(&t, 8, table[n]);
 	rsdp(rom, finish(&t));
+	at.end = t.end;
+	return at;
+}
+
+void acpi_tables(uint8_t *rom, unsigned cpus)
+{
+	lay_out(rom, cpus);
+}
+
+/* ---- for firmware that places them ---- */
+
+#define FADT_DSDT    40u /* offsets of pointers: in the FADT, XSDT and RSDP */
+#define FADT_X_DSDT  140u
+#define XSDT_ENTRIES 36u
+#define RSDP_XSDT    24u
+#define TABLE_LENGTH 4u
+#define TABLE_SUM    9u
+
+enum command { ALLOCATE = 1, ADD_POINTER = 2, ADD_CHECKSUM = 3 };
+enum zone { ZONE_HIGH = 1, ZONE_FSEG = 2 };
+
+/* One line of the script. */
+struct command_entry {
+	uint32_t command;
+	union {
+		struct {
+			char file[56];
+			uint32_t align;
+			uint8_t zone;
+		} __attribute__((packed)) allocate;
+		struct {
+			char file[56], to[56];
+			uint32_t offset;
+			uint8_t size;
+		} __attribute__((packed)) pointer;
+		struct {
+			char file[56];
+			uint32_t offset, start, length;
+		} checksum;
+		uint8_t pad[124];
+	};
+} __attribute__((packed));
+
+static struct command_entry *add_command(struct acpi_blobs *b, enum command command)
+{
+	struct command_entry *e;
+
+	b->script = xrealloc(b->script, b->script_len + sizeof(*e));
+	e = (struct command_entry *)(b->script + b->script_len);
+	*e = (struct command_entry){.command = command};
+	b->script_len += sizeof(*e);
+	return e;
+}
+
+static void add_file(struct acpi_blobs *b, const char *file, uint32_t align, enum zone zone)
+{
+	struct command_entry *e = add_command(b, ALLOCATE);
+
+	strcpy(e->allocate.file, file);
+	e->allocate.align = align;
+	e->allocate.zone = zone;
+}
+
+/* The pointer there becomes an offset into the tables' file. */
+static void add_pointer(
+	struct acpi_blobs *b, const char *file, uint8_t *bytes, uint32_t offset, uint8_t size)
+{
+	struct command_entry *e = add_command(b, ADD_POINTER);
+	uint64_t value = 0;
+
+	memcpy(&value, bytes + offset, size);
+	value -= ACPI_ADDR + DSDT_AT;
+	memcpy(bytes + offset, &value, size);
+	strcpy(e->pointer.file, file);
+	strcpy(e->pointer.to, ACPI_FILE_TABLES);
+	e->pointer.offset = offset;
+	e->pointer.size = size;
+}
+
+/* The sum over [start, start + len) is made good in the byte at offset. */
+static void add_sum(struct acpi_blobs *b, const char *file, uint8_t *bytes, uint32_t offset,
+	uint32_t start, uint32_t len)
+{
+	struct command_entry *e = add_command(b, ADD_CHECKSUM);
+
+	bytes[offset] = 0;
+	strcpy(e->checksum.file, file);
+	e->checksum.offset = offset;
+	e->checksum.start = start;
+	e->checksum.length = len;
+}
+
+static void add_table_sum(struct acpi_blobs *b, uint32_t at)
+{
+	uint32_t len;
+
+	memcpy(&len, b->tables + at + TABLE_LENGTH, sizeof(len));
+	add_sum(b, ACPI_FILE_TABLES, b->tables, at + TABLE_SUM, at, len);
+}
+
+static void write_script(struct acpi_blobs *b, const struct layout *at)
+{
+	uint32_t fadt = at->fadt - DSDT_AT, xsdt = at->xsdt - DSDT_AT;
+
+	add_file(b, ACPI_FILE_TABLES, 64, ZONE_HIGH);
+	add_file(b, ACPI_FILE_RSDP, 16, ZONE_FSEG);
+	add_pointer(b, ACPI_FILE_TABLES, b->tables, fadt + FADT_DSDT, 4);
+	add_pointer(b, ACPI_FILE_TABLES, b->tables, fadt + FADT_X_DSDT, 8);
+	for (uint32_t p = at->xsdt + XSDT_ENTRIES; p < at->end; p += 8)
+		add_pointer(b, ACPI_FILE_TABLES, b->tables, p - DSDT_AT, 8);
+	add_pointer(b, ACPI_FILE_RSDP, b->rsdp, RSDP_XSDT, 8);
+	add_table_sum(b, fadt);
+	add_table_sum(b, xsdt);
+	add_sum(b, ACPI_FILE_RSDP, b->rsdp, 8, 0, 20);
+	add_sum(b, ACPI_FILE_RSDP, b->rsdp, 32, 0, RSDP_SIZE);
+}
+
+struct acpi_blobs *acpi_blobs_new(unsigned cpus)
+{
+	struct acpi_blobs *b = xcalloc(1, sizeof(*b));
+	uint8_t *rom = xcalloc(1, ACPI_SIZE);
+	struct layout at = lay_out(rom, cpus);
+
+	memcpy(b->rsdp, rom, RSDP_SIZE);
+	b->tables_len = at.end - DSDT_AT;
+	b->tables = xcalloc(1, b->tables_len);
+	memcpy(b->tables, rom + DSDT_AT, b->tables_len);
+	write_script(b, &at);
+	free(rom);
+	return b;
+}
+
+void acpi_blobs_free(struct acpi_blobs *b)
+{
+	free(b->tables);
+	free(b->script);
+	free(b);
 }

@@ -26,6 +26,8 @@
 #define CALL_PORT  0xfff0u /* offset whose write is a call */
 #define STUB_STORE 6u      /* length of the store: CS:IP of a call is behind it */
 
+#define BDA_BASE_KIB 0x413u /* word: how much base memory there is */
+
 #define SCREEN_BASE 0xb8000u
 #define SCREEN_COLS 80u
 #define SCREEN_ROWS 25u
@@ -58,11 +60,14 @@ static void make_stubs(uint8_t *rom)
 
 void barebios_vectors(struct vm *vm)
 {
+	uint16_t base_kib = (uint16_t)MIN(vm->ram.size / KiB, 640);
+
 	for (unsigned n = 0; n < 256; n++) {
 		uint32_t vector = ROM_SEG << 16 | (STUBS + n * STUB_SIZE);
 
 		mem_write(&vm->mem, n * 4, &vector, sizeof(vector));
 	}
+	mem_write(&vm->mem, BDA_BASE_KIB, &base_kib, sizeof(base_kib));
 }
 
 /* ---- teletype ---- */
@@ -253,4 +258,37 @@ struct barebios *barebios_new(struct vm *vm)
 	if (bus_map(&vm->mem_bus, &b->rom))
 		return NULL;
 	return b;
+}
+
+/*
+ * Write-back, but uncached at A0000h and write-protected at C0000h (SDM vol. 3A
+ * 12.11.2.2). No variable ranges: devices above are mapped uncached by their drivers.
+ */
+static void set_mtrrs(uint64_t *msr)
+{
+	const uint64_t write_back = 0x0606060606060606, write_protected = 0x0505050505050505;
+	const uint64_t on = BIT(11) | BIT(10); /* all of them, and the fixed ones */
+
+	msr[X86_MSR_MTRR_FIX64K_00000] = msr[X86_MSR_MTRR_FIX16K_80000] = write_back;
+	msr[X86_MSR_MTRR_FIX16K_A0000] = 0;
+	for (unsigned n = X86_MSR_MTRR_FIX4K_C0000; n <= X86_MSR_MTRR_FIX4K_F8000; n++)
+		msr[n] = write_protected;
+	msr[X86_MSR_MTRR_DEF_TYPE] = on | (write_back & 0xff);
+}
+
+int barebios_mtrrs(struct vm *vm)
+{
+	struct x86_state s;
+	int err = 0;
+
+	if (!x86_model_has(&vm->model, X86_CPU_MTRR))
+		return 0;
+	for (unsigned i = 0; i < vm->vcpus && !err; i++) {
+		err = vcpu_get(vm->vcpu[i], &s, X86_GROUP_MSR);
+		if (err)
+			break;
+		set_mtrrs(s.msr);
+		err = vcpu_put(vm->vcpu[i], &s, X86_GROUP_MSR);
+	}
+	return err;
 }

@@ -9,7 +9,10 @@
 
 /* Maps a 64 KiB ROM at F0000h; a device of vm's, which frees it. NULL: it does not fit there. */
 struct barebios *barebios_new(struct vm *vm);
-/* Writes the interrupt vector table at 0; call before images are loaded over it. */
+/* Writes the vectors at 0 and the size of base memory at 413h; call before images are loaded over
+ * it. */
 void barebios_vectors(struct vm *vm);
+/* Sets the MTRRs of all vCPUs as PC firmware leaves them. 0 or -errno. */
+int barebios_mtrrs(struct vm *vm);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * board.c - the `pc` board: an AT-compatible PC without PCI.
+ * board.c - the `pc` board: an AT-compatible PC with a PCI bus (chipset.c).
  *
  *   memory  00000000  RAM up to 000A0000, on from 00100000 to 3 GiB
  *           000B8000  VGA text window
@@ -22,8 +22,12 @@
 
 #include "board/acpi.h"
 #include "board/barebios.h"
+#include "board/chipset.h"
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
+#include "dev/dma.h"
+#include "dev/floppy.h"
+#include "dev/fw_cfg.h"
 #include "dev/hpet.h"
 #include "dev/ioapic.h"
 #include "dev/lapic.h"
@@ -36,21 +40,31 @@
 #include "dev/testdev.h"
 #include "dev/testport.h"
 #include "dev/uart.h"
-#include "dev/vga_text.h"
+#include "dev/vga.h"
 #include "util/util.h"
 
-#define BASE_RAM_END  UINT64_C(0xa0000) /* above: video memory and ROM */
-#define EXTENDED_RAM  MiB
-#define LOW_RAM_END   (3 * GiB) /* above: the hole for devices */
-#define HIGH_RAM      (4 * GiB)
-#define BOOT_DRIVE    0x80   /* DL at the start of a boot sector: the first hard disk */
-#define BOOT_STACK    0x7c00 /* SP: grows down below a boot sector */
-#define VECTORS_SIZE  1024
-#define LAPIC_PAGE    4096u
-#define PAGE_MASK     UINT64_C(0xfffffff000)
-#define MSR_APIC_BASE 0x1bu
+#define BASE_RAM_END       UINT64_C(0xa0000) /* above: video memory and ROM */
+#define EXTENDED_RAM       MiB
+#define HIGH_RAM           (4 * GiB)
+#define BOOT_DRIVE         0x80   /* DL at the start of a boot sector: the first hard disk */
+#define BOOT_STACK         0x7c00 /* SP: grows down below a boot sector */
+#define VECTORS_SIZE       1024
+#define LAPIC_PAGE         4096u
+#define PAGE_MASK          UINT64_C(0xfffffff000)
+#define MSR_APIC_BASE      0x1bu
+#define CMOS_FPU_AND_MOUSE 0x06u
+#define MSI_WINDOW         0xfeeu /* address bits 31:20 */
+#define MSI_LOGICAL        4u
 
-enum { IRQ_PIT = 0, IRQ_KEYBOARD = 1, IRQ_COM1 = 4, IRQ_RTC = 8, IRQ_MOUSE = 12 };
+enum {
+	IRQ_PIT = 0,
+	IRQ_KEYBOARD = 1,
+	IRQ_COM1 = 4,
+	IRQ_FLOPPY = 6,
+	IRQ_RTC = 8,
+	IRQ_MOUSE = 12,
+	IRQ_IDE = 14
+};
 
 struct board {
 	struct device dev; /* last of the machine's devices: frees the board */
@@ -77,8 +91,14 @@ struct board {
 	struct vga *vga;
 	struct debugcon *debugcon;
 	struct testport *testport;
-	struct testdev *testdev; /* NULL: not asked for */
+	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
+	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
+	struct dma *dma;
+	struct floppy *floppy; /* NULL: no drive */
+	struct chipset chipset;
+	struct firmware_roms roms;
+	uint16_t isa_lines, pci_lines; /* who drives a line: both may */
 };
 
 /* ---- wires ---- */
@@ -99,14 +119,38 @@ static int intr_ack(void *ctx, struct vcpu *v)
 	return vector >= 0 ? vector : pic_ack(b->pic);
 }
 
-/* A device's line goes to the PICs and to the I/O APIC, the PIT's to another pin there. */
+/* A line goes to the PICs and to the I/O APIC, the PIT's to another pin there. */
+static void drive_line(struct board *b, int line)
+{
+	bool level = (b->isa_lines | b->pci_lines) >> line & 1;
+
+	irq_set(pic_irq(b->pic, line), level);
+	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
+}
+
+static void set_bit(uint16_t *bits, int n, bool on)
+{
+	*bits = on ? *bits | (uint16_t)BIT(n) : *bits & (uint16_t)~BIT(n);
+}
+
 static void line_changed(void *ctx, int line, bool level)
 {
 	struct board *b = ctx;
 
-	if (line < 16)
-		irq_set(pic_irq(b->pic, line), level);
-	irq_set(ioapic_irq(b->ioapic, line == IRQ_PIT ? 2 : line), level);
+	if (line >= 16) {
+		irq_set(ioapic_irq(b->ioapic, line), level);
+		return;
+	}
+	set_bit(&b->isa_lines, line, level);
+	drive_line(b, line);
+}
+
+static void pci_line_changed(void *ctx, int line, bool level)
+{
+	struct board *b = ctx;
+
+	set_bit(&b->pci_lines, line, level);
+	drive_line(b, line);
 }
 
 static struct irq line(struct board *b, int n)
@@ -139,7 +183,7 @@ static void hpet_takes_lines(void *ctx, bool on)
 	b->hpet_legacy = on;
 }
 
-static void hpet_routes(void *ctx, unsigned input, bool level)
+static void ioapic_input(void *ctx, unsigned input, bool level)
 {
 	struct board *b = ctx;
 
@@ -225,6 +269,19 @@ static void apic_send_from(void *ctx, const struct apic_message *m)
 			lapic_deliver(b->lapic[n], m);
 }
 
+/* A message signalled interrupt: a write to where the local APICs are (SDM vol. 3A 10.11). */
+static void msi_sent(void *ctx, uint64_t addr, uint32_t data)
+{
+	const struct apic_message m = {.dest = addr >> 12 & 0xff,
+		.vector = (uint8_t)data,
+		.delivery = data >> 8 & 7,
+		.logical = addr & MSI_LOGICAL,
+		.level = data >> 14 & 1};
+
+	if (addr >> 20 == MSI_WINDOW)
+		apic_send(ctx, &m);
+}
+
 /* Every vCPU finds its own APIC there. A device's access finds nothing. */
 static uint64_t lapic_page_read(void *ctx, uint64_t off, unsigned size)
 {
@@ -277,7 +334,36 @@ static void apic_set_cr8(void *ctx, struct vcpu *v, uint8_t value)
 	lapic_set_cr8(b->lapic[v->id], value);
 }
 
-static const struct vm_apic board_apic = {apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8};
+static void apic_set_tsc_offset(void *ctx, struct vcpu *v, uint64_t offset)
+{
+	struct board *b = ctx;
+
+	lapic_set_tsc_offset(b->lapic[v->id], offset);
+}
+
+/* APIC IDs are vCPU numbers. */
+static unsigned apic_send_ipis(
+	void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr)
+{
+	struct apic_message m = {.vector = (uint8_t)icr, .delivery = icr >> 8 & 7};
+	struct board *b = ctx;
+	unsigned sent = 0;
+
+	for (unsigned n = 0; n < 2 * width; n++) {
+		uint64_t id = (uint64_t)first + n;
+
+		m.dest = (uint32_t)id;
+		if (!(word[n / width] >> n % width & 1) || id >= b->vm->vcpus ||
+			!lapic_is_dest(b->lapic[id], &m))
+			continue;
+		lapic_deliver(b->lapic[m.dest], &m);
+		sent++;
+	}
+	return sent;
+}
+
+static const struct vm_apic board_apic = {
+	apic_rdmsr, apic_wrmsr, apic_cr8, apic_set_cr8, apic_set_tsc_offset, apic_send_ipis};
 
 static void power_off(void *ctx)
 {
@@ -343,9 +429,10 @@ static int map_ram(struct board *b)
 	int err = map_ram_piece(b, 0, "base RAM", 0, 0, BASE_RAM_END);
 
 	if (!err)
-		err = map_ram_piece(b, 1, "extended RAM", EXTENDED_RAM, EXTENDED_RAM, LOW_RAM_END);
+		err = map_ram_piece(
+			b, 1, "extended RAM", EXTENDED_RAM, EXTENDED_RAM, BOARD_LOW_RAM_END);
 	if (!err)
-		err = map_ram_piece(b, 2, "high RAM", HIGH_RAM, LOW_RAM_END, UINT64_MAX);
+		err = map_ram_piece(b, 2, "high RAM", HIGH_RAM, BOARD_LOW_RAM_END, UINT64_MAX);
 	return err;
 }
 
@@ -355,7 +442,7 @@ static void set_cmos_memory(struct board *b)
 	uint64_t kib = b->vm->ram.size / KiB;
 	uint64_t base = MIN(kib, 640);
 	uint64_t above_1m = kib > 1024 ? MIN(kib - 1024, 0xffff) : 0;
-	uint64_t low = MIN(kib, LOW_RAM_END / KiB); /* the rest is told apart */
+	uint64_t low = MIN(kib, BOARD_LOW_RAM_END / KiB); /* the rest is told apart */
 	uint64_t above_16m = low > 16 * 1024 ? (low - 16 * 1024) / 64 : 0;
 	uint64_t above_4g = (kib - low) / 64;
 
@@ -384,19 +471,57 @@ static void enter_real_mode(struct x86_state *s, gpa_t entry)
 	s->gpr[X86_RSP] = BOOT_STACK;
 }
 
+static void sector_read(struct disk_request *r, int error)
+{
+	*(int *)r->ctx = error;
+}
+
+/* The machine stands still: waiting for the disk holds up nobody. */
+static int load_boot_sector(struct board *b)
+{
+	uint8_t sector[SECTOR_SIZE];
+	struct iovec iov = {sector, sizeof(sector)};
+	int error = -EIO;
+	struct disk_request r = {.op = DISK_READ,
+		.len = sizeof(sector),
+		.iov = &iov,
+		.iovcnt = 1,
+		.done = sector_read,
+		.ctx = &error};
+
+	disk_submit(b->config.boot_disk, &r);
+	disk_drain(b->config.boot_disk);
+	if (error)
+		return error;
+	if (sector[510] != 0x55 || sector[511] != 0xaa) {
+		vm_end(b->vm, VM_END_HOST_ERROR, 0, "%s: no boot sector",
+			disk_name(b->config.boot_disk));
+		return 0;
+	}
+	return mem_write(&b->vm->mem, BOOT_STACK, sector, sizeof(sector));
+}
+
 static int boot(void *ctx, struct vm *vm)
 {
 	struct board *b = ctx;
 	unsigned groups = X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR;
 	struct x86_state s;
-	int err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
+	int err;
 
+	if (b->config.firmware.code)
+		return 0; /* at its reset vector */
+	err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
+	chipset_setup(&b->chipset);
 	barebios_vectors(vm);
 	for (unsigned i = 0; i < b->config.images && !err; i++) {
 		const struct board_image *im = &b->config.image[i];
 
 		err = mem_write(&vm->mem, im->addr, im->data, im->len);
 	}
+	if (!err && b->config.boot_disk)
+		err = load_boot_sector(b);
+	if (!err)
+		err = barebios_mtrrs(vm);
 	if (!err)
 		err = vcpu_get(vm->vcpu[0], &s, groups);
 	if (err)
@@ -446,7 +571,7 @@ static void make_devices(struct board *b)
 	struct clock *clock = &b->vm->clock;
 	struct sysctl_wires wires = {.a20 = a20_changed, .reset = reset_asked, .ctx = b};
 	struct hpet_wires hpet = {
-		hpet_routes, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
+		ioapic_input, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
 	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
 
 	b->pic = pic_new(pic_changed, b);
@@ -466,7 +591,68 @@ static void make_devices(struct board *b)
 	b->postcode = postcode_new();
 	b->debugcon = debugcon_new(b->config.debug);
 	b->testport = testport_new(test_exit, b);
+	b->dma = dma_new(&b->vm->mem);
 	set_cmos_memory(b);
+}
+
+/* How many CPUs, how much RAM, where it ends. */
+static void tell_sizes(struct board *b)
+{
+	uint64_t ram = b->vm->ram.size;
+	uint64_t end = ram > BOARD_LOW_RAM_END ? HIGH_RAM + (ram - BOARD_LOW_RAM_END) : ram;
+
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_NB_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_CPUS, b->vm->vcpus, 2);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_RAM_SIZE, ram, 8);
+	fw_cfg_add_number(b->fw_cfg, FW_CFG_MAX_RAM, end, 8);
+}
+
+/* Byte 10h: drive types. Byte 14h: how many, and what is always there. */
+static void set_cmos_floppies(struct board *b, unsigned drives)
+{
+	unsigned type = 0;
+
+	for (unsigned n = 0; b->floppy && n < FLOPPY_DRIVES; n++)
+		type |= (unsigned)floppy_type(b->floppy, n) << (n ? 0 : 4);
+	rtc_set_cmos(b->rtc, 0x10, (uint8_t)type);
+	rtc_set_cmos(
+		b->rtc, 0x14, (uint8_t)(CMOS_FPU_AND_MOUSE | (drives ? drives * 0x40 - 0x3f : 0)));
+}
+
+static int add_floppies(struct board *b)
+{
+	unsigned drives = 0;
+	int err;
+
+	while (drives < FLOPPY_DRIVES && b->config.floppy[drives])
+		drives++;
+	if (drives) {
+		b->floppy = floppy_new(line(b, IRQ_FLOPPY), b->dma);
+		vm_add_device(b->vm, floppy_device(b->floppy));
+	}
+	for (unsigned n = 0; n < drives; n++)
+		floppy_attach(b->floppy, n, b->config.floppy[n]);
+	set_cmos_floppies(b, drives);
+	if (!drives)
+		return 0;
+	floppy_region(b->floppy, FLOPPY_PORTS)->base = 0x3f0;
+	floppy_region(b->floppy, FLOPPY_DIR)->base = 0x3f7;
+	err = bus_map(&b->vm->port_bus, floppy_region(b->floppy, FLOPPY_PORTS));
+	return err ? err : bus_map(&b->vm->port_bus, floppy_region(b->floppy, FLOPPY_DIR));
+}
+
+static int add_chipset(struct board *b)
+{
+	struct chipset_wires wires = {.ide = {line(b, IRQ_IDE), line(b, IRQ_IDE + 1)},
+		.gsi = ioapic_input,
+		.msi = msi_sent,
+		.ctx = b,
+		.reset_control = sysctl_region(b->sysctl, SYSCTL_RESET),
+		.vga = b->vga};
+
+	for (int n = 0; n < 16; n++)
+		wires.line[n] = (struct irq){pci_line_changed, b, n};
+	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
 }
 
 static int add_testdev(struct board *b)
@@ -491,6 +677,19 @@ static int add_testdev(struct board *b)
 	return err;
 }
 
+static int add_fw_cfg(struct board *b)
+{
+	int err;
+
+	b->fw_cfg = fw_cfg_new(&b->vm->mem);
+	tell_sizes(b);
+	vm_add_device(b->vm, fw_cfg_device(b->fw_cfg));
+	fw_cfg_region(b->fw_cfg, FW_CFG_PORTS)->base = 0x510;
+	fw_cfg_region(b->fw_cfg, FW_CFG_DMA)->base = 0x514;
+	err = bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg, FW_CFG_PORTS));
+	return err ? err : bus_map(&b->vm->port_bus, fw_cfg_region(b->fw_cfg, FW_CFG_DMA));
+}
+
 static void add_devices(struct board *b)
 {
 	struct device *const list[] = {
@@ -507,6 +706,7 @@ static void add_devices(struct board *b)
 		postcode_device(b->postcode),
 		debugcon_device(b->debugcon),
 		testport_device(b->testport),
+		dma_device(b->dma),
 		&b->dev,
 	};
 
@@ -535,6 +735,7 @@ static int map_places(struct bus *bus, const struct place *place, unsigned n)
 static int map_ports(struct board *b)
 {
 	const struct place place[] = {
+		{dma_region(b->dma, DMA_LOW), 0x00},
 		{pic_region(b->pic, PIC_MASTER), 0x20},
 		{pit_region(b->pit), 0x40},
 		{ps2_region(b->ps2, PS2_DATA), 0x60},
@@ -542,17 +743,19 @@ static int map_ports(struct board *b)
 		{ps2_region(b->ps2, PS2_COMMAND), 0x64},
 		{rtc_region(b->rtc), 0x70},
 		{postcode_region(b->postcode), 0x80},
+		{dma_region(b->dma, DMA_PAGES), 0x81},
 		{sysctl_region(b->sysctl, SYSCTL_PORT_A), 0x92},
 		{pic_region(b->pic, PIC_SLAVE), 0xa0},
+		{dma_region(b->dma, DMA_HIGH), 0xc0},
 		{debugcon_region(b->debugcon), 0xe9},
 		{testport_region(b->testport), 0xf4},
+		{vga_region(b->vga, VGA_VBE), 0x1ce},
 		{vga_region(b->vga, VGA_MONO), 0x3b4},
 		{vga_region(b->vga, VGA_PORTS), 0x3c0},
 		{vga_region(b->vga, VGA_COLOUR), 0x3d4},
 		{uart_region(b->com1), 0x3f8},
 		{pic_region(b->pic, PIC_ELCR), 0x4d0},
 		{acpi_pm_region(b->pm), ACPI_PM_PORTS},
-		{sysctl_region(b->sysctl, SYSCTL_RESET), 0xcf9},
 	};
 
 	return map_places(&b->vm->port_bus, place, ARRAY_SIZE(place));
@@ -561,11 +764,10 @@ static int map_ports(struct board *b)
 static int map_memory(struct board *b)
 {
 	const struct place place[] = {
-		{vga_region(b->vga, VGA_MEMORY), 0xb8000},
+		{vga_region(b->vga, VGA_MEMORY), 0xa0000},
 		{ioapic_region(b->ioapic), IOAPIC_ADDR},
 		{hpet_region(b->hpet), HPET_ADDR},
 		{&b->lapic_page, LAPIC_ADDR},
-		{&b->acpi_rom, ACPI_ADDR},
 	};
 	int err = map_ram(b);
 
@@ -575,18 +777,45 @@ static int map_memory(struct board *b)
 		.prio = BUS_PRIO_MOVABLE,
 		.ops = &lapic_page_ops,
 		.ctx = b};
+	return err ? err : map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
+}
+
+/* What a system finds below 1 MiB that starts without firmware. */
+static int map_bare(struct board *b)
+{
+	int err;
+
 	b->acpi_rom = (struct bus_region){.name = "acpi tables",
+		.base = ACPI_ADDR,
 		.size = ACPI_SIZE,
 		.kind = BUS_ROM,
 		.prio = BUS_PRIO_FIXED,
 		.host = b->acpi};
 	acpi_tables(b->acpi, b->vm->vcpus);
-
-	if (!err)
-		err = map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
+	err = bus_map(&b->vm->mem_bus, &b->acpi_rom);
 	if (!err && !barebios_new(b->vm))
 		err = -ENOMEM;
 	return err;
+}
+
+static int map_firmware(struct board *b)
+{
+	const struct firmware *f = &b->config.firmware;
+
+	if (!f->code)
+		return map_bare(b);
+	firmware_tell(b->vm, f, b->fw_cfg);
+	return firmware_map(b->vm, f, &b->roms);
+}
+
+/* Before the chips that the lines lead to. */
+static void board_snap(struct device *dev, struct snap *s)
+{
+	struct board *b = container_of(dev, struct board, dev);
+
+	snap_section(s, dev->name, 1);
+	snap_u16(s, "isa_lines", &b->isa_lines);
+	snap_u16(s, "pci_lines", &b->pci_lines);
 }
 
 static void board_destroy(struct device *dev)
@@ -609,14 +838,22 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 		snprintf(err, errlen, "out of memory");
 		return -ENOMEM;
 	}
-	b->dev = (struct device){.name = "board", .destroy = board_destroy};
+	b->dev = (struct device){.name = "board", .snap = board_snap, .destroy = board_destroy};
 	make_devices(b);
 	add_devices(b);
 	rc = map_ports(b);
 	if (!rc)
 		rc = map_memory(b);
 	if (!rc)
+		rc = add_chipset(b);
+	if (!rc)
+		rc = add_floppies(b);
+	if (!rc && (config->testdev || config->firmware.code))
+		rc = add_fw_cfg(b);
+	if (!rc)
 		rc = add_testdev(b);
+	if (!rc)
+		rc = map_firmware(b);
 	if (rc) {
 		snprintf(err, errlen, "the board cannot be built: %s", strerror(-rc));
 		return rc;
@@ -625,6 +862,7 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	vm->intr_ack_ctx = b;
 	vm->boot = boot;
 	vm->boot_ctx = b;
+	vm->epoch = config->epoch;
 	*out = b;
 	return check_images(b, err, errlen);
 }
@@ -632,6 +870,16 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 void board_screen(struct board *b, struct text_frame *frame)
 {
 	vga_text_frame(b->vga, frame);
+}
+
+bool board_screen_graphics(const struct board *b)
+{
+	return vga_graphics(b->vga);
+}
+
+void board_picture(struct board *b, struct picture *out)
+{
+	vga_picture(b->vga, out);
 }
 
 bool board_screen_touched(const struct board *b)

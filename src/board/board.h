@@ -7,9 +7,12 @@
 #ifndef TINAMOU_BOARD_H
 #define TINAMOU_BOARD_H
 
+#include "board/chipset.h"
+#include "board/firmware.h"
 #include "core/chardev.h"
 #include "core/display.h"
 #include "core/vm.h"
+#include "util/util.h"
 #include "x86/state.h"
 
 /* Bytes that are copied into guest memory at every reset. */
@@ -30,10 +33,16 @@ struct board_config {
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
 	struct chardev *debug;  /* port E9h, likewise */
-	bool testdev;           /* the device that test programs for CPUs expect */
+	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
+	struct disk *floppy[2];                     /* NULL: none; the first one first */
+	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
+	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
+	bool testdev;             /* the device that test programs for CPUs expect */
 };
 
 struct board;
+
+#define BOARD_LOW_RAM_END (3 * GiB) /* RAM beyond continues at 4 GiB */
 
 #define BOARD_RSDP 0xe0000 /* where the ACPI tables begin */
 
@@ -47,6 +56,10 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 
 /* The text screen as it is now. */
 void board_screen(struct board *b, struct text_frame *frame);
+/* Is the screen a picture, not text? */
+bool board_screen_graphics(const struct board *b);
+/* The screen as a monitor shows it; the caller frees the pixels. */
+void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */

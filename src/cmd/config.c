@@ -250,6 +250,12 @@ static int opt_display(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_screenshot(struct context *x, const char *value)
+{
+	replace(&x->c->screenshot, value);
+	return 0;
+}
+
 static int opt_trace(struct context *x, const char *value)
 {
 	static const char *const names[] = {"exits", NULL};
@@ -293,6 +299,131 @@ static int opt_image(struct context *x, const char *value)
 		return fail(x, "two images: %s and %s; give one (more with --flat FILE@ADDR)",
 			x->c->image, value);
 	x->c->image = xstrdup(value);
+	return 0;
+}
+
+static int disk_key(struct context *x, struct config_disk *d, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		d->ro = true;
+	else if (!strcmp(key, "throwaway") || !strcmp(key, "snapshot"))
+		d->throwaway = true;
+	else if (!strncmp(key, "format=", 7) && key[7])
+		replace(&d->format, key + 7);
+	else
+		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway",
+			x->name, key);
+	return 0;
+}
+
+static void free_disk(struct config_disk *d)
+{
+	free(d->path);
+	free(d->format);
+	*d = (struct config_disk){0};
+}
+
+static int parse_disk(struct context *x, struct config_disk *d, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	int rc = 0;
+
+	free_disk(d);
+	if (*part)
+		d->path = xstrdup(part);
+	else
+		rc = fail(x, "--%s %s: no file's name", x->name, value);
+	while (!rc && (part = next_part(&rest)))
+		rc = disk_key(x, d, part);
+	free(copy);
+	return rc;
+}
+
+static int opt_disk(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+
+	if (c->disks == CONFIG_MAX_DISKS)
+		return fail(x, "--disk: at most %d disks", CONFIG_MAX_DISKS);
+	return parse_disk(x, &c->disk[c->disks++], value);
+}
+
+static int opt_floppy(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+
+	if (c->floppies == CONFIG_MAX_FLOPPIES)
+		return fail(x, "--floppy: at most %d drives", CONFIG_MAX_FLOPPIES);
+	return parse_disk(x, &c->floppy[c->floppies++], value);
+}
+
+static int opt_cdrom(struct context *x, const char *value)
+{
+	return parse_disk(x, &x->c->cdrom, value);
+}
+
+static int firmware_name(struct context *x, const char *name)
+{
+	static const char *const names[] = {"none", "bios", "uefi"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(name, names[i]))
+			continue;
+		x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + i);
+		return 0;
+	}
+	if (!strpbrk(name, "/."))
+		return fail(x,
+			"--firmware %s: known are none, bios, uefi, and a file with a / or "
+			". in its name",
+			name);
+	x->c->firmware = FIRMWARE_PATH;
+	replace(&x->c->firmware_path, name);
+	return 0;
+}
+
+static int opt_firmware(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	int rc = firmware_name(x, part);
+
+	while (!rc && (part = next_part(&rest))) {
+		if (strncmp(part, "vars=", 5) || !part[5])
+			rc = fail(x, "--firmware: unknown key '%s'; known is vars=FILE", part);
+		else
+			replace(&x->c->firmware_vars, part + 5);
+	}
+	free(copy);
+	return rc;
+}
+
+/* Words, or the letters of DOS's drives. */
+static int opt_boot(struct context *x, const char *value)
+{
+	static const struct {
+		const char *word;
+		char letter;
+	} words[] = {{"disk", 'c'}, {"cdrom", 'd'}, {"cd", 'd'}, {"floppy", 'a'}};
+	char *copy = xstrdup(value), *rest = copy, *part, order[8] = "";
+	size_t n = 0;
+	bool ok = true;
+
+	while (ok && (part = next_part(&rest))) {
+		unsigned i = 0;
+
+		while (i < ARRAY_SIZE(words) && strcmp(part, words[i].word))
+			i++;
+		if (i < ARRAY_SIZE(words) && n < 4)
+			order[n++] = words[i].letter;
+		else if (*part && strspn(part, "acd") == strlen(part) && n + strlen(part) <= 4)
+			n += (size_t)sprintf(order + n, "%s", part);
+		else
+			ok = false;
+	}
+	free(copy);
+	if (!ok || !n)
+		return fail(x, "--boot %s: known are disk, cdrom and floppy, in order", value);
+	replace(&x->c->boot, order);
 	return 0;
 }
 
@@ -410,12 +541,20 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway]", opt_disk, true, false,
+		"a hard disk; up to four"},
+	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
+	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
+		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
@@ -432,7 +571,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"disk", 'd', "FILE", opt_later, false, true, NULL},
 	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
 	{"paused", 'S', NULL, opt_later, false, true, NULL},
@@ -532,6 +670,14 @@ void config_free(struct config *c)
 {
 	for (unsigned i = 0; i < c->flats; i++)
 		free(c->flat[i].path);
+	for (unsigned i = 0; i < CONFIG_MAX_DISKS; i++)
+		free_disk(&c->disk[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
+		free_disk(&c->floppy[i]);
+	free_disk(&c->cdrom);
+	free(c->firmware_path);
+	free(c->firmware_vars);
+	free(c->boot);
 	free(c->image);
 	free(c->kernel);
 	free(c->initrd);
@@ -543,6 +689,7 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->serial_path);
 	free(c->debugcon_path);
+	free(c->screenshot);
 	free(c->trace_file);
 	json_decref(c->set);
 }

@@ -15,9 +15,11 @@
 #include "core/clock.h"
 #include "x86/model.h"
 
-#define CONFIG_MAX_FLATS   8
-#define CONFIG_MAX_DUMPS   8
-#define CONFIG_MAX_MODULES 8
+#define CONFIG_MAX_FLATS    8
+#define CONFIG_MAX_DUMPS    8
+#define CONFIG_MAX_MODULES  8
+#define CONFIG_MAX_DISKS    4
+#define CONFIG_MAX_FLOPPIES 2
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -32,6 +34,15 @@ struct config_module {
 	char *path;
 	char *args; /* the path, and what followed it after a blank */
 };
+
+/* A disk, CD or floppy image: PATH[,format=FORMAT][,ro][,throwaway] */
+struct config_disk {
+	char *path, *format; /* format: NULL to probe */
+	bool ro, throwaway;
+};
+
+/* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
+enum firmware_choice { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
 
 struct config_dump {
 	uint64_t addr, len;
@@ -55,12 +66,18 @@ struct config {
 	unsigned flats;
 	bool has_entry;
 	uint64_t entry;
+	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
+	unsigned disks, floppies;
+	enum firmware_choice firmware;
+	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
+	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
 	enum console console;
 	enum serial serial;
 	char *serial_path;
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
-	bool display; /* text */
+	bool display;     /* text */
+	char *screenshot; /* PNG file, or NULL */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

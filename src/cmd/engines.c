@@ -9,6 +9,7 @@
 #include "cmd/status.h"
 #include "core/engine.h"
 
+#include "engine/driver/driver.h"
 #include "engine/interpret/interpret.h"
 #include "engine/kvm/kvm.h"
 #include "engine/translate/translate.h"
@@ -16,7 +17,7 @@
 
 /* Fastest first: the order in which `auto` asks. */
 static const struct engine_ops *const engines[] = {
-	&kvm_engine, &translate_engine, &interpret_engine};
+	&kvm_engine, &driver_engine, &translate_engine, &interpret_engine};
 
 static const char *const level_name[] = {
 	[ENGINE_UNUSABLE] = "unusable",

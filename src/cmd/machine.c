@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/picture.h"
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
@@ -36,9 +37,13 @@ struct machine {
 	struct config config;
 	const struct engine_ops *engine;
 	struct vm *vm;
+	struct media *media;
+	struct disk *disk[ARRAY_SIZE(((struct media *)0)->item)];
+	unsigned disks;
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
+	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
@@ -325,6 +330,20 @@ static void report_text(struct machine *m)
 	free(text);
 }
 
+static void save_screenshot(struct machine *m)
+{
+	struct picture p = {0};
+	int error;
+
+	if (!m->config.screenshot)
+		return;
+	board_picture(m->board, &p);
+	error = png_write(m->fd[FD_SCREENSHOT], &p);
+	if (error)
+		log_error("--screenshot: %s", strerror(-error));
+	free(p.pixel);
+}
+
 /* Ctrl-A d: registers of all vCPUs. */
 static void dump_registers(struct machine *m)
 {
@@ -408,10 +427,65 @@ static int map_images(struct machine *m)
 	unsigned fd = FD_IMAGES;
 	int err = 0;
 
-	if (m->config.image)
+	if (m->config.image && !m->media->has_image)
 		err = map_image(m, m->fd[fd++], m->config.image, BOOT_SECTOR_ADDR);
 	for (unsigned i = 0; i < m->config.flats && !err; i++)
 		err = map_image(m, m->fd[fd++], m->config.flat[i].path, m->config.flat[i].addr);
+	return err;
+}
+
+/* All of a file; its descriptor is at that index. */
+static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t *len)
+{
+	struct stat st;
+	void *p;
+
+	if (index < 0)
+		return 0;
+	if (index >= (int)m->fds || fstat(m->fd[index], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, m->fd[index], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	*bytes = p;
+	*len = (size_t)st.st_size;
+	return 0;
+}
+
+/* The user's file gets what is written; a package's own only gives the start. */
+static int map_vars(struct machine *m, struct firmware *f)
+{
+	bool users = m->config.firmware_vars;
+	struct stat st;
+	void *p;
+
+	if (m->vars_fd < 0)
+		return 0;
+	if (m->vars_fd >= (int)m->fds || fstat(m->fd[m->vars_fd], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, users ? MAP_SHARED : MAP_PRIVATE,
+		m->fd[m->vars_fd], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	f->vars = p;
+	f->vars_len = (size_t)st.st_size;
+	return 0;
+}
+
+/* The medium given first is tried first. */
+static int map_firmware(struct machine *m, struct board_config *bc)
+{
+	static const char *const first[] = {"c", "d", "a"};
+	struct firmware *f = &bc->firmware;
+	int err = map_file(m, m->firmware_fd, &f->code, &f->code_len);
+
+	if (!err)
+		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+	if (!err)
+		err = map_vars(m, f);
+	f->boot = m->config.boot;
+	if (!f->boot && m->media->has_image)
+		f->boot = first[m->media->item[0].kind];
 	return err;
 }
 
@@ -499,9 +573,7 @@ static uint64_t entry_point(const struct config *c)
 {
 	if (c->has_entry || c->kernel)
 		return c->entry;
-	if (c->kernel)
-		return 0;
-	return c->image ? BOOT_SECTOR_ADDR : c->flat[0].addr;
+	return c->flats ? c->flat[0].addr : BOOT_SECTOR_ADDR;
 }
 
 static int map_screen(struct machine *m)
@@ -526,6 +598,77 @@ static int watch(struct machine *m)
 	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch = loop_add(m->vm->loop, m->fd[FD_SERIAL], EPOLLIN, serial_ready, m);
 	return 0;
+}
+
+/* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
+static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
+{
+	static const unsigned disk_unit[] = {0, 1, 3, 2};
+	unsigned units = has_cd ? 3 : 4;
+
+	if (kind == MEDIA_FLOPPY) {
+		unsigned n = bc->floppy[0] ? 1 : 0;
+
+		if (bc->floppy[n])
+			return -EBUSY;
+		bc->floppy[n] = disk;
+		return 0;
+	}
+	if (kind == MEDIA_CDROM) {
+		if (bc->drive[2].kind)
+			return -EBUSY;
+		bc->drive[2] = (struct chipset_drive){IDE_CDROM, disk};
+		return 0;
+	}
+	for (unsigned i = 0; i < units; i++) {
+		struct chipset_drive *d = &bc->drive[disk_unit[i]];
+
+		if (d->kind)
+			continue;
+		*d = (struct chipset_drive){IDE_DISK, disk};
+		return 0;
+	}
+	return -EBUSY;
+}
+
+static bool has_cdrom(const struct media *media)
+{
+	for (unsigned i = 0; i < media->count; i++)
+		if (media->item[i].kind == MEDIA_CDROM)
+			return true;
+	return false;
+}
+
+static int make_disks(struct machine *m, struct board_config *bc, char *err, size_t errlen)
+{
+	bool has_cd = has_cdrom(m->media);
+
+	for (unsigned i = 0; i < m->media->count; i++) {
+		struct disk *d =
+			disk_new(m->media->item[i].files, m->vm->loop, &m->vm->clock, err, errlen);
+
+		if (!d)
+			return -EIO;
+		m->disk[m->disks++] = d;
+		if (attach(bc, m->media->item[i].kind, d, has_cd)) {
+			snprintf(err, errlen, "%s: no drive is left for it", disk_name(d));
+			return -EBUSY;
+		}
+	}
+	if (m->media->has_image && !m->config.kernel)
+		bc->boot_disk = m->disk[0];
+	return 0;
+}
+
+/* Devices wait for nothing any more then. */
+static void free_disks(struct machine *m)
+{
+	vm_lock(m->vm);
+	for (unsigned i = 0; i < m->disks; i++)
+		disk_drain(m->disk[i]);
+	vm_unlock(m->vm);
+	for (unsigned i = 0; i < m->disks; i++)
+		disk_free(m->disk[i]);
 }
 
 static int build(struct machine *m, char *err, size_t errlen)
@@ -563,7 +706,9 @@ static int build(struct machine *m, char *err, size_t errlen)
 		bc.load = load_kernel;
 		bc.load_ctx = m;
 	}
-	if (board_new(m->vm, &bc, &m->board, err, errlen))
+	if (map_firmware(m, &bc))
+		return -EIO;
+	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }
@@ -610,7 +755,9 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
+	save_screenshot(m);
 	report(m);
+	free_disks(m);
 	vm_free(m->vm);
 	boot_free(m->boot);
 	free((void *)m->boot_config.kernel.data);
@@ -619,12 +766,12 @@ static int run(struct machine *m)
 	return STATUS_OK;
 }
 
-int machine_main(int ctl)
+int machine_main(int ctl, struct media *media)
 {
 	/* Sent to the whole process group they are the front's, which asks us to end. */
 	static const int fronts_signals[] = {
 		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGWINCH, SIGPIPE};
-	struct machine m = {.ctl = ctl};
+	struct machine m = {.ctl = ctl, .media = media};
 	char err[256] = "no start message";
 	json_t *start;
 
@@ -639,6 +786,9 @@ int machine_main(int ctl)
 			sizeof(err)))
 		return cannot_start(&m, STATUS_HOST, err);
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
+	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
+	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
+	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "cmd/engines.h"
+#include "cmd/firmware.h"
 #include "cmd/status.h"
 #include "core/engine.h"
 #include "core/vm.h"
@@ -31,6 +32,10 @@
 #include "util/util.h"
 
 #define BOOT_SECTOR_SIZE 512
+#define CD_MARK          (16 * 2048 + 1)
+#define FLOPPY_720K      737280
+#define FLOPPY_1440K     1474560
+#define FLOPPY_2880K     2949120
 #define BACKLOG_MAX      65536 /* serial bytes kept while the screen is shown */
 #define ESCAPE_KEY       1     /* Ctrl-A */
 #define GRACE_NS         (2 * NSEC_PER_SEC)
@@ -40,11 +45,13 @@ struct front {
 	const struct engine_ops *engine;
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
-	bool one_initrd; /* all of --initrd is one file's name */
-	int signals;     /* signalfd */
-	int ctl;         /* to the machine */
-	int serial;      /* our end of the serial line, -1: none */
-	int pty;         /* master of --serial pty, -1: none */
+	struct media media;
+	int firmware, vgabios, vars; /* indices in fd, -1: none */
+	bool one_initrd;             /* all of --initrd is one file's name */
+	int signals;                 /* signalfd */
+	int ctl;                     /* to the machine */
+	int serial;                  /* our end of the serial line, -1: none */
+	int pty;                     /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -78,6 +85,20 @@ static uint64_t host_ns(void)
 bool cmd_file_exists(const char *path)
 {
 	return access(path, F_OK) == 0;
+}
+
+static void write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
 }
 
 /* ---- opening what the machine needs ---- */
@@ -127,27 +148,93 @@ static int open_image(struct front *f, const char *path, uint64_t addr)
 	return STATUS_HOST;
 }
 
+/* A file of 512 bytes is a bare boot sector, and must look like one. */
 static int check_boot_sector(struct front *f)
 {
 	uint8_t sector[BOOT_SECTOR_SIZE];
 	const char *path = f->config.image;
-	ssize_t n = pread(f->fd[f->fds - 1], sector, sizeof(sector), 0);
-	struct stat st;
 
-	if (fstat(f->fd[f->fds - 1], &st) || n < 0) {
+	if (pread(f->fd[f->fds - 1], sector, sizeof(sector), 0) != sizeof(sector)) {
 		log_error("%s: %s", path, strerror(errno));
-	} else if (st.st_size != BOOT_SECTOR_SIZE) {
-		log_error("%s: %lld bytes, not the 512 of a boot sector; a raw image is loaded "
-			  "with --flat %s@ADDR",
-			path, (long long)st.st_size, path);
-	} else if (sector[510] != 0x55 || sector[511] != 0xaa) {
-		log_error("%s: no boot sector: bytes 510 and 511 are %02X %02X, not 55 AA; "
-			  "a raw image is loaded with --flat %s@ADDR",
-			path, sector[510], sector[511], path);
-	} else {
-		return STATUS_OK;
+		return STATUS_HOST;
 	}
+	if (sector[510] == 0x55 && sector[511] == 0xaa)
+		return STATUS_OK;
+	log_error("%s: no boot sector: bytes 510 and 511 are %02X %02X, not 55 AA; "
+		  "a raw image is loaded with --flat %s@ADDR",
+		path, sector[510], sector[511], path);
 	return STATUS_HOST;
+}
+
+/* ---- disks ---- */
+
+static int open_medium(struct front *f, enum media_kind kind, const struct config_disk *d)
+{
+	const struct disk_options o = {.path = d->path,
+		.format = d->format,
+		.ro = d->ro || kind == MEDIA_CDROM,
+		.throwaway = d->throwaway};
+	char err[512];
+	struct disk_files *files = disk_files_open(&o, err, sizeof(err));
+
+	if (!files) {
+		log_error("%s", err);
+		return STATUS_HOST;
+	}
+	f->media.item[f->media.count].kind = kind;
+	f->media.item[f->media.count++].files = files;
+	return STATUS_OK;
+}
+
+/* By content: a CD has its mark in sector 16; a floppy is known by its size. */
+static enum media_kind probe_medium(int fd, int64_t size)
+{
+	char mark[5];
+
+	if (pread(fd, mark, sizeof(mark), CD_MARK) == sizeof(mark) && !memcmp(mark, "CD001", 5))
+		return MEDIA_CDROM;
+	return size == FLOPPY_720K || size == FLOPPY_1440K || size == FLOPPY_2880K ? MEDIA_FLOPPY
+										   : MEDIA_DISK;
+}
+
+/* What the command line has beside options: a boot sector, or a medium to boot from. */
+static int open_main_image(struct front *f)
+{
+	static const char *const name[] = {"disk", "CD-ROM", "floppy"};
+	struct config_disk d = {.path = f->config.image};
+	enum media_kind kind;
+	struct stat st;
+	int status = open_file(f, d.path, &st);
+
+	if (status)
+		return status;
+	if (st.st_size == BOOT_SECTOR_SIZE && f->config.firmware <= FIRMWARE_NONE)
+		return check_boot_sector(f);
+	if (st.st_size % BOOT_SECTOR_SIZE) {
+		log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole "
+			  "sectors; a raw image is loaded with --flat %s@ADDR",
+			d.path, (long long)st.st_size, d.path);
+		return STATUS_HOST;
+	}
+	kind = probe_medium(f->fd[--f->fds], st.st_size);
+	close(f->fd[f->fds]);
+	log_info("%s: started as a %s", d.path, name[kind]);
+	f->media.has_image = true;
+	return open_medium(f, kind, &d);
+}
+
+static int open_media(struct front *f)
+{
+	struct config *c = &f->config;
+	int status = STATUS_OK;
+
+	for (unsigned i = 0; i < c->disks && !status; i++)
+		status = open_medium(f, MEDIA_DISK, &c->disk[i]);
+	if (!status && c->cdrom.path)
+		status = open_medium(f, MEDIA_CDROM, &c->cdrom);
+	for (unsigned i = 0; i < c->floppies && !status; i++)
+		status = open_medium(f, MEDIA_FLOPPY, &c->floppy[i]);
+	return status;
 }
 
 /* The kernel, then what --initrd names. Whether they fit is not known yet. */
@@ -171,19 +258,112 @@ static int open_kernel(struct front *f)
 	return status;
 }
 
+/* ---- firmware ---- */
+
+static bool wants_firmware(const struct front *f)
+{
+	const struct config *c = &f->config;
+
+	if (c->firmware != FIRMWARE_AUTO)
+		return c->firmware != FIRMWARE_NONE;
+	return f->media.count && !c->kernel && !c->flats && (f->media.has_image || !c->image);
+}
+
+static int open_found(struct front *f, enum firmware_file which, int *index)
+{
+	char *path = firmware_find(which);
+	struct stat st;
+	int status = STATUS_HOST;
+
+	if (path) {
+		*index = (int)f->fds;
+		status = open_file(f, path, &st);
+	} else {
+		log_error("firmware: no file of Debian's package %s is there; install it, or start "
+			  "the disk's first sector bare with --firmware none",
+			firmware_package(which));
+	}
+	free(path);
+	return status;
+}
+
+/* The user's file, made from the package's empty one where it does not exist. */
+static int open_vars(struct front *f)
+{
+	const char *path = f->config.firmware_vars;
+	struct stat st;
+	int from = -1, fd, status;
+	char block[4096];
+	ssize_t n;
+
+	if (!path)
+		return open_found(f, FIRMWARE_FILE_UEFI_VARS, &f->vars);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		status = open_found(f, FIRMWARE_FILE_UEFI_VARS, &from);
+		if (status)
+			return status;
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		while (fd >= 0 && (n = read(f->fd[from], block, sizeof(block))) > 0)
+			write_all(fd, block, (size_t)n);
+		close(f->fd[--f->fds]);
+	}
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size) {
+		log_error("%s: %s", path, fd < 0 ? strerror(errno) : "no file with variables");
+		if (fd >= 0)
+			close(fd);
+		return STATUS_HOST;
+	}
+	f->vars = (int)f->fds;
+	f->fd[f->fds++] = fd;
+	return STATUS_OK;
+}
+
+static int open_uefi(struct front *f)
+{
+	int status = open_found(f, FIRMWARE_FILE_UEFI_CODE, &f->firmware);
+
+	return status ? status : open_vars(f);
+}
+
+static int open_bios(struct front *f)
+{
+	struct stat st;
+	int status;
+
+	if (f->config.firmware == FIRMWARE_PATH) {
+		f->firmware = (int)f->fds;
+		status = open_file(f, f->config.firmware_path, &st);
+	} else {
+		status = open_found(f, FIRMWARE_FILE_BIOS, &f->firmware);
+	}
+	if (!status && f->config.firmware_vars)
+		return open_vars(f);
+	return status ? status : open_found(f, FIRMWARE_FILE_VGABIOS, &f->vgabios);
+}
+
+static int open_firmware(struct front *f)
+{
+	f->firmware = f->vgabios = f->vars = -1;
+	if (!wants_firmware(f))
+		return STATUS_OK;
+	return f->config.firmware == FIRMWARE_UEFI ? open_uefi(f) : open_bios(f);
+}
+
 static int open_images(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
-	if (c->image) {
-		status = open_image(f, c->image, BOOT_SECTOR_ADDR);
-		if (!status)
-			status = check_boot_sector(f);
-	}
+	if (c->image)
+		status = open_main_image(f);
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
-	return status ? status : open_kernel(f);
+	if (!status)
+		status = open_kernel(f);
+	if (!status)
+		status = open_media(f);
+	return status ? status : open_firmware(f);
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -247,6 +427,13 @@ static int open_debugcon(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
+static int open_screenshot(struct front *f)
+{
+	if (f->config.screenshot)
+		return open_for_writing("screenshot", f->config.screenshot);
+	return dup(STDERR_FILENO);
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -261,6 +448,7 @@ static int open_all(struct front *f)
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
+	f->fd[FD_SCREENSHOT] = open_screenshot(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
@@ -272,8 +460,9 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b}", "config", f->config.set, "engine",
-		f->engine->name, "one_initrd", f->one_initrd);
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i}", "config", f->config.set,
+		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
+		"vgabios", f->vgabios, "vars", f->vars);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -293,6 +482,14 @@ static int send_start(struct front *f)
 	return n < 0 ? -errno : 0;
 }
 
+/* The locks on disk images live on with the machine's descriptors. */
+static void close_media(struct front *f)
+{
+	for (unsigned i = 0; i < f->media.count; i++)
+		disk_files_free(f->media.item[i].files);
+	f->media.count = 0;
+}
+
 static void close_all(struct front *f)
 {
 	for (unsigned i = 0; i < f->fds; i++)
@@ -309,7 +506,7 @@ static void machine_child(struct front *f, int ctl)
 	if (f->pty >= 0)
 		close(f->pty);
 	close(f->signals);
-	_exit(machine_main(ctl));
+	_exit(machine_main(ctl, &f->media));
 }
 
 static int start_machine(struct front *f)
@@ -329,6 +526,7 @@ static int start_machine(struct front *f)
 	if (send_start(f))
 		goto fail;
 	close_all(f);
+	close_media(f);
 	return STATUS_OK;
 fail:
 	log_error("cannot start the machine process: %s", strerror(errno));
@@ -421,20 +619,6 @@ static bool machine_says(struct front *f)
 		break;
 	}
 	return true;
-}
-
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return;
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
 }
 
 static bool serial_shown(const struct front *f)
@@ -871,7 +1055,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
-	     "IMAGE is a boot sector of 512 bytes.\n");
+	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
@@ -879,7 +1063,8 @@ static int run_help(void)
 
 static const char *wrong_combination(const struct config *c)
 {
-	if (!c->image && !c->flats && !c->kernel)
+	if (!c->image && !c->flats && !c->kernel && !c->disks && !c->cdrom.path && !c->floppies &&
+		c->firmware <= FIRMWARE_NONE)
 		return "no image; 'tinamou' alone shows examples";
 	if (c->image && c->flats)
 		return "a boot sector and --flat images do not go together; "

@@ -11,6 +11,7 @@
 
 #include "cmd/config.h"
 #include "core/display.h"
+#include "host/disk.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -19,8 +20,9 @@
 
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
-	MSG_START = 'S', /* to the machine: JSON {config, engine, one_initrd}; descriptors: below */
-	MSG_KEYS = 'k',  /* typed bytes for the keyboard */
+	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
+			     vars};  descriptors: below */
+	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
@@ -40,12 +42,24 @@ struct shared_screen {
 };
 
 /* Descriptors of MSG_START, in this order, then one an image. */
-enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_IMAGES };
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_IMAGES };
+
+enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY };
+
+/* Opened by the front; the machine process inherits the descriptors. */
+struct media {
+	struct {
+		enum media_kind kind;
+		struct disk_files *files;
+	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
+	unsigned count;
+	bool has_image; /* the first one is the command line's IMAGE */
+};
 
 int cmd_run(int argc, char **argv);
 bool cmd_file_exists(const char *path);
 
 /* The machine process: talks over ctl until the machine ended; returns its exit status. */
-int machine_main(int ctl);
+int machine_main(int ctl, struct media *media);
 
 #endif

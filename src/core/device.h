@@ -17,6 +17,8 @@ struct device {
 	void (*snap)(struct device *dev, struct snap *s); /* one snap_section, then the fields */
 	void (*destroy)(struct device *dev);              /* frees it */
 	struct device *next;                              /* kept by the machine */
+	/* Before a save, may be NULL: returns with no request of its to the host in flight. */
+	void (*quiesce)(struct device *dev);
 };
 
 #endif

@@ -15,6 +15,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "core/pvclock.h"
 #include "core/run.h"
 #include "core/vm.h"
 #include "util/util.h"
@@ -84,15 +85,28 @@ void vcpu_set_intr(struct vcpu *v, bool level)
 
 void vcpu_nmi(struct vcpu *v)
 {
-	atomic_store(&v->nmi_line, true);
+	uint8_t n = atomic_load(&v->nmi_line);
+
+	while (n < 2 && !atomic_compare_exchange_weak(&v->nmi_line, &n, n + 1))
+		;
 	vcpu_kick(v);
 	pthread_cond_broadcast(&v->vm->wake);
 }
 
 bool vcpu_nmi_take(struct vcpu *v)
 {
-	return atomic_load_explicit(&v->nmi_line, memory_order_relaxed) &&
-	       atomic_exchange(&v->nmi_line, false);
+	uint8_t n = atomic_load_explicit(&v->nmi_line, memory_order_relaxed);
+
+	while (n && !atomic_compare_exchange_weak(&v->nmi_line, &n, n - 1))
+		;
+	return n > 0;
+}
+
+void vcpu_nmi_merge(struct vcpu *v)
+{
+	uint8_t two = 2;
+
+	atomic_compare_exchange_strong(&v->nmi_line, &two, 1);
 }
 
 void vcpu_defer(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx)
@@ -357,4 +371,41 @@ uint64_t vcpu_random(struct vcpu *v)
 uint64_t vcpu_tsc(struct vcpu *v)
 {
 	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+}
+
+/* ---- what KVM tells and does for its guests ---- */
+
+void vcpu_clock_changed(struct vcpu *v, uint64_t tsc_offset, uint64_t system_time)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->apic)
+		vm->apic->set_tsc_offset(vm->apic_ctx, v, tsc_offset);
+	pvclock_write_time(vm, system_time, tsc_offset);
+	end(v, EXIT_MSR, start);
+}
+
+void vcpu_wall_clock(struct vcpu *v, gpa_t gpa)
+{
+	uint64_t start = begin(v);
+
+	pvclock_write_wall(v->vm, gpa);
+	end(v, EXIT_MSR, start);
+}
+
+/* Numbers and errors as in Documentation/virt/kvm/x86/hypercalls.rst. */
+#define HYPERCALL_SEND_IPI 10
+#define HYPERCALL_UNKNOWN  ((uint64_t)-1000)
+
+uint64_t vcpu_hypercall(struct vcpu *v, uint64_t number, const uint64_t arg[4], bool wide)
+{
+	const struct vm_apic *apic = v->vm->apic;
+	uint64_t start = begin(v), result = HYPERCALL_UNKNOWN;
+
+	if (number == HYPERCALL_SEND_IPI && apic)
+		result = apic->send_ipis(
+			v->vm->apic_ctx, (uint32_t)arg[2], arg, wide ? 64 : 32, (uint32_t)arg[3]);
+	end(v, EXIT_HYPERCALL, start);
+	return result;
 }

@@ -53,7 +53,7 @@ struct vcpu {
 
 	_Atomic bool kick_pending; /* sticky: set by vcpu_kick, cleared by core before it looks */
 	_Atomic bool intr_line;    /* the interrupt controller's INTR output */
-	_Atomic bool nmi_line;     /* an NMI edge waits */
+	_Atomic uint8_t nmi_line;  /* NMI edges that wait: one to be delivered, one behind it */
 	_Atomic bool inside;
 
 	/* Under vm->lock. */
@@ -126,6 +126,8 @@ static inline bool vcpu_attention(const struct vcpu *v)
 uint8_t vcpu_intr_ack(struct vcpu *v);
 /* Takes the NMI edge; true if there was one. */
 bool vcpu_nmi_take(struct vcpu *v);
+/* NMIs are no longer masked: of those that came meanwhile one is left (SDM vol. 3A 6.7.1). */
+void vcpu_nmi_merge(struct vcpu *v);
 
 /* cr4 and xcr0 as they are now: OSXSAVE and the size of the XSAVE area follow them. */
 void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
@@ -140,6 +142,14 @@ int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
 uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
+/*
+ * Engines that are their own KVM: the guest's offset or its MSR_KVM_SYSTEM_TIME_NEW
+ * changed. Moves TSC deadlines and fills the guest's clock page.
+ */
+void vcpu_clock_changed(struct vcpu *v, uint64_t tsc_offset, uint64_t system_time);
+void vcpu_wall_clock(struct vcpu *v, gpa_t gpa); /* MSR_KVM_WALL_CLOCK_NEW was written */
+/* One of KVM's hypercalls by RAX, RBX, RCX, RDX, RSI; wide: of 64-bit code. The new RAX. */
+uint64_t vcpu_hypercall(struct vcpu *v, uint64_t number, const uint64_t arg[4], bool wide);
 
 /* Count an exit that the up calls above do not count themselves (they count theirs). */
 void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec);

@@ -62,6 +62,14 @@ struct vm_apic {
 	int (*wrmsr)(void *ctx, struct vcpu *v, uint32_t msr, uint64_t value);
 	uint8_t (*cr8)(void *ctx, struct vcpu *v);
 	void (*set_cr8)(void *ctx, struct vcpu *v, uint8_t value);
+	/* The vCPU's TSC is the machine's plus offset from now on: TSC deadlines move. */
+	void (*set_tsc_offset)(void *ctx, struct vcpu *v, uint64_t offset);
+	/*
+	 * An IPI by the ICR's low half to APIC ID first + n for each bit n set in two words
+	 * of `width` bits; how many APICs took it.
+	 */
+	unsigned (*send_ipis)(
+		void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr);
 };
 
 struct vm {
@@ -78,6 +86,7 @@ struct vm {
 	struct vcpu *vcpu[VM_MAX_VCPUS];
 	unsigned vcpus;
 	uint64_t tsc_hz;
+	uint64_t epoch;    /* seconds since 1970 UTC when the clock was at zero */
 	uint64_t a20_mask; /* software engines AND physical addresses with it; ~0: open */
 
 	/* Board's hooks. */

@@ -73,7 +73,8 @@ struct lapic {
 	struct clock *clock;
 	struct timer timer;
 	uint64_t tsc_hz;
-	uint32_t id;
+	uint32_t id;  /* as it was made: the x2APIC's */
+	uint32_t xid; /* the xAPIC's, which can be written */
 
 	uint64_t base; /* IA32_APIC_BASE */
 	uint32_t tpr, ldr, dfr, svr, esr, esr_pending, divide;
@@ -83,7 +84,8 @@ struct lapic {
 	uint32_t initial;
 	uint64_t started;  /* when the timer was, ns */
 	uint64_t deadline; /* IA32_TSC_DEADLINE */
-	bool running;      /* one-shot and periodic: counts down */
+	uint64_t tsc_offset;
+	bool running; /* one-shot and periodic: counts down */
 	bool pic;
 };
 
@@ -243,11 +245,18 @@ static uint64_t period(const struct lapic *a)
 	return (uint64_t)a->initial * divisor(a);
 }
 
-static uint64_t tsc_to_ns(const struct lapic *a, uint64_t tsc)
+/* When the vCPU's TSC reaches the deadline, not before it; now or earlier: it has. */
+static uint64_t deadline_ns(const struct lapic *a)
 {
-	unsigned __int128 ns = (unsigned __int128)tsc * NSEC_PER_SEC / a->tsc_hz + 1;
+	uint64_t now = clock_muldiv(clock_now(a->clock), a->tsc_hz, NSEC_PER_SEC);
+	uint64_t guest_now = now + a->tsc_offset;
+	unsigned __int128 ns;
 
-	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER; /* not before it */
+	if (a->deadline <= guest_now)
+		return 0;
+	ns = (unsigned __int128)now + (a->deadline - guest_now);
+	ns = ns * NSEC_PER_SEC / a->tsc_hz + 1;
+	return ns < CLOCK_NEVER ? (uint64_t)ns : CLOCK_NEVER;
 }
 
 static void expired(void *ctx);
@@ -258,10 +267,10 @@ static void arm(struct lapic *a)
 
 	timer_cancel(&a->timer);
 	if (mode == MODE_TSC) {
-		if (a->deadline && tsc_to_ns(a, a->deadline) <= clock_now(a->clock))
+		if (a->deadline && deadline_ns(a) <= clock_now(a->clock))
 			expired(a); /* at once, not when a thread comes to it */
 		else if (a->deadline)
-			timer_arm(&a->timer, tsc_to_ns(a, a->deadline));
+			timer_arm(&a->timer, deadline_ns(a));
 	} else if (a->running) {
 		timer_arm(&a->timer, a->started + period(a));
 	}
@@ -349,7 +358,7 @@ bool lapic_is_dest(const struct lapic *a, const struct apic_message *m)
 	if (m->dest == 0xffffffff)
 		return true;
 	if (!m->logical)
-		return m->dest == a->id || (m->dest == 0xff && !x2apic(a));
+		return m->dest == (x2apic(a) ? a->id : a->xid) || (m->dest == 0xff && !x2apic(a));
 	if (x2apic(a))
 		return m->dest >> 16 == a->id >> 4 && m->dest >> (a->id & 15) & 1;
 	if (a->dfr >> 28 == 15) /* flat */
@@ -470,7 +479,7 @@ static uint32_t read_reg(struct lapic *a, unsigned reg)
 		return a->irr[reg - REG_IRR];
 	switch (reg) {
 	case REG_ID:
-		return x2apic(a) ? a->id : a->id << 24;
+		return x2apic(a) ? a->id : a->xid << 24;
 	case REG_VERSION:
 		return VERSION;
 	case REG_TPR:
@@ -509,6 +518,9 @@ static void write_reg(struct lapic *a, unsigned reg, uint32_t value)
 		return;
 	}
 	switch (reg) {
+	case REG_ID:
+		a->xid = value >> 24;
+		break;
 	case REG_TPR:
 		a->tpr = value & 0xff;
 		update(a);
@@ -622,8 +634,10 @@ static int write_base(struct lapic *a, uint64_t value)
 		value & 0x2ff)
 		return -EINVAL;
 	a->base = (value & ~(uint64_t)BASE_BSP) | (a->base & BASE_BSP);
-	if (!enabled(a)) /* 10.4.3: turned on again it starts as after power-up */
+	if (!enabled(a)) { /* 10.4.3: turned on again it starts as after power-up */
+		a->xid = a->id;
 		init_registers(a);
+	}
 	update(a);
 	return 0;
 }
@@ -675,6 +689,13 @@ int lapic_wrmsr(struct lapic *a, uint32_t msr, uint64_t value)
 	return x2apic(a) ? write_x2apic(a, msr - MSR_X2APIC, value) : -EINVAL;
 }
 
+void lapic_set_tsc_offset(struct lapic *a, uint64_t offset)
+{
+	a->tsc_offset = offset;
+	if ((a->lvt[LVT_TIMER] & LVT_MODE) == MODE_TSC)
+		arm(a);
+}
+
 uint8_t lapic_cr8(const struct lapic *a)
 {
 	return (uint8_t)(a->tpr >> 4);
@@ -693,6 +714,7 @@ static void lapic_reset(struct device *dev)
 	struct lapic *a = container_of(dev, struct lapic, dev);
 
 	a->base = BASE_DEFAULT | BASE_ENABLE | (a->id ? 0 : BASE_BSP);
+	a->xid = a->id;
 	init_registers(a);
 	update(a);
 }
@@ -715,6 +737,7 @@ static void lapic_snap(struct device *dev, struct snap *s)
 
 	snap_section(s, dev->name, 1);
 	base_snap(a, s);
+	snap_u32_max(s, "xid", &a->xid, 0xff);
 	snap_u32_max(s, "tpr", &a->tpr, 0xff);
 	snap_u32(s, "ldr", &a->ldr);
 	snap_u32(s, "dfr", &a->dfr);
@@ -733,6 +756,7 @@ static void lapic_snap(struct device *dev, struct snap *s)
 	snap_u32(s, "initial", &a->initial);
 	snap_time(s, "started", &a->started, clock_now(a->clock));
 	snap_u64(s, "deadline", &a->deadline);
+	snap_u64(s, "tsc_offset", &a->tsc_offset);
 	snap_bool(s, "running", &a->running);
 	snap_bool(s, "pic", &a->pic);
 	if (snap_loading(s)) {

@@ -54,6 +54,8 @@ void lapic_write(struct lapic *a, uint64_t off, unsigned size, uint64_t value);
 /* IA32_APIC_BASE, IA32_TSC_DEADLINE, 800h-8FFh. -ENOENT: not its own; -EINVAL: #GP. */
 int lapic_rdmsr(struct lapic *a, uint32_t msr, uint64_t *value);
 int lapic_wrmsr(struct lapic *a, uint32_t msr, uint64_t value);
+/* The vCPU's TSC is the machine's plus offset, modulo 2^64: the deadline counts in it. */
+void lapic_set_tsc_offset(struct lapic *a, uint64_t offset);
 /* CR8: bits 7:4 of the task priority. */
 uint8_t lapic_cr8(const struct lapic *a);
 void lapic_set_cr8(struct lapic *a, uint8_t value);

@@ -21,27 +21,29 @@ const struct x86_cpu_feature_info x86_cpu_features[X86_CPU_FEATURES] = {
 #include "x86/model.def"
 };
 
-#define F(id) BIT(X86_CPU_##id)
+#define FEATURE(f) ((x86_cpu_set)1 << (f))
+#define F(id)      FEATURE(X86_CPU_##id)
 
 #define I486 F(FPU)
 #define PENTIUM3                                                                                   \
-	(F(FPU) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(CX8) | F(APIC) | F(SEP) | F(PGE) | \
-		F(CMOV) | F(PAT) | F(PSE36) | F(MMX) | F(FXSR) | F(SSE))
+	(F(FPU) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(CX8) | F(APIC) | F(SEP) |          \
+		F(MTRR) | F(PGE) | F(CMOV) | F(PAT) | F(PSE36) | F(MMX) | F(FXSR) | F(SSE))
 #define BASELINE                                                                                   \
 	(PENTIUM3 | F(CLFLUSH) | F(SSE2) | F(SSE3) | F(SSSE3) | F(SSE41) | F(SSE42) | F(CX16) |    \
 		F(POPCNT) | F(LAHF) | F(SYSCALL) | F(NX) | F(LM) | F(PCID) | F(X2APIC) |           \
-		F(TSC_DEADLINE) | F(HYPERVISOR) | F(FSGSBASE) | F(SMEP) | F(INVPCID) | F(SMAP) |   \
-		F(UMIP) | F(ARCH_CAPABILITIES) | F(PDPE1GB) | F(RDTSCP) | F(INVTSC))
+		F(TSC_DEADLINE) | F(TSC_ADJUST) | F(HYPERVISOR) | F(FSGSBASE) | F(SMEP) |          \
+		F(INVPCID) | F(SMAP) | F(UMIP) | F(ARCH_CAPABILITIES) | F(PDPE1GB) | F(RDTSCP) |   \
+		F(INVTSC))
 
 static const struct row {
 	const char *name, *brand;
 	uint32_t signature, highest_basic, highest_extended;
-	uint64_t feature; /* ~0: all that there is */
+	x86_cpu_set feature; /* ~0: all that there is */
 } rows[] = {
 	{"baseline", "tinamou CPU", 0x6f1, 0x16, 0x80000008, BASELINE},
-	{"max", "tinamou CPU, all features", 0x6f1, 0x16, 0x80000008, ~UINT64_C(0)},
+	{"max", "tinamou CPU, all features", 0x6f1, 0x16, 0x80000008, ~(x86_cpu_set)0},
 	{"486", "", 0x480, 1, 0, I486},
-	{"pentium3", "", 0x68a, 3, 0, PENTIUM3},
+	{"pentium3", "", 0x68a, 2, 0, PENTIUM3},
 };
 
 /* ---- who supplies what ---- */
@@ -66,39 +68,39 @@ static bool supplied(unsigned f, bool kvm)
 	}
 }
 
-static uint64_t all_supplied(bool kvm)
+static x86_cpu_set all_supplied(bool kvm)
 {
-	uint64_t set = 0;
+	x86_cpu_set set = 0;
 
 	for (unsigned f = 0; f < X86_CPU_FEATURES; f++)
 		if (supplied(f, kvm))
-			set |= BIT(f);
+			set |= FEATURE(f);
 	return set;
 }
 
 /* Takes away what lacks something that it needs, until nothing does. */
-static uint64_t settle(uint64_t set)
+static x86_cpu_set settle(x86_cpu_set set)
 {
-	uint64_t before;
+	x86_cpu_set before;
 
 	do {
 		before = set;
 		for (unsigned f = 0; f < X86_CPU_FEATURES; f++) {
 			unsigned needs = x86_cpu_features[f].needs;
 
-			if (needs != X86_CPU_NONE && !(set & BIT(needs)))
-				set &= ~BIT(f);
+			if (needs != X86_CPU_NONE && !(set & FEATURE(needs)))
+				set &= ~FEATURE(f);
 		}
 	} while (set != before);
 	return set;
 }
 
-static uint64_t with_needs(unsigned f)
+static x86_cpu_set with_needs(unsigned f)
 {
-	uint64_t set = 0;
+	x86_cpu_set set = 0;
 
 	for (; f != X86_CPU_NONE; f = x86_cpu_features[f].needs)
-		set |= BIT(f);
+		set |= FEATURE(f);
 	return set;
 }
 
@@ -109,6 +111,8 @@ static void finish(struct x86_model *m)
 	for (unsigned f = 0; f < X86_CPU_FEATURES; f++)
 		if (x86_model_has(m, f))
 			m->insn |= BIT(x86_cpu_features[f].insn);
+	if (m->brand[0] && !x86_model_has(m, X86_CPU_HYPERVISOR))
+		snprintf(m->brand, sizeof(m->brand), "x86-64 CPU"); /* no sign of us */
 }
 
 static void from_row(struct x86_model *m, const struct row *r, bool kvm)
@@ -182,7 +186,7 @@ static int set_vendor(struct x86_model *m, const char *text, size_t len, char *e
 static int set_feature(
 	struct x86_model *m, const char *text, size_t len, bool kvm, char *err, size_t errlen)
 {
-	uint64_t add;
+	x86_cpu_set add;
 	unsigned f = 0;
 
 	while (f < X86_CPU_FEATURES && !same_name(text + 1, x86_cpu_features[f].name, len - 1))
@@ -190,7 +194,7 @@ static int set_feature(
 	if (f == X86_CPU_FEATURES)
 		return unknown("feature", text + 1, len - 1, true, err, errlen);
 	if (*text == '-') {
-		m->feature &= ~BIT(f);
+		m->feature &= ~FEATURE(f);
 		m->feature = settle(m->feature);
 		return 0;
 	}

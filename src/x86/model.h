@@ -21,6 +21,10 @@ enum x86_cpu_feature {
 	X86_CPU_NONE = X86_CPU_FEATURES
 };
 
+/* Bit n: enum x86_cpu_feature n. */
+typedef unsigned __int128 x86_cpu_set;
+_Static_assert(X86_CPU_FEATURES <= 128, "x86_cpu_set has a bit for each");
+
 enum x86_supplier { X86_BY_ENGINE, X86_BY_HOST, X86_BY_KVM };
 
 struct x86_cpu_feature_info {
@@ -38,14 +42,14 @@ struct x86_model {
 	uint32_t signature;        /* leaf 1 EAX, also EDX after RESET */
 	uint32_t highest_basic;    /* leaf */
 	uint32_t highest_extended; /* leaf, 0: there are none */
-	uint64_t feature;          /* bit n: enum x86_cpu_feature n */
-	uint64_t insn;             /* bit n: enum x86_feature n is executed */
+	x86_cpu_set feature;
+	uint64_t insn; /* bit n: enum x86_feature n is executed */
 	char brand[48];
 };
 
 static inline bool x86_model_has(const struct x86_model *m, enum x86_cpu_feature f)
 {
-	return m->feature >> f & 1;
+	return (bool)(m->feature >> f & 1);
 }
 
 /* May an instruction of this row of feature.def be executed? */

@@ -115,7 +115,11 @@ static void refusals(void **state)
 		{"--stats=1", "takes no value"},
 		{"a b", "two images"},
 		{"-k", "wants a value"},
-		{"--disk x", "--disk is not available in this version"},
+		{"--disk ,ro", "no file's name"},
+		{"--disk x,format=", "unknown key 'format='"},
+		{"--disk a --disk b --disk c --disk d --disk e", "at most 4 disks"},
+		{"--boot network", "known are disk, cdrom and floppy"},
+		{"--firmware coreboot", "known are none, bios, uefi"},
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {

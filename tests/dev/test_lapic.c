@@ -230,6 +230,29 @@ static void tsc_deadline(void **state)
 	assert_false(s->intr);
 }
 
+/* The guest's TSC runs ahead of or behind the machine's: the deadline is in the guest's. */
+static void tsc_deadline_offset(void **state)
+{
+	struct fixture *f = *state;
+	struct side *s = f->side;
+
+	wr(s, SVR, 0x1ff);
+	wr(s, LVT_TIMER, 0x40030);
+	pass(&f->clock, 1000000);
+	lapic_set_tsc_offset(s->a, -UINT64_C(2000000)); /* the guest's TSC is at 0 */
+	lapic_wrmsr(s->a, TSC_DEADLINE, 20000);
+	pass(&f->clock, 9999);
+	assert_false(s->intr);
+	pass(&f->clock, 10);
+	assert_int_equal(lapic_ack(s->a), 0x30);
+	wr(s, EOI, 0);
+	lapic_wrmsr(s->a, TSC_DEADLINE, 60000);
+	assert_round_trip(lapic_device(s->a), lapic_device(f->side[2].a));
+	lapic_set_tsc_offset(s->a, 0); /* now it is past */
+	assert_int_equal(lapic_ack(s->a), 0x30);
+	assert_false(f->side[2].intr);
+}
+
 static void destinations(void **state)
 {
 	struct side *s = &((struct fixture *)*state)->side[1]; /* ID 1 */
@@ -240,6 +263,10 @@ static void destinations(void **state)
 	assert_false(lapic_is_dest(s->a, &m));
 	m.dest = 0xff;
 	assert_true(lapic_is_dest(s->a, &m));
+	wr(s, 0x20, 0x07000000); /* the xAPIC's ID can be written */
+	m.dest = 7;
+	assert_true(lapic_is_dest(s->a, &m));
+	assert_int_equal(lapic_read(s->a, 0x20, 4), 0x07000000);
 	m = (struct apic_message){.dest = 0x06, .logical = true};
 	wr(s, LDR, 0x02000000);
 	assert_true(lapic_is_dest(s->a, &m));
@@ -252,12 +279,17 @@ static void destinations(void **state)
 	m.dest = 0x23;
 	assert_false(lapic_is_dest(s->a, &m));
 	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00c00), 0); /* x2APIC */
-	m.dest = 0x2;
+	m = (struct apic_message){.dest = 7};
+	assert_false(lapic_is_dest(s->a, &m));
+	m = (struct apic_message){.dest = 2, .logical = true};
 	assert_true(lapic_is_dest(s->a, &m));
 	m.dest = 0x10002;
 	assert_false(lapic_is_dest(s->a, &m));
 	m.dest = 0xffffffff;
 	assert_true(lapic_is_dest(s->a, &m));
+	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00000), 0);
+	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00800), 0);
+	assert_int_equal(lapic_read(s->a, 0x20, 4), 0x01000000); /* as after power-up */
 }
 
 static void sends_ipis(void **state)
@@ -366,6 +398,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_shot_fires_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(periodic, setup, teardown),
 		cmocka_unit_test_setup_teardown(tsc_deadline, setup, teardown),
+		cmocka_unit_test_setup_teardown(tsc_deadline_offset, setup, teardown),
 		cmocka_unit_test_setup_teardown(destinations, setup, teardown),
 		cmocka_unit_test_setup_teardown(sends_ipis, setup, teardown),
 		cmocka_unit_test_setup_teardown(start_up_messages, setup, teardown),

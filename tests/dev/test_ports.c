@@ -1,6 +1,8 @@
 /* test_ports.c - the small ones: debug console, test port, POST code port. */
 #include "dev/debugcon.h"
+#include "dev/fw_cfg.h"
 #include "dev/postcode.h"
+#include "dev/testdev.h"
 #include "dev/testport.h"
 #include "tests/dev/harness.h"
 
@@ -68,6 +70,75 @@ static void test_port(void **state)
 		testport_device(t[i])->destroy(testport_device(t[i]));
 }
 
+static void line_moved(void *ctx, int line, bool level)
+{
+	int *last = ctx;
+
+	*last = level ? line : -line;
+}
+
+static void test_device(void **state)
+{
+	struct irq line[TESTDEV_LINES];
+	struct testdev *t[2];
+	struct bus bus;
+	int last = 0;
+
+	for (int n = 0; n < TESTDEV_LINES; n++)
+		line[n] = (struct irq){line_moved, &last, n};
+	for (unsigned i = 0; i < 2; i++)
+		t[i] = testdev_new(line);
+	bus_init(&bus, "ports", 4);
+	testdev_region(t[0], TESTDEV_DATA)->base = 0xe0;
+	testdev_region(t[0], TESTDEV_IRQ)->base = 0x2000;
+	testdev_region(t[0], TESTDEV_MEMORY)->base = 0x10000;
+	for (unsigned w = TESTDEV_DATA; w <= TESTDEV_MEMORY; w++)
+		assert_int_equal(bus_map(&bus, testdev_region(t[0], w)), 0);
+	bus_write(&bus, 0xe0, 4, 0x12345678);
+	bus_write(&bus, 0xe1, 1, 0xab);
+	assert_int_equal(bus_read(&bus, 0xe0, 4), 0x1234ab78);
+	assert_int_equal(bus_read(&bus, 0xe2, 2), 0x1234);
+	bus_write(&bus, 0x2000 + 23, 1, 1);
+	assert_int_equal(last, 23);
+	bus_write(&bus, 0x2000 + 23, 1, 0);
+	assert_int_equal(last, -23);
+	bus_write(&bus, 0x1fff8, 8, 0x1122334455667788);
+	assert_int_equal(bus_read(&bus, 0x1fffc, 4), 0x11223344);
+	assert_round_trip(testdev_device(t[0]), testdev_device(t[1]));
+	testdev_device(t[0])->reset(testdev_device(t[0]));
+	assert_int_equal(bus_read(&bus, 0xe0, 4), 0);
+	bus_destroy(&bus);
+	for (unsigned i = 0; i < 2; i++)
+		testdev_device(t[i])->destroy(testdev_device(t[i]));
+}
+
+static void firmware_config(void **state)
+{
+	struct fw_cfg *f[2] = {fw_cfg_new(NULL), fw_cfg_new(NULL)};
+	struct bus bus;
+
+	for (unsigned i = 0; i < 2; i++)
+		fw_cfg_add_number(f[i], FW_CFG_NB_CPUS, 0x102, 2);
+	bus_init(&bus, "ports", 4);
+	fw_cfg_region(f[0], FW_CFG_PORTS)->base = 0x510;
+	assert_int_equal(bus_map(&bus, fw_cfg_region(f[0], FW_CFG_PORTS)), 0);
+	for (const char *c = "QEMU"; *c; c++)
+		assert_int_equal(bus_read(&bus, 0x511, 1), *c);
+	bus_write(&bus, 0x510, 2, FW_CFG_NB_CPUS);
+	assert_int_equal(bus_read(&bus, 0x511, 1), 2);
+	assert_round_trip(fw_cfg_device(f[0]), fw_cfg_device(f[1]));
+	assert_int_equal(in(fw_cfg_region(f[1], FW_CFG_PORTS), 1), 1);
+	assert_int_equal(bus_read(&bus, 0x511, 1), 1);
+	assert_int_equal(bus_read(&bus, 0x511, 1), 0); /* behind its end */
+	bus_write(&bus, 0x510, 2, 0xffff);             /* no such item */
+	assert_int_equal(bus_read(&bus, 0x511, 1), 0);
+	fw_cfg_device(f[0])->reset(fw_cfg_device(f[0]));
+	assert_int_equal(bus_read(&bus, 0x511, 1), 'Q');
+	bus_destroy(&bus);
+	for (unsigned i = 0; i < 2; i++)
+		fw_cfg_device(f[i])->destroy(fw_cfg_device(f[i]));
+}
+
 static void post_code(void **state)
 {
 	struct postcode *p[2] = {postcode_new(), postcode_new()};
@@ -88,6 +159,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(debug_console),
 		cmocka_unit_test(test_port),
+		cmocka_unit_test(test_device),
+		cmocka_unit_test(firmware_config),
 		cmocka_unit_test(post_code),
 	};
 

@@ -44,6 +44,13 @@ static inline uint8_t area_pattern(uint32_t addr)
 	return (uint8_t)((addr * 0x9e3779b1u) >> 23);
 }
 
+/* All areas as they are before a case. */
+static inline void area_fill(uint8_t *areas)
+{
+	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
+		areas[a - AREA_BASE] = area_pattern(a);
+}
+
 /*
  * Segment selectors as the native harness installs them in its LDT: entry
  * 1 + seg for 16-bit code, 9 + seg for 32-bit code. Flat 64-bit code has the
@@ -69,10 +76,13 @@ struct insn_regs {
 	uint16_t sel[6];
 };
 
-/* x87 and SSE state as FXSAVE lays it out (SDM vol. 1 table 10-2). */
-#define FPU_SIZE 512u
-#define FPU_ST   32u
-#define FPU_XMM  160u
+/* x87, SSE and AVX state in the standard format of XSAVE (SDM vol. 1 tables 10-2, 13.4.3). */
+#define FPU_SIZE   X86_XSAVE_SIZE
+#define FPU_LEGACY 512u
+#define FPU_HEADER 512u
+#define FPU_YMM    576u
+#define FPU_ST     32u
+#define FPU_XMM    160u
 
 struct insn_case {
 	uint64_t number;
@@ -80,7 +90,7 @@ struct insn_case {
 	uint8_t bytes[X86_INSN_MAX + 1];
 	struct x86_insn insn;
 	struct insn_regs regs;
-	_Alignas(16) uint8_t fpu[FPU_SIZE];
+	_Alignas(64) uint8_t fpu[FPU_SIZE];
 	struct insn_window window[WINDOW_COUNT];
 };
 

@@ -6,8 +6,6 @@
 #include <string.h>
 
 #include "util/util.h"
-#include "x86/cpuid.h"
-#include "x86/feature.h"
 #include "x86/paging.h"
 
 const struct insn_exception_row insn_exception_table[EXCEPTION_COUNT] = {{"none", ""},
@@ -59,6 +57,8 @@ static bool writes_code(const struct x86_insn *insn)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[insn->entry];
 
+	if (IS_ONE_OF(insn, X86_OP_MASKMOVQ, X86_OP_MASKMOVDQU))
+		return insn->mem.seg == X86_CS;
 	if (d->class == X86_CLASS_STRING) /* to ES, whatever the prefix */
 		return false;
 	for (unsigned i = 0; i < insn->nops; i++)
@@ -68,51 +68,10 @@ static bool writes_code(const struct x86_insn *insn)
 	return false;
 }
 
-/* Does the CPU model have it? CPUID bits of SDM vol. 2A, tables 3-8, 3-10, 3-11. */
-static bool offered(unsigned feature)
+static bool is_host_value(const struct x86_insn *insn)
 {
-	enum { EAX, EBX, ECX, EDX };
-	static const struct {
-		uint32_t leaf;
-		uint8_t feature, reg, bit;
-	} known[] = {
-		{1, X86_FEATURE_FPU, EDX, 0},
-		{1, X86_FEATURE_TSC, EDX, 4},
-		{1, X86_FEATURE_MSR, EDX, 5},
-		{1, X86_FEATURE_CX8, EDX, 8},
-		{1, X86_FEATURE_CMOV, EDX, 15},
-		{1, X86_FEATURE_CLFLUSH, EDX, 19},
-		{1, X86_FEATURE_MMX, EDX, 23},
-		{1, X86_FEATURE_FXSR, EDX, 24},
-		{1, X86_FEATURE_SSE, EDX, 25},
-		{1, X86_FEATURE_SSE2, EDX, 26},
-		{1, X86_FEATURE_SSE3, ECX, 0},
-		{1, X86_FEATURE_SSSE3, ECX, 9},
-		{1, X86_FEATURE_CX16, ECX, 13},
-		{1, X86_FEATURE_SSE41, ECX, 19},
-		{1, X86_FEATURE_SSE42, ECX, 20},
-		{1, X86_FEATURE_MOVBE, ECX, 22},
-		{1, X86_FEATURE_POPCNT, ECX, 23},
-		{7, X86_FEATURE_BMI1, EBX, 3},
-		{7, X86_FEATURE_BMI2, EBX, 8},
-		{7, X86_FEATURE_ADX, EBX, 19},
-		{0x80000001, X86_FEATURE_LZCNT, ECX, 5},
-		{0x80000001, X86_FEATURE_LM, EDX, 29},
-	};
-	struct x86_model model;
-	uint32_t out[4];
-
-	x86_model_baseline(&model);
-	if (feature == X86_FEATURE_BASE || feature == X86_FEATURE_486)
-		return true;
-	for (unsigned i = 0; i < ARRAY_SIZE(known); i++) {
-		if (known[i].feature != feature)
-			continue;
-		x86_cpuid(&(struct x86_cpuid_input){.model = &model, .cpus = 1}, known[i].leaf, 0,
-			out);
-		return out[known[i].reg] >> known[i].bit & 1;
-	}
-	return false;
+	return IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDRAND,
+		X86_OP_RDSEED, X86_OP_XGETBV);
 }
 
 /* FCMOVcc and FCOMI need CMOV too, and that is the feature their rows name. */
@@ -121,17 +80,18 @@ static bool is_x87(const struct x86_insn *insn)
 	return insn->map == X86_MAP_1 && (insn->opcode & 0xf8) == 0xd8;
 }
 
-static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
+#define LINUX_CALL 0x80 /* the vector of its 32-bit system calls */
+
+static enum insn_exception excluded_everywhere(
+	const struct x86_model *model, const struct x86_insn *insn)
 {
-	if (IS_ONE_OF(insn, X86_OP_CPUID, X86_OP_RDTSC, X86_OP_RDTSCP, X86_OP_RDPID, X86_OP_RDRAND,
-		    X86_OP_RDSEED, X86_OP_XGETBV, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
-		    X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
+	if (IS_ONE_OF(insn, X86_OP_SGDT, X86_OP_SIDT, X86_OP_SLDT, X86_OP_STR, X86_OP_SMSW))
 		return EXCEPTION_HOST_VALUE;
-	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER, X86_OP_SYSEXIT, X86_OP_SYSRET,
-		    X86_OP_INT))
+	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER) ||
+		(insn->op == X86_OP_INT && (insn->imm & 0xff) == LINUX_CALL))
 		return EXCEPTION_HOST_CALL;
-	if (!offered(x86_insn_table[insn->entry].feature) ||
-		(is_x87(insn) && !offered(X86_FEATURE_FPU)))
+	if (!x86_model_executes(model, x86_insn_table[insn->entry].feature) ||
+		(is_x87(insn) && !x86_model_executes(model, X86_FEATURE_FPU)))
 		return EXCEPTION_FEATURE;
 	if (insn->rep && IS_ONE_OF(insn, X86_OP_LOOPE, X86_OP_LOOPNE))
 		return EXCEPTION_REP_LOOP;
@@ -150,8 +110,6 @@ static enum insn_exception excluded_everywhere(const struct x86_insn *insn)
 	if (insn->opsize == 8 &&
 		IS_ONE_OF(insn, X86_OP_LSS, X86_OP_LFS, X86_OP_LGS, X86_OP_JMPF, X86_OP_CALLF))
 		return EXCEPTION_FAR_64;
-	if (IS_ONE_OF(insn, X86_OP_INT1))
-		return EXCEPTION_ICEBP;
 	return EXCEPTION_NONE;
 }
 
@@ -166,6 +124,8 @@ static enum insn_exception excluded_in_real(const struct x86_insn *insn)
 		return EXCEPTION_REAL_NONE;
 	if (insn->op == X86_OP_ENTER && (insn->imm2 & 31) > 1)
 		return EXCEPTION_ENTER_REAL;
+	if (insn->vex)
+		return EXCEPTION_REAL_NONE;
 	if (writes_code(insn))
 		return EXCEPTION_CODE_WRITE;
 	if (class == X86_CLASS_IO)
@@ -174,9 +134,10 @@ static enum insn_exception excluded_in_real(const struct x86_insn *insn)
 }
 
 /* kvm judges what the real CPU cannot, and nothing else: it is slow. */
-static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
+static enum insn_exception excluded_from_kvm(
+	const struct x86_model *model, const struct x86_insn *insn)
 {
-	enum insn_exception e = compare_excluded(GUEST_REAL16, insn);
+	enum insn_exception e = compare_excluded(GUEST_REAL16, model, insn);
 
 	if (e == EXCEPTION_HOST_CALL && IS_ONE_OF(insn, X86_OP_INT))
 		return EXCEPTION_NONE;
@@ -187,6 +148,10 @@ static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
 		return EXCEPTION_KVM_MANY;
 	if (IS_ONE_OF(insn, X86_OP_FNSTENV, X86_OP_FNSAVE))
 		return EXCEPTION_KVM_POINTERS;
+	if (is_host_value(insn) ||
+		IS_ONE_OF(insn, X86_OP_RDPID, X86_OP_RDPMC, X86_OP_RDMSR, X86_OP_WRMSR,
+			X86_OP_SYSEXIT, X86_OP_SYSRET, X86_OP_INT1, X86_OP_INVPCID))
+		return EXCEPTION_KVM_OWN;
 	switch (e) {
 	case EXCEPTION_NONE:
 		return EXCEPTION_NATIVE;
@@ -202,7 +167,8 @@ static enum insn_exception excluded_from_kvm(const struct x86_insn *insn)
 	}
 }
 
-enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn *insn)
+enum insn_exception compare_excluded(
+	enum guest_kind kind, const struct x86_model *model, const struct x86_insn *insn)
 {
 	enum insn_exception e;
 
@@ -210,16 +176,14 @@ enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn
 		(loads_stack_segment(insn) || IS_ONE_OF(insn, X86_OP_STI, X86_OP_LSS)))
 		return EXCEPTION_SHADOW;
 	if (kind == GUEST_REAL)
-		return excluded_from_kvm(insn);
-	e = excluded_everywhere(insn);
+		return excluded_from_kvm(model, insn);
+	e = excluded_everywhere(model, insn);
 	if (!e && kind == GUEST_REAL16)
 		e = excluded_in_real(insn);
 	if (e)
 		return e;
 	if (kind != GUEST_REAL16)
-		return IS_ONE_OF(insn, X86_OP_IRET) ? EXCEPTION_FAR_BRANCH
-		       : loads_stack_segment(insn)  ? EXCEPTION_SHADOW
-						    : EXCEPTION_NONE;
+		return EXCEPTION_NONE;
 	if (writes_segment(insn))
 		return EXCEPTION_SEGMENT_LOAD;
 	if (far_branch(insn))
@@ -305,6 +269,13 @@ static bool forgive_null_rpl(const struct insn_result *oracle, struct insn_resul
 	return any;
 }
 
+static bool is_fpu_state(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_FXSAVE, X86_OP_FXRSTOR, X86_OP_FNSAVE, X86_OP_FRSTOR,
+		X86_OP_FNSTENV, X86_OP_FLDENV, X86_OP_XRSTOR, X86_OP_XSAVE, X86_OP_XSAVEC,
+		X86_OP_XSAVEOPT);
+}
+
 /* What the host has mapped elsewhere, or in its own half, is not the guest's. */
 static bool forgive_present(const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -316,16 +287,29 @@ static bool forgive_present(const struct insn_result *oracle, struct insn_result
 	return true;
 }
 
-/* The precision flag beside an unmasked underflow. */
-static bool forgive_underflow(
+/* The precision flag beside an unmasked overflow or underflow. */
+static bool forgive_wide_pe(
 	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
 {
-	const uint8_t pe = 0x20, ue = 0x10, um = 0x08; /* UM is bit 11 */
+	const uint8_t pe = 0x20, both = 0x18; /* OE, UE; their masks are bits 10 and 11 */
 
-	if (oracle->end != X86_XM || engine->end != X86_XM || c->fpu[25] & um ||
-		!(oracle->fpu[24] & ue) || (oracle->fpu[24] ^ engine->fpu[24]) != pe)
+	if (oracle->end != X86_XM || engine->end != X86_XM ||
+		!(oracle->fpu[24] & both & ~(c->fpu[25] << 1)) ||
+		(oracle->fpu[24] ^ engine->fpu[24]) != pe)
 		return false;
 	engine->fpu[24] = oracle->fpu[24];
+	return true;
+}
+
+/* Which byte of a large operand faulted: CPUs go over them in orders of their own. */
+static bool forgive_address(
+	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
+{
+	if (!is_fpu_state(&c->insn) || oracle->end != X86_PFV || engine->end != X86_PFV ||
+		oracle->cr2 - engine->cr2 + FPU_SIZE > 2 * FPU_SIZE || oracle->cr2 == engine->cr2)
+		return false;
+	engine->cr2 = oracle->cr2;
+	engine->error = oracle->error;
 	return true;
 }
 
@@ -354,6 +338,27 @@ static bool far_pointer_wraps(const struct insn_case *c)
 	return (ea & 0xffff) + c->insn.opsize + 1 > 0xffff;
 }
 
+static bool is_sha(const struct x86_insn *insn)
+{
+	return x86_insn_table[insn->entry].feature == X86_FEATURE_SHA;
+}
+
+static bool is_gather(const struct x86_insn *insn)
+{
+	return IS_ONE_OF(insn, X86_OP_VPGATHERDD, X86_OP_VPGATHERDQ, X86_OP_VPGATHERQD,
+		X86_OP_VPGATHERQQ, X86_OP_VGATHERDPS, X86_OP_VGATHERDPD, X86_OP_VGATHERQPS,
+		X86_OP_VGATHERQPD);
+}
+
+/* MXCSR.MM, AMD's mode for misaligned operands, was loaded. */
+static bool loads_mxcsr_mm(const struct insn_case *c, const struct insn_result *oracle,
+	const struct insn_result *engine)
+{
+	return IS_ONE_OF(
+		       &c->insn, X86_OP_LDMXCSR, X86_OP_VLDMXCSR, X86_OP_FXRSTOR, X86_OP_XRSTOR) &&
+	       oracle->end == INSN_RETIRED && engine->end == X86_GP && oracle->fpu[26] & 2;
+}
+
 static enum insn_exception forgive(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -375,20 +380,67 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	}
 	if ((IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
 		    engine->end == X86_SSV) ||
-		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE) && oracle->end != INSN_RETIRED &&
-			oracle->end == engine->end)) {
+		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_FNSTENV, X86_OP_FLDENV) &&
+			oracle->end < INSN_RETIRED &&
+			(oracle->end == engine->end || oracle->end == X86_MF))) {
 		*engine = *oracle;
 		return EXCEPTION_HALF_DONE;
 	}
-	if (forgive_underflow(c, oracle, engine))
-		return EXCEPTION_UNDERFLOW_PE;
+	if (is_host_value(&c->insn) && oracle->end == INSN_RETIRED && engine->end == INSN_RETIRED) {
+		memcpy(engine->regs.gpr, oracle->regs.gpr, sizeof(engine->regs.gpr));
+		engine->regs.rflags = oracle->regs.rflags;
+		return EXCEPTION_VALUE;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_INT1) && oracle->end == INSN_RETIRED &&
+		engine->end == X86_DB) {
+		engine->end = INSN_RETIRED;
+		engine->regs.rip = oracle->regs.rip;
+		return EXCEPTION_ICEBP;
+	}
+	if (is_sha(&c->insn) && engine->end == X86_GP && oracle->end != X86_GP) {
+		*engine = *oracle;
+		return EXCEPTION_SHA_ALIGN;
+	}
+	if (loads_mxcsr_mm(c, oracle, engine)) {
+		*engine = *oracle;
+		return EXCEPTION_MXCSR_MM;
+	}
+	if (is_gather(&c->insn) && oracle->end == INSN_RETIRED && oracle->regs.rip == c->regs.rip) {
+		*engine = *oracle;
+		return EXCEPTION_GATHER_TRAP;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_MASKMOVQ, X86_OP_MASKMOVDQU, X86_OP_VMASKMOVDQU) &&
+		oracle->end == X86_PFV && engine->end == INSN_RETIRED) {
+		*engine = *oracle;
+		return EXCEPTION_MASK_NONE;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_DPPS, X86_OP_DPPD, X86_OP_VDPPS, X86_OP_VDPPD) &&
+		oracle->end == X86_XM && engine->end == X86_XM) {
+		engine->fpu[24] = oracle->fpu[24];
+		return EXCEPTION_DOT_FLAGS;
+	}
+	if (IS_ONE_OF(&c->insn, X86_OP_VCVTPS2PH) && oracle->end == X86_XM &&
+		engine->end == X86_XM && (oracle->fpu[24] ^ engine->fpu[24]) == 0x10) {
+		engine->fpu[24] = oracle->fpu[24];
+		return EXCEPTION_HALF_UE;
+	}
+	if (forgive_wide_pe(c, oracle, engine))
+		return EXCEPTION_WIDE_PE;
+	if (forgive_address(c, oracle, engine))
+		return EXCEPTION_PF_ADDRESS;
+	if (IS_ONE_OF(&c->insn, X86_OP_RETF, X86_OP_IRET) && oracle->end < INSN_RETIRED &&
+		engine->end < INSN_RETIRED &&
+		(oracle->end != engine->end || oracle->error != engine->error)) {
+		*engine = *oracle;
+		return EXCEPTION_RETURN_ORDER;
+	}
 	if (forgive_present(oracle, engine))
 		return EXCEPTION_PF_PRESENT;
 	if (oracle->end != INSN_RETIRED)
 		return EXCEPTION_NONE;
 	if (kind != GUEST_REAL16 && forgive_null_rpl(oracle, engine))
 		return EXCEPTION_NULL_RPL;
-	if (IS_ONE_OF(&c->insn, X86_OP_FXSAVE)) {
+	if (IS_ONE_OF(&c->insn, X86_OP_FXSAVE, X86_OP_XSAVE, X86_OP_XSAVEC, X86_OP_XSAVEOPT)) {
 		forgive_mxcsr_mask(c, oracle, engine);
 		return EXCEPTION_MXCSR_MASK;
 	}
@@ -439,7 +491,8 @@ static bool same_registers(
 static bool same_fpu(const struct insn_result *a, const struct insn_result *b)
 {
 	if (memcmp(a->fpu, b->fpu, 5) || memcmp(a->fpu + 24, b->fpu + 24, 4) ||
-		memcmp(a->fpu + FPU_XMM, b->fpu + FPU_XMM, 256))
+		memcmp(a->fpu + FPU_XMM, b->fpu + FPU_XMM, 256) ||
+		memcmp(a->fpu + FPU_YMM, b->fpu + FPU_YMM, 256))
 		return false;
 	for (unsigned n = 0; n < 8; n++)
 		if (memcmp(a->fpu + FPU_ST + n * 16, b->fpu + FPU_ST + n * 16, 10))
@@ -464,6 +517,14 @@ static bool same_system(const struct insn_system *a, const struct insn_system *b
 	       a->cr4 == b->cr4 && a->halted == b->halted;
 }
 
+/* What WRFSBASE and WRGSBASE wrote. */
+static bool same_bases(
+	enum guest_kind kind, const struct insn_result *a, const struct insn_result *b)
+{
+	return kind != GUEST_LONG64 || !memcmp(&a->system.base[X86_FS], &b->system.base[X86_FS],
+					       2 * sizeof(a->system.base[0]));
+}
+
 struct comparison compare_results(enum guest_kind kind, const struct insn_case *c,
 	const struct insn_result *oracle, struct insn_result *engine)
 {
@@ -477,6 +538,7 @@ struct comparison compare_results(enum guest_kind kind, const struct insn_case *
 		 same_registers(kind, &oracle->regs, &engine->regs) &&
 		 !((oracle->regs.rflags ^ engine->regs.rflags) & COMPARED_FLAGS & ~v.masked) &&
 		 same_windows(c, oracle, engine) && same_fpu(oracle, engine) &&
+		 same_bases(kind, oracle, engine) &&
 		 (kind != GUEST_REAL || same_system(&oracle->system, &engine->system));
 	return v;
 }
@@ -541,9 +603,11 @@ static void print_windows(FILE *out, const struct insn_case *c, const struct ins
 static void print_fpu(FILE *out, const struct insn_case *c, const struct insn_result *a,
 	const struct insn_result *b)
 {
-	for (unsigned at = 0; at < FPU_XMM + 256 && !same_fpu(a, b); at += 8) {
+	for (unsigned at = 0; at < FPU_SIZE && !same_fpu(a, b); at += 8) {
 		uint64_t was, x, y;
 
+		if (at == FPU_XMM + 256)
+			at = FPU_YMM;
 		memcpy(&was, c->fpu + at, 8);
 		memcpy(&x, a->fpu + at, 8);
 		memcpy(&y, b->fpu + at, 8);
@@ -556,7 +620,8 @@ static void print_fpu(FILE *out, const struct insn_case *c, const struct insn_re
 
 static void print_system(FILE *out, const struct insn_system *a, const struct insn_system *b)
 {
-	if (same_system(a, b) || !a->base[X86_CS]) /* the real CPU tells nothing of it */
+	if (same_system(a, b) ||
+		(!a->base[X86_CS] && !a->base[X86_FS])) /* the real CPU tells nothing of it */
 		return;
 	fprintf(out, "* bases");
 	for (unsigned i = 0; i < 6; i++)

@@ -11,7 +11,8 @@
 #include "guest.h"
 
 /* EXCEPTION_NONE, or why the native oracle cannot judge the instruction on this kind of guest. */
-enum insn_exception compare_excluded(enum guest_kind kind, const struct x86_insn *insn);
+enum insn_exception compare_excluded(
+	enum guest_kind kind, const struct x86_model *model, const struct x86_insn *insn);
 
 struct comparison {
 	bool same;

@@ -2,16 +2,19 @@
  * generate.c - random instructions with states that make them do something.
  *
  * An encoding is random bytes, shaped (prefixes, opcode map, small
- * displacements), that our own decoder takes. Registers get values from the
- * corners of arithmetic; then the registers that form an address are solved so
- * that most memory operands land in the area of their segment.
- * Source of the shapes: SDM vol. 2A chapter 2.
+ * displacements), or aims at a row of the opcode table; our own decoder takes it. Registers get
+ * values from the corners of arithmetic; then the registers that form an address are solved so that
+ * most memory operands land in the area of their segment. Source of the shapes: SDM vol. 2A
+ * chapter 2.
  */
 #include "generate.h"
 
 #include <string.h>
 
 #include "util/util.h"
+#include "x86/row.h"
+
+#define NOP 0x90
 
 uint64_t rng_next(struct rng *r)
 {
@@ -113,13 +116,112 @@ static void put_tail(struct rng *r, uint8_t *b, unsigned at)
 	}
 }
 
+/* ---- encodings that aim at a row of the table ---- */
+
+static unsigned put_row_prefixes(
+	struct rng *r, enum x86_mode mode, const struct x86_row *row, uint8_t *b)
+{
+	static const uint8_t mandatory[] = {
+		[X86_PFX_66] = 0x66, [X86_PFX_F3] = 0xf3, [X86_PFX_F2] = 0xf2};
+	static const uint8_t segment[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+	bool free = row->pfx == X86_PFX__ || row->pfx == X86_PFX_NF;
+	unsigned n = 0;
+
+	if (rng_one_in(r, 5))
+		b[n++] = 0x67;
+	if (rng_one_in(r, 5))
+		b[n++] = segment[rng_below(r, ARRAY_SIZE(segment))];
+	if (row->attr & X86_ROW_LOCK && rng_one_in(r, 4))
+		b[n++] = 0xf0;
+	if (row->attr & X86_ROW_VEX)
+		return n;
+	if ((free || row->pfx >= X86_PFX_F3) && rng_one_in(r, 4))
+		b[n++] = 0x66;
+	if (free && row->pfx == X86_PFX__ && rng_one_in(r, 8))
+		b[n++] = rng_one_in(r, 2) ? 0xf2 : 0xf3;
+	if (row->pfx >= X86_PFX_66)
+		b[n++] = mandatory[row->pfx];
+	if (mode == X86_MODE_64 && (row->attr & X86_ROW_W1 || rng_one_in(r, 2)))
+		b[n++] = 0x40 | (uint8_t)rng_below(r, 16) | (row->attr & X86_ROW_W1 ? 8 : 0);
+	return n;
+}
+
+static unsigned put_row_map(const struct x86_row *row, uint8_t *b)
+{
+	unsigned n = 0;
+
+	if (row->map != X86_MAP_1)
+		b[n++] = 0x0f;
+	if (row->map == X86_MAP_0F38)
+		b[n++] = 0x38;
+	if (row->map == X86_MAP_0F3A)
+		b[n++] = 0x3a;
+	return n;
+}
+
+/* Both forms; what the row leaves open is random, and vvvv is often 1111b. */
+static unsigned put_row_vex(struct rng *r, const struct x86_row *row, uint8_t *b)
+{
+	static const uint8_t pp[] = {[X86_PFX_66] = 1, [X86_PFX_F3] = 2, [X86_PFX_F2] = 3};
+	unsigned l = row->attr & X86_ROW_L0 ? 0 : row->attr & X86_ROW_L1 ? 1 : rng_below(r, 2);
+	unsigned w = row->attr & X86_ROW_W0 ? 0 : row->attr & X86_ROW_W1 ? 1 : rng_below(r, 2);
+	unsigned vvvv = rng_one_in(r, 3) ? 15 : rng_below(r, 16), n = 0;
+	unsigned low = vvvv << 3 | l << 2 | pp[row->pfx];
+
+	if (row->map == X86_MAP_0F && !(row->attr & X86_ROW_W1) && rng_one_in(r, 3)) {
+		b[n++] = 0xc5;
+		b[n++] = (uint8_t)(rng_below(r, 2) << 7 | low);
+		return n;
+	}
+	b[n++] = 0xc4;
+	b[n++] = (uint8_t)(rng_below(r, 8) << 5 | row->map);
+	b[n++] = (uint8_t)(w << 7 | low);
+	return n;
+}
+
+static uint8_t row_modrm(struct rng *r, const struct x86_row *row)
+{
+	unsigned modrm = rng_below(r, 256);
+
+	if (row->ext >= 0xc0)
+		return row->ext;
+	if (row->ext <= 7)
+		modrm = (modrm & 0xc7) | (unsigned)row->ext << 3;
+	if (row->attr & X86_ROW_REG)
+		modrm |= 0xc0;
+	if (row->letter[1] >> 8 == X86_FROM_VSIB) /* SIB follows */
+		modrm = (modrm & ~7u) | 4;
+	if (row->attr & X86_ROW_MEM && modrm >= 0xc0)
+		modrm -= 0x40u * (1 + rng_below(r, 3));
+	return (uint8_t)modrm;
+}
+
+static unsigned aim_at_row(struct rng *r, enum x86_mode mode, uint8_t *b)
+{
+	const struct x86_row *row = &x86_rows[1 + rng_below(r, x86_insn_table_count - 1)];
+	unsigned n = put_row_prefixes(r, mode, row, b);
+
+	if (row->attr & X86_ROW_VEX)
+		n += put_row_vex(r, row, b + n);
+	else
+		n += put_row_map(row, b + n);
+	b[n++] = (uint8_t)(row->opcode + rng_below(r, row->span));
+	b[n++] = row_modrm(r, row);
+	return n;
+}
+
 static bool try_encoding(const struct generator *g, struct rng *r, struct insn_case *c)
 {
-	unsigned n = put_prefixes(r, g->mode, c->bytes);
+	unsigned n;
 
-	n += put_map(r, c->bytes + n);
-	c->bytes[n++] = (uint8_t)rng_next(r); /* opcode */
-	c->bytes[n++] = (uint8_t)rng_next(r); /* ModRM, where there is one */
+	if (rng_one_in(r, 2)) {
+		n = aim_at_row(r, g->mode, c->bytes);
+	} else {
+		n = put_prefixes(r, g->mode, c->bytes);
+		n += put_map(r, c->bytes + n);
+		c->bytes[n++] = (uint8_t)rng_next(r); /* opcode */
+		c->bytes[n++] = (uint8_t)rng_next(r); /* ModRM, where there is one */
+	}
 	put_tail(r, c->bytes, n);
 	return x86_decode(c->bytes, X86_INSN_MAX, g->mode, &c->insn) == X86_DECODE_OK &&
 	       g->wanted(g->ctx, &c->insn);
@@ -158,6 +260,14 @@ static uint64_t address_mask(unsigned addrsize)
 	return size_mask(addrsize);
 }
 
+/* FXSAVE, XSAVE and what reads their images. */
+static bool is_state(const struct x86_insn *insn)
+{
+	return insn->op == X86_OP_FXSAVE || insn->op == X86_OP_FXRSTOR ||
+	       insn->op == X86_OP_XSAVE || insn->op == X86_OP_XSAVEC ||
+	       insn->op == X86_OP_XSAVEOPT || insn->op == X86_OP_XRSTOR;
+}
+
 /* Where an operand should land: an offset in its segment. */
 static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned seg)
 {
@@ -168,7 +278,7 @@ static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned
 	else if (rng_one_in(r, 40))
 		off = rng_below(r, 16);
 	if (!rng_one_in(r, 4))
-		off &= ~7u;
+		off &= is_state(&c->insn) ? ~63u : ~7u;
 	if (c->mode == X86_MODE_64)
 		return AREA_BASE + AREA_SIZE * (1 + rng_below(r, AREA_COUNT - 1)) + off -
 		       segment_base(c, seg);
@@ -182,6 +292,12 @@ static void put_low(uint64_t *reg, uint64_t value, unsigned size)
 	*reg = (*reg & ~mask) | (value & mask);
 }
 
+/* Its index is a vector register. */
+static bool is_gather(const struct x86_insn *insn)
+{
+	return insn->nops > 1 && x86_rows[insn->entry].letter[1] >> 8 == X86_FROM_VSIB;
+}
+
 static uint64_t mem_offset(const struct insn_case *c, const struct x86_mem *m)
 {
 	uint64_t off = (uint64_t)m->disp;
@@ -190,7 +306,7 @@ static uint64_t mem_offset(const struct insn_case *c, const struct x86_mem *m)
 		off += CODE_BASE + c->regs.rip + c->insn.len;
 	else if (m->base != X86_NOREG)
 		off += c->regs.gpr[m->base];
-	if (m->index != X86_NOREG)
+	if (m->index != X86_NOREG && !is_gather(&c->insn))
 		off += c->regs.gpr[m->index & 15] * m->scale;
 	return off & address_mask(c->insn.addrsize);
 }
@@ -219,12 +335,12 @@ static void solve_address(struct rng *r, struct insn_case *c, const struct x86_m
 
 	if (rng_one_in(r, 16))
 		return;
-	if (m->base < X86_GPR_COUNT && m->base != m->index) {
+	if (m->base < X86_GPR_COUNT && (m->base != m->index || is_gather(&c->insn))) {
 		put_low(&c->regs.gpr[m->base], c->regs.gpr[m->base] + want - mem_offset(c, m),
 			size);
 	} else if (m->base == m->index && m->base < X86_GPR_COUNT) {
 		put_low(&c->regs.gpr[m->base], (want - (uint64_t)m->disp) / (m->scale + 1u), size);
-	} else if (m->base == X86_NOREG && m->index != X86_NOREG) {
+	} else if (m->base == X86_NOREG && m->index != X86_NOREG && !is_gather(&c->insn)) {
 		put_low(&c->regs.gpr[m->index & 15], (want - (uint64_t)m->disp) / m->scale, size);
 	}
 }
@@ -278,10 +394,9 @@ static void put_registers(struct rng *r, struct insn_case *c)
 /* How much of the window lies below the operand: little where it is a whole FPU state. */
 static uint32_t below(const struct insn_case *c)
 {
-	unsigned op = c->insn.op;
-
-	if (op == X86_OP_FXSAVE || op == X86_OP_FXRSTOR || op == X86_OP_FNSAVE ||
-		op == X86_OP_FRSTOR)
+	if (is_state(&c->insn))
+		return 0;
+	if (c->insn.op == X86_OP_FNSAVE || c->insn.op == X86_OP_FRSTOR)
 		return 48;
 	return WINDOW_BELOW;
 }
@@ -305,6 +420,43 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 	v = interesting(r);
 	if (addr - w->addr <= WINDOW_SIZE - 8)
 		memcpy(w->bytes + (addr - w->addr), &v, 8);
+}
+
+/* Makes a window's bytes an image that FXRSTOR or XRSTOR may take. */
+static void put_image(struct rng *r, struct insn_window *w)
+{
+	static const uint64_t format[] = {0, 0, UINT64_C(1) << 63 | 7, UINT64_C(1) << 63 | 3};
+	uint64_t header[8] = {rng_below(r, 8), format[rng_below(r, ARRAY_SIZE(format))]};
+	uint32_t mxcsr = (uint32_t)rng_next(r) & 0xffff;
+
+	if (!rng_one_in(r, 16))
+		memcpy(w->bytes + FPU_HEADER, header, sizeof(header));
+	if (!rng_one_in(r, 16))
+		memcpy(w->bytes + 24, &mxcsr, sizeof(mxcsr));
+}
+
+/* What IRET pops: mostly a target that can be returned to, with TF so that the trap comes. */
+static void put_return(
+	struct rng *r, const struct insn_case *c, struct insn_window *w, uint64_t top)
+{
+	static const uint16_t flat[] = {0x33, 0x33, 0x33, 0x23};
+	unsigned size = c->insn.opsize, count = c->mode == X86_MODE_64 ? 5 : 3;
+	uint64_t word[5] = {0x100 + rng_below(r, AREA_SIZE - 0x200),
+		case_selector(rng_below(r, 2) ? X86_MODE_32 : X86_MODE_16, X86_CS),
+		(rng_next(r) & (X86_FLAGS_ARITH | X86_IF | X86_DF | X86_AC)) | X86_TF, 0,
+		case_selector(X86_MODE_32, X86_SS)};
+
+	word[3] = 0x1000 + rng_below(r, AREA_SIZE - 0x2000);
+	if (c->mode == X86_MODE_64 && rng_below(r, 4)) {
+		word[0] += CODE_BASE;
+		word[1] = flat[rng_below(r, ARRAY_SIZE(flat))];
+		word[3] += area_of(X86_SS);
+		word[4] = 0x2b;
+	}
+	if (rng_one_in(r, 8))
+		word[rng_below(r, count)] = interesting(r) | X86_TF;
+	for (unsigned n = 0; n < count && top - w->addr + (n + 1) * size <= WINDOW_SIZE; n++)
+		memcpy(w->bytes + (top - w->addr) + n * size, &word[n], size);
 }
 
 static uint64_t stack_linear(const struct insn_case *c, unsigned reg)
@@ -350,7 +502,11 @@ static void put_windows(struct rng *r, struct insn_case *c)
 				(c->regs.gpr[X86_RDI] & address_mask(c->insn.addrsize)));
 	if (uses_mem2(&c->insn))
 		put_window(r, c, 1, operand_linear(c, &c->insn.mem2));
+	if (is_state(&c->insn) && c->window[0].addr)
+		put_image(r, &c->window[0]);
 	put_window(r, c, 2, stack_linear(c, X86_RSP));
+	if (c->insn.op == X86_OP_IRET && c->window[2].addr)
+		put_return(r, c, &c->window[2], stack_linear(c, X86_RSP));
 	if (c->mode == X86_MODE_16 && (c->regs.gpr[X86_RSP] & 0xffff) < WINDOW_BELOW)
 		put_window(r, c, 3, area_of(X86_SS) + AREA_SIZE - 1); /* SP wraps */
 	else
@@ -361,13 +517,15 @@ static void put_windows(struct rng *r, struct insn_case *c)
 static void settle_overlaps(struct insn_case *c)
 {
 	for (unsigned later = 1; later < WINDOW_COUNT; later++)
-		for (unsigned i = 0; c->window[later].addr && i < WINDOW_SIZE; i++)
-			for (unsigned w = 0; w < later; w++) {
-				uint32_t at = c->window[later].addr + i - c->window[w].addr;
+		for (unsigned w = 0; w < later; w++) {
+			struct insn_window *to = &c->window[w], *from = &c->window[later];
+			uint32_t start = MAX(to->addr, from->addr);
+			uint32_t end = MIN(to->addr, from->addr) + WINDOW_SIZE;
 
-				if (c->window[w].addr && at < WINDOW_SIZE)
-					c->window[w].bytes[at] = c->window[later].bytes[i];
-			}
+			if (to->addr && from->addr && start < end)
+				memcpy(to->bytes + (start - to->addr),
+					from->bytes + (start - from->addr), end - start);
+		}
 }
 
 /* ---- x87 and SSE ---- */
@@ -442,6 +600,28 @@ static void put_st(struct rng *r, uint8_t *st)
 	memcpy(st + 8, &exponent, 2);
 }
 
+/* Where quadword n of a vector register lies. */
+static unsigned vector_at(unsigned reg, unsigned n)
+{
+	return (n < 2 ? FPU_XMM : FPU_YMM - 16) + reg * 16 + n * 8;
+}
+
+/* Small distances, whether they are read by 32 or by 64 bits. */
+static void put_indices(struct rng *r, struct insn_case *c, unsigned reg)
+{
+	bool narrow = rng_one_in(r, 2);
+
+	for (unsigned n = 0; n < 4; n++) {
+		int64_t v = (int64_t)rng_below(r, 0x100) - 0x80;
+
+		if (narrow)
+			v = (v & UINT32_MAX) | (int64_t)rng_below(r, 0x100) << 32;
+		if (rng_one_in(r, 60))
+			v = (int64_t)interesting(r);
+		memcpy(c->fpu + vector_at(reg, n), &v, 8);
+	}
+}
+
 static void put_fpu(struct rng *r, struct insn_case *c)
 {
 	uint16_t fcw = 0x37f, fsw = (uint16_t)(rng_next(r) & 0x7f00);
@@ -463,16 +643,18 @@ static void put_fpu(struct rng *r, struct insn_case *c)
 	memcpy(c->fpu + 24, &mxcsr, 4);
 	for (unsigned n = 0; n < 8; n++)
 		put_st(r, c->fpu + FPU_ST + n * 16);
-	for (unsigned at = FPU_XMM; at < FPU_XMM + 256; at += 8) {
+	for (unsigned n = 0; n < 64; n++) {
 		uint64_t v = vector_word(r);
 
-		memcpy(c->fpu + at, &v, 8);
+		memcpy(c->fpu + vector_at(n / 4, n % 4), &v, 8);
 	}
+	if (is_gather(&c->insn))
+		put_indices(r, c, c->insn.mem.index);
 }
 
 static bool uses_fpu(const struct x86_insn *insn)
 {
-	return insn->map != X86_MAP_1 || (insn->opcode & 0xf8) == 0xd8;
+	return insn->map != X86_MAP_1 || insn->vex || (insn->opcode & 0xf8) == 0xd8;
 }
 
 void generate_case(const struct generator *g, uint64_t number, struct insn_case *c)
@@ -484,6 +666,7 @@ void generate_case(const struct generator *g, uint64_t number, struct insn_case 
 	c->mode = (uint8_t)g->mode;
 	while (!try_encoding(g, &r, c))
 		;
+	c->bytes[c->insn.len] = NOP; /* behind MOV SS the trap comes an instruction later */
 	put_registers(&r, c);
 	put_windows(&r, c);
 	if (uses_fpu(&c->insn))

@@ -57,6 +57,7 @@ struct guest {
 	struct bus_region ram;
 	enum guest_kind kind;
 	struct x86_state base; /* what every case starts from */
+	uint8_t pattern[AREA_END - AREA_BASE];
 };
 
 static bool is_real(const struct guest *g)
@@ -275,6 +276,20 @@ static void set_tables(struct guest *g)
 		put_page_tables(g);
 }
 
+static void allow_vectors(struct guest *g)
+{
+	const struct x86_model *m = &g->vm->model;
+
+	if (g->kind == GUEST_LONG64 && x86_model_has(m, X86_CPU_FSGSBASE))
+		g->base.cr4 |= X86_CR4_FSGSBASE; /* as native_open asks of the host */
+	if (!x86_model_has(m, X86_CPU_XSAVE))
+		return;
+	g->base.cr4 |= X86_CR4_OSXSAVE;
+	g->base.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE;
+	if (x86_model_has(m, X86_CPU_AVX))
+		g->base.xcr0 |= X86_XCR0_AVX;
+}
+
 bool guest_enter(struct guest *g, enum guest_kind kind)
 {
 	static const enum x86_mode mode[GUEST_KINDS] = {
@@ -293,6 +308,7 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 		base_protected(&g->base, mode[kind]);
 	g->base.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
 	g->base.cr0 |= X86_CR0_NE;
+	allow_vectors(g);
 	if (g->ops->put(g->vm->vcpu[0], &g->base, X86_GROUP_ALL & ~X86_GROUP_TSC))
 		return false;
 	nop.regs.rip = 0x100;
@@ -307,13 +323,13 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 
 void guest_clean(struct guest *g)
 {
-	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
-		g->vm->ram.host[a] = area_pattern(a);
+	memcpy(g->vm->ram.host + AREA_BASE, g->pattern, sizeof(g->pattern));
 }
 
-struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen)
+struct guest *guest_open(
+	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen)
 {
-	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1};
+	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model};
 	struct guest *g = xcalloc(1, sizeof(*g));
 
 	g->ops = ops;
@@ -330,6 +346,7 @@ struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen)
 		vm_free(g->vm);
 		goto fail;
 	}
+	area_fill(g->pattern);
 	guest_clean(g);
 	return g;
 fail:
@@ -346,8 +363,12 @@ void guest_close(struct guest *g)
 
 uint32_t guest_stray_write(const struct guest *g)
 {
+	const uint8_t *areas = g->vm->ram.host + AREA_BASE;
+
+	if (!memcmp(areas, g->pattern, sizeof(g->pattern)))
+		return 0;
 	for (uint32_t a = AREA_BASE; a < AREA_END; a++)
-		if (g->vm->ram.host[a] != area_pattern(a))
+		if (areas[a - AREA_BASE] != area_pattern(a))
 			return a;
 	return 0;
 }
@@ -487,7 +508,9 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
 	memcpy(s->xsave, c->fpu, FPU_SIZE);
-	s->xsave[512] = 3; /* XSTATE_BV: x87 and SSE */
+	if (!(s->xcr0 & X86_XCR0_AVX))
+		memset(s->xsave + FPU_YMM, 0, FPU_SIZE - FPU_YMM);
+	s->xsave[FPU_HEADER] = (uint8_t)(s->xcr0 | X86_XCR0_X87 | X86_XCR0_SSE); /* XSTATE_BV */
 }
 
 void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r)
@@ -509,8 +532,13 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	atomic_store(&v->inside, true);
 	vm_unlock(g->vm);
 	g->ops->step(v, &run);
+	g->ops->get(v, &s, groups | X86_GROUP_EVENTS);
+	if (s.events.shadow_mov_ss) { /* so does the real CPU: the trap comes a NOP later */
+		run = (struct run_result){0};
+		g->ops->step(v, &run);
+		g->ops->get(v, &s, groups);
+	}
 	atomic_store(&v->inside, false);
-	g->ops->get(v, &s, groups);
 	take_state(g, c, r, &s);
 	r->system.halted = run.exit == RUN_HALTED && r->end == INSN_RETIRED;
 	if (run.exit == RUN_SHUTDOWN)

@@ -6,6 +6,7 @@
 
 #include "case.h"
 #include "core/engine.h"
+#include "x86/model.h"
 
 /* How the engine's CPU is set up for a case. */
 enum guest_kind {
@@ -20,7 +21,8 @@ enum guest_kind {
 struct guest;
 
 /* NULL with a reason in err. */
-struct guest *guest_open(const struct engine_ops *ops, char *err, size_t errlen);
+struct guest *guest_open(
+	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen);
 void guest_close(struct guest *g);
 
 /*

@@ -12,13 +12,14 @@
  * filter that kills it for anything but the calls it lives on; a 32-bit system
  * call ends it in any case. The parent replaces a dead child and goes on.
  *
- * Left out: the FPU state (the frame has none: each case starts from FNINIT).
+ * The frame carries x87 and SSE state, and AVX state where the host has it.
  * Sources: Linux arch/x86 signal frame ABI (asm/sigcontext.h), SDM vol. 3A
  * 6.15 (exceptions), 3.4.5 (segment descriptors).
  */
 #include "native.h"
 
 #include <asm/ldt.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -51,6 +52,8 @@
 #define ALT_STACK_SIZE  (64 * KiB)
 #define HWCAP2_FSGSBASE 0x2 /* asm/hwcap2.h */
 
+#define SOFTWARE_BYTES 464u /* of the legacy area (asm/sigcontext.h) */
+
 #define BATCH_MS 10000 /* a child that takes longer is stuck */
 
 /* SA_RESTORER is the kernel's, but libc keeps it to itself. */
@@ -78,7 +81,8 @@ struct native {
  */
 struct native_entry {
 	uint64_t host_rsp, host_fs_base;
-	uint64_t fs_base, gs_base; /* of flat 64-bit code; fs_base 0: not to be set */
+	uint64_t fs_base, gs_base; /* of flat 64-bit code, then what the case left; fs_base 0: not
+				      to be set */
 	uint16_t host[4];          /* DS, ES, FS, GS */
 	uint16_t guest[4];         /* to load; then what the case left there */
 };
@@ -119,6 +123,10 @@ __asm__(".text\n"
 	"	ud2\n"
 	"native_signal:\n"
 	"	lea native_entry(%rip), %rcx\n"
+	"	rdfsbase %rax\n"
+	"	mov %rax, 16(%rcx)\n"
+	"	rdgsbase %rax\n"
+	"	mov %rax, 24(%rcx)\n"
 	"	mov %ds, 40(%rcx)\n"
 	"	mov %es, 42(%rcx)\n"
 	"	mov %fs, 44(%rcx)\n"
@@ -220,10 +228,12 @@ static void *linear(uint32_t addr)
 }
 
 /* Puts the pattern back where it is not; the first such address, or 0. */
-static uint32_t clean_areas(void)
+static uint32_t clean_areas(const uint8_t *pattern)
 {
 	uint32_t first = 0;
 
+	if (!memcmp(linear(AREA_BASE), pattern, AREA_END - AREA_BASE))
+		return 0;
 	for (uint32_t a = AREA_BASE; a < AREA_END; a++) {
 		uint8_t *p = linear(a);
 
@@ -243,7 +253,7 @@ static int map_areas(void)
 
 	if (p == MAP_FAILED)
 		return -errno;
-	clean_areas();
+	area_fill(linear(AREA_BASE));
 	return 0;
 }
 
@@ -275,7 +285,34 @@ static void read_case(const struct insn_case *c, struct insn_result *r)
 	put_pattern(CODE_BASE + (uint32_t)c->regs.rip, sizeof(c->bytes));
 }
 
-static void build_frame(ucontext_t *uc, const struct insn_case *c, const stack_t *stack, void *fpu)
+/* The XSAVE area of a signal frame: software bytes that say so, and a mark behind it. */
+static void put_fpu(uint8_t *fpu, const struct insn_case *c, bool avx)
+{
+	const uint32_t end = FP_XSTATE_MAGIC2;
+	struct _fpx_sw_bytes say = {
+		.magic1 = FP_XSTATE_MAGIC1,
+		.extended_size = FPU_SIZE + sizeof(end),
+		.xstate_bv = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX,
+		.xstate_size = FPU_SIZE,
+	};
+
+	memcpy(fpu, c->fpu, FPU_SIZE);
+	if (!avx)
+		memset(&say, 0, sizeof(say));
+	memcpy(fpu + SOFTWARE_BYTES, &say, sizeof(say));
+	memset(fpu + FPU_HEADER, 0, FPU_YMM - FPU_HEADER);
+	memcpy(fpu + FPU_HEADER, &say.xstate_bv, sizeof(say.xstate_bv));
+	memcpy(fpu + FPU_SIZE, &end, sizeof(end));
+}
+
+/* What the case left; no AVX state if the frame has none. */
+static void take_fpu(struct insn_result *r, const uint8_t *fpu, bool avx)
+{
+	memcpy(r->fpu, fpu, avx ? FPU_SIZE : FPU_LEGACY);
+}
+
+static void build_frame(
+	ucontext_t *uc, const struct insn_case *c, const stack_t *stack, void *fpu, bool avx)
 {
 	greg_t *g = uc->uc_mcontext.gregs;
 	uint64_t ss = c->mode == X86_MODE_64 ? USER_DS : c->regs.sel[X86_SS];
@@ -289,7 +326,7 @@ static void build_frame(ucontext_t *uc, const struct insn_case *c, const stack_t
 	g[REG_RIP] = (greg_t)(c->regs.rip + (c->mode == X86_MODE_64 ? CODE_BASE : 0));
 	g[REG_EFL] = (greg_t)(c->regs.rflags | X86_TF);
 	g[REG_CSGSFS] = (greg_t)(cs | ss << 48);
-	memcpy(fpu, c->fpu, FPU_SIZE);
+	put_fpu(fpu, c, avx);
 	uc->uc_mcontext.fpregs = fpu;
 }
 
@@ -317,6 +354,10 @@ static void take_registers(struct insn_result *r, const ucontext_t *uc, const st
 	r->regs.sel[X86_ES] = native_entry.guest[1];
 	r->regs.sel[X86_FS] = native_entry.guest[2];
 	r->regs.sel[X86_GS] = native_entry.guest[3];
+	if (c->mode == X86_MODE_64) {
+		r->system.base[X86_FS] = native_entry.fs_base;
+		r->system.base[X86_GS] = native_entry.gs_base;
+	}
 }
 
 static void take_end(struct insn_result *r, const ucontext_t *uc)
@@ -333,19 +374,32 @@ static void take_end(struct insn_result *r, const ucontext_t *uc)
 		r->cr2 = (uint64_t)g[REG_CR2];
 }
 
-static void run_case(const struct insn_case *c, struct insn_result *r, const stack_t *stack)
+static void run_case(
+	const struct insn_case *c, struct insn_result *r, const stack_t *stack, bool avx)
 {
-	static _Alignas(64) uint8_t fpu[FPU_SIZE];
+	static _Alignas(64) uint8_t fpu[FPU_SIZE + sizeof(uint32_t)];
 	ucontext_t frame, *after;
 
 	write_case(c);
-	build_frame(&frame, c, stack, fpu);
+	build_frame(&frame, c, stack, fpu, avx);
 	load_selectors(c);
 	after = native_enter(&frame);
 	take_registers(r, after, c);
 	take_end(r, after);
-	memcpy(r->fpu, after->uc_mcontext.fpregs, FPU_SIZE);
+	take_fpu(r, (const uint8_t *)after->uc_mcontext.fpregs, avx);
 	read_case(c, r);
+}
+
+/* SDM vol. 1 14.3: AVX, and a kernel that keeps its state. */
+static bool host_has_avx(void)
+{
+	unsigned a, b, c, d;
+	const unsigned want = bit_OSXSAVE | bit_AVX;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & want) != want)
+		return false;
+	__asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	return (a & X86_XCR0_AVX) != 0;
 }
 
 static int child_setup(stack_t *stack)
@@ -367,17 +421,20 @@ static void child_main(struct shared *sh, int in, int out)
 {
 	static uint8_t alt[ALT_STACK_SIZE] __attribute__((aligned(64)));
 	stack_t stack = {.ss_sp = alt, .ss_size = sizeof(alt)};
+	uint8_t *pattern = xcalloc(1, AREA_END - AREA_BASE);
+	bool avx = host_has_avx();
 	char byte = 0;
 
+	area_fill(pattern);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (child_setup(&stack))
 		_exit(1);
 	while (read(in, &byte, 1) == 1) {
 		for (unsigned i = sh->first; i < sh->count; i++) {
 			sh->current = i;
-			run_case(&sh->cases[i], &sh->results[i], &stack);
+			run_case(&sh->cases[i], &sh->results[i], &stack, avx);
 		}
-		sh->stray = clean_areas();
+		sh->stray = clean_areas(pattern);
 		if (write(out, &byte, 1) != 1)
 			break;
 	}

@@ -266,8 +266,10 @@ void op_CMPXCHG16B(struct cpu *c, const struct x86_insn *i)
 {
 	uint64_t old[2] = {c->s.gpr[X86_RAX], c->s.gpr[X86_RDX]};
 	uint64_t new[2] = {c->s.gpr[X86_RBX], c->s.gpr[X86_RCX]};
-	bool equal = swap_16(c, i->mem.seg, address(c, i, &i->mem), old, new);
+	bool equal;
 
+	check_aligned(c, i, 16);
+	equal = swap_16(c, i->mem.seg, address(c, i, &i->mem), old, new);
 	c->s.gpr[X86_RAX] = old[0];
 	c->s.gpr[X86_RDX] = old[1];
 	set_flag(c, X86_ZF, equal);

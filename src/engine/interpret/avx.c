@@ -1,6 +1,6 @@
 /*
  * avx.c - AVX instructions whose memory is not one block: masked moves and
- * gathers, element by element; and MXCSR.
+ * gathers, element by element; MXCSR; VZEROALL and VZEROUPPER.
  *
  * Source: SDM vol. 2 (VMASKMOV, VPMASKMOV, VGATHER, VPGATHER, VMASKMOVDQU). What
  * the mask leaves out is not touched and cannot fault. A gather keeps what it
@@ -128,8 +128,11 @@ static void gather(struct cpu *c, const struct x86_insn *i, unsigned index_size)
 	get_vector(c, i->opnd[0].reg, to);
 	m.index = X86_NOREG;
 	for (unsigned n = 0; n < count; n++) {
-		if (!chosen(mask, n, size))
+		if (!chosen(mask, n, size)) {
+			memset(mask + n * size, 0, size);
+			set_vector(c, i->opnd[2].reg, mask);
 			continue;
+		}
 		off = address(c, i, &m) + (uint64_t)index_at(index, n, index_size) * m.scale;
 		v = load(c, m.seg, off & size_mask(i->addrsize), size);
 		memcpy(to + n * size, &v, size);
@@ -181,6 +184,28 @@ void op_VGATHERQPS(struct cpu *c, const struct x86_insn *i)
 void op_VGATHERQPD(struct cpu *c, const struct x86_insn *i)
 {
 	gather(c, i, 8);
+}
+
+/* ---- zeroing: outside 64-bit mode of the eight registers that there are ---- */
+
+static void zero(struct cpu *c, bool lower_too)
+{
+	unsigned size = (c->mode == X86_MODE_64 ? 16 : 8) * 16;
+
+	check_avx(c);
+	if (lower_too)
+		memset(c->s.xsave + FPU_XMM, 0, size);
+	memset(c->s.xsave + FPU_YMM, 0, size);
+}
+
+void op_VZEROALL(struct cpu *c, const struct x86_insn *i)
+{
+	zero(c, true);
+}
+
+void op_VZEROUPPER(struct cpu *c, const struct x86_insn *i)
+{
+	zero(c, false);
 }
 
 /* ---- as their SSE forms, once AVX is allowed ---- */

@@ -5,15 +5,16 @@
  * system instruction, and at the end of its page. It is stale when its page
  * has another version (cpu.h). The pool is emptied as a whole when it is full.
  */
+#include <string.h>
+
 #include "engine/interpret/fast.h"
 
 void forget_blocks(struct cpu *c)
 {
-	for (unsigned n = 0; n < BLOCK_COUNT; n++) {
-		c->block[n].addr = UINT64_MAX;
-		c->block[n].id = 0; /* which no hint has */
-	}
-	c->pool_used = 0;
+	memset(c->index, 0, sizeof(c->index));
+	c->slots_used = 0;
+	c->insns_used = 0;
+	next_generation(c);
 }
 
 /* Near branches and string instructions need no more than plain ones. */
@@ -56,23 +57,28 @@ static uint8_t block_key(const struct cpu *c)
 	return (uint8_t)(c->mode | c->flat << 2);
 }
 
+static struct op *op_at(struct block *b, unsigned n)
+{
+	return &((union slot *)(void *)b)[1 + n].op;
+}
+
 /* Decodes at linear address `at`, and chooses what runs it; false: not in this block. */
 static bool append(struct cpu *c, const struct tlb_entry *e, uint64_t at, struct block *b)
 {
-	unsigned n = b->first + b->count;
-	struct x86_insn *i = &c->pool[n];
+	struct x86_insn *i = &c->insn[b->first + b->count];
+	struct op *op = op_at(b, b->count);
 
 	/* Marked before it is read, so that no store comes between unseen. */
 	mark_code(c, e->code, e->gpa + (at & 4095),
 		MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
 	if (!decode_more(c, e, at, i))
 		return false;
-	c->pool_body[n] = body_of(c, i);
+	c->insn_body[b->first + b->count] = body_of(c, i);
 	if (is_offered(c, i))
-		choose_op(c, i, b->bytes, &c->op[n]);
+		choose_op(c, i, b->bytes, op);
 	else
-		c->op[n] = (struct op){.fn = run_general, .at = b->bytes};
-	c->op[n].number = b->count++;
+		*op = (struct op){.fn = run_general, .at = b->bytes};
+	op->number = b->count++;
 	b->bytes = (uint8_t)(b->bytes + i->len);
 	return true;
 }
@@ -80,19 +86,19 @@ static bool append(struct cpu *c, const struct tlb_entry *e, uint64_t at, struct
 /* The last op returns to the run loop. */
 static void finish(struct cpu *c, struct block *b)
 {
-	unsigned n = b->first + b->count - 1;
-	const struct x86_insn *i = &c->pool[n];
+	const struct x86_insn *i = &c->insn[b->first + b->count - 1];
+	struct op *last = op_at(b, b->count - 1u);
 
 	if (!ends_plain(i))
-		c->op[n].fn = run_system;
+		last->fn = run_system;
 	else if (is_plain(i))
-		c->op[n + 1] = (struct op){.fn = run_end, .at = b->bytes};
-	else if (c->op[n].fn == run_general)
-		c->op[n].fn = run_last;
+		*op_at(b, b->count) = (struct op){.fn = run_end, .at = b->bytes};
+	else if (last->fn == run_general)
+		last->fn = run_last;
 }
 
-static const struct block *fill(struct cpu *c, const struct tlb_entry *e, uint64_t lin,
-	struct block *b, uint32_t first, unsigned max)
+static bool fill(struct cpu *c, const struct tlb_entry *e, uint64_t lin, struct block *b,
+	uint32_t first, unsigned max)
 {
 	uint32_t version = atomic_load_explicit(&e->code->version, memory_order_acquire);
 	const struct x86_insn *last = NULL;
@@ -100,30 +106,35 @@ static const struct block *fill(struct cpu *c, const struct tlb_entry *e, uint64
 	*b = (struct block){.addr = e->gpa + (lin & 4095),
 		.version = version,
 		.first = first,
-		.id = ++c->block_id,
 		.key = block_key(c),
 		.code = e->code};
 	while (b->count < max && (!last || is_plain(last)) &&
 		((lin + b->bytes) ^ lin) < PAGE_SIZE && append(c, e, lin + b->bytes, b))
-		last = &c->pool[first + b->count - 1];
-	if (!last) {
-		b->addr = UINT64_MAX;
-		return NULL;
-	}
-	finish(c, b);
-	return b;
+		last = &c->insn[first + b->count - 1];
+	if (last)
+		finish(c, b);
+	return last;
 }
 
+/* The block itself, an op behind the last, two ways. */
+#define OTHER_SLOTS 4u
+
 /* To be kept. */
-static const struct block *fill_kept(
-	struct cpu *c, const struct tlb_entry *e, uint64_t lin, struct block *b)
+static struct block *fill_kept(struct cpu *c, const struct tlb_entry *e, uint64_t lin)
 {
-	if (c->pool_used + BLOCK_MAX + 1 > POOL_SIZE)
+	union slot *s;
+
+	if (c->slots_used + BLOCK_MAX + OTHER_SLOTS > SLOT_COUNT ||
+		c->insns_used + BLOCK_MAX > INSN_COUNT)
 		forget_blocks(c);
-	if (!fill(c, e, lin, b, c->pool_used, BLOCK_MAX))
+	s = &c->slot[c->slots_used];
+	if (!fill(c, e, lin, &s->block, c->insns_used, BLOCK_MAX))
 		return NULL;
-	c->pool_used += b->count + 1;
-	return b;
+	c->insns_used += s->block.count;
+	c->slots_used += s->block.count + OTHER_SLOTS;
+	s[s->block.count + 2].way.key = 0;
+	s[s->block.count + 3].way.key = 0;
+	return &s->block;
 }
 
 /* The translation of the code address, if there can be blocks; or NULL. */
@@ -141,27 +152,29 @@ const struct block *single_block(struct cpu *c)
 {
 	uint64_t lin = code_address(c);
 	const struct tlb_entry *e = code_entry(c, lin);
+	struct block *b = &c->slot[SLOT_COUNT].block;
 
-	return e ? fill(c, e, lin, &c->single, POOL_SIZE, 1) : NULL;
+	return e && fill(c, e, lin, b, INSN_COUNT, 1) ? b : NULL;
 }
 
 const struct block *find_block(struct cpu *c)
 {
 	uint64_t lin = code_address(c);
 	const struct tlb_entry *e = code_entry(c, lin);
-	struct block *b;
+	struct block **at, *b;
 	gpa_t addr;
 
 	if (!e)
 		return NULL;
 	addr = e->gpa + (lin & 4095);
-	b = &c->block[(addr ^ addr >> 13) % BLOCK_COUNT];
-	if (b->addr != addr || b->key != block_key(c) ||
-		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
-		if (!fill_kept(c, e, lin, b))
+	at = &c->index[(addr ^ addr >> 15) % BLOCK_COUNT];
+	b = *at;
+	if (!b || b->addr != addr || b->key != block_key(c) ||
+		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire)) {
+		b = fill_kept(c, e, lin);
+		if (!b)
 			return NULL;
-	if (c->s.rip + b->bytes - 1 > code_limit(c))
-		return NULL;
-	*hint(c, lin) = (struct block_hint){lin, c->key, b, b->id};
-	return b;
+		*at = b;
+	}
+	return c->s.rip + b->bytes - 1 > code_limit(c) ? NULL : b;
 }

@@ -16,10 +16,11 @@
 #include "x86/insn.h"
 #include "x86/paging.h"
 
-#define BLOCK_COUNT 8192u /* blocks of decoded instructions, by physical address */
-#define BLOCK_MAX   16u   /* instructions a block */
-#define POOL_SIZE   65536u
-#define HINT_COUNT  4096u
+#define BLOCK_COUNT 32768u /* blocks that can be found by physical address */
+#define BLOCK_MAX   16u    /* instructions a block */
+#define SLOT_COUNT  262144u
+#define INSN_COUNT  131072u
+#define WAY_COUNT   8192u
 #define TLB_SIZE    4096u
 #define PAGE_SIZE   4096u
 #define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
@@ -75,23 +76,38 @@ struct op {
 
 /*
  * Instructions that follow each other in one page. All but the last are plain:
- * they change neither rIP, nor mode, nor what interrupts may come.
+ * they change neither rIP, nor mode, nor what interrupts may come. A block lies
+ * in consecutive slots: itself, its ops, and the ways that lead on from it,
+ * where its last instruction branched and where it did not.
  */
 struct block {
-	gpa_t addr; /* UINT64_MAX: none */
-	uint32_t version;
-	uint32_t first; /* in the pool */
-	uint32_t id;    /* no other block of this vCPU has or had it */
-	uint8_t key, count, bytes;
+	gpa_t addr;
 	struct code_page *code;
+	uint32_t version;
+	uint32_t first; /* of its instructions */
+	uint8_t key, count, bytes;
 };
 
-/* Where a block was found last: true while the key is c->key and the block has its id. */
-struct block_hint {
+/* What comes next at a linear address; true while key is c->key. */
+struct way {
 	uint64_t lin, key;
-	struct block *block;
-	uint32_t id;
+	const struct block *block;
 };
+
+union slot {
+	struct block block;
+	struct op op;
+	struct way way;
+};
+
+static inline const struct op *first_op(const struct block *b)
+{
+	return &((const union slot *)(const void *)b)[1].op;
+}
+static inline const struct block *block_of(const struct op *op)
+{
+	return &((const union slot *)(const void *)op)[-1 - op->number].block;
+}
 
 struct tlb_entry {
 	uint64_t page; /* linear address >> 12, or NO_PAGE */
@@ -149,6 +165,7 @@ struct cpu {
 	uint64_t block_start; /* instructions executed before it */
 	uint64_t next_rip;    /* where this instruction ends, or where it branches to */
 	bool halt;            /* HLT was executed */
+	bool clock_changed;   /* put wrote the TSC or its MSRs: the machine is to be told */
 	bool keep_shadow;     /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
@@ -181,24 +198,37 @@ struct cpu {
 	uint64_t locked;                    /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
 	_Alignas(64) struct tlb_hit hit[TLB_SIZE]; /* what of tlb goes straight to host */
-	uint64_t generation;                       /* of the TLB, counted by flushes */
+	uint64_t generation;                       /* of what ways depend on */
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
 	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
 
 	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */
-	struct block block[BLOCK_COUNT];
-	struct block_hint hint[HINT_COUNT];
-	uint32_t pool_used, block_id;
-	struct block single; /* not kept; its ops are behind the pool */
-	struct x86_insn pool[POOL_SIZE + 2];
-	insn_body *pool_body[POOL_SIZE + 2];
-	struct op op[POOL_SIZE + 2];
+	struct way *link;      /* where the branch that ended a block went, or NULL: anywhere */
+	uint64_t stale_seen;   /* the engine's stale_count */
+	uint32_t slots_used, insns_used;  /* both are emptied as a whole when one is full */
+	struct block *index[BLOCK_COUNT]; /* by physical address */
+	struct way way[WAY_COUNT];        /* by linear address */
+	union slot slot[SLOT_COUNT + 8];  /* the last ones: of a block that is not kept */
+	struct x86_insn insn[INSN_COUNT + 1];
+	insn_body *insn_body[INSN_COUNT + 1];
 };
+
+/* ---- a vCPU (interpret.c) ---- */
+/* In memory of the caller's that is zero. 0 or -errno. */
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e);
+void cpu_close(struct cpu *c);
+/* State: zero. 0 or -errno. */
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out);
+void cpu_free(struct cpu *c);
+/* Executes until the contract's run() has to return; kicks: may be stopped by vcpu_kick. */
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks);
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
+/* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
+void tell_clock(struct cpu *c);
 
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
@@ -220,6 +250,12 @@ struct tlb_entry *tlb_find(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
 /* The PDPTEs that a value of CR3 points to, into the state; raises #GP. */
 void load_pdptes(struct cpu *c, uint64_t cr3);
+/* No way from before is true any more. */
+static inline void next_generation(struct cpu *c)
+{
+	c->key += UINT64_C(1) << 8;
+	c->generation++;
+}
 /* Bytes at a physical address were written: is decoded code among them? */
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 
@@ -228,13 +264,13 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 uint64_t linear(struct cpu *c, unsigned seg, uint64_t off, unsigned size, enum x86_access a);
 uint64_t load(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value);
-/* Faults as a store would, and changes nothing. */
+/* Faults as a store would, and changes nothing; size: up to a page. */
 void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 /* The halves of a read-modify-write: the load faults as a store does; LOCK is obeyed. */
 uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 void store_changed(struct cpu *c, const struct x86_insn *i, unsigned seg, uint64_t off,
 	unsigned size, uint64_t value);
-/* CMPXCHG16B; false: old is now what memory holds. */
+/* CMPXCHG16B, aligned; false: old is now what memory holds. */
 bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const uint64_t new[2]);
 /* Linear addresses that linear() gave, with the rights of the instruction. */
 uint64_t load_linear(struct cpu *c, uint64_t lin, unsigned size);
@@ -271,22 +307,6 @@ const struct x86_insn *fetch(struct cpu *c);
 const struct block *find_block(struct cpu *c);
 /* The same of the instruction alone. */
 const struct block *single_block(struct cpu *c);
-static inline struct block_hint *hint(struct cpu *c, uint64_t lin)
-{
-	return &c->hint[(lin ^ lin >> 12) % HINT_COUNT];
-}
-/* The block that was found here before, if nothing has changed since; or NULL. */
-static inline const struct block *hinted_block(struct cpu *c)
-{
-	uint64_t lin = code_address(c);
-	struct block_hint *h = hint(c, lin);
-	struct block *b = h->block;
-
-	if (h->lin != lin || h->key != c->key || b->id != h->id ||
-		b->version != atomic_load_explicit(&b->code->version, memory_order_acquire))
-		return NULL;
-	return c->s.rip + b->bytes - 1 > code_limit(c) ? NULL : b;
-}
 void forget_blocks(struct cpu *c);
 /* What executes an instruction: never NULL. */
 insn_body *body_of(const struct cpu *c, const struct x86_insn *i);
@@ -299,6 +319,8 @@ bool is_plain(const struct x86_insn *i);
 
 /* ---- operands (memory.c) ---- */
 uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *m);
+/* #GP(0) if the memory operand is not, before anything else is said about it. */
+void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to);
 uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n);
 void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value);
 uint64_t get_gpr(const struct cpu *c, unsigned reg, unsigned size);

@@ -12,9 +12,6 @@
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/interpret.h"
 
-/* Makes c the vCPU that v's engine runs, or -errno. hooks are set by the caller afterwards. */
-int cpu_open(struct cpu *c, struct vcpu *v);
-void cpu_close(struct cpu *c);
 /* The instruction at CS:rIP, decoded anew; c->apart holds it afterwards. Raises its faults. */
 void interpret_one(struct cpu *c, struct run_result *r);
 

@@ -5,10 +5,20 @@
 
 /* ---- bodies ---- */
 
+static const struct x86_insn *insn_of(const struct cpu *c, const struct op *op)
+{
+	return &c->insn[block_of(op)->first + op->number];
+}
+
+static insn_body *body(const struct cpu *c, const struct op *op)
+{
+	return c->insn_body[block_of(op)->first + op->number];
+}
+
 /* What an instruction may look at or leave behind in a fault becomes true. */
 static const struct x86_insn *settle(struct cpu *c, const struct op *op, uint32_t f)
 {
-	const struct x86_insn *i = &c->pool[op - c->op];
+	const struct x86_insn *i = insn_of(c, op);
 
 	put_flags(c, f);
 	c->s.rip = c->block_rip + op->at;
@@ -25,7 +35,7 @@ uint32_t run_general(struct cpu *c, const struct op *op, uint32_t f, uint64_t pr
 {
 	const struct x86_insn *i = settle(c, op, f);
 
-	c->pool_body[op - c->op](c, i);
+	body(c, op)(c, i);
 	f = get_flags(c);
 	if (!c->look)
 		NEXT;
@@ -37,7 +47,7 @@ uint32_t run_last(struct cpu *c, const struct op *op, uint32_t f, uint64_t privi
 {
 	const struct x86_insn *i = settle(c, op, f);
 
-	c->pool_body[op - c->op](c, i);
+	body(c, op)(c, i);
 	c->s.rip = c->next_rip;
 	return get_flags(c);
 }
@@ -47,7 +57,7 @@ uint32_t run_system(struct cpu *c, const struct op *op, uint32_t f, uint64_t pri
 	const struct x86_insn *i = settle(c, op, f);
 
 	c->look = true;
-	execute(c, i, c->pool_body[op - c->op]);
+	execute(c, i, body(c, op));
 	return get_flags(c);
 }
 
@@ -56,6 +66,7 @@ uint32_t run_end(struct cpu *c, const struct op *op, uint32_t f, uint64_t privil
 	c->s.rip = c->block_rip + op->at;
 	if (c->mode != X86_MODE_64)
 		c->s.rip = (uint32_t)c->s.rip;
+	c->link = way_of(op, 1);
 	return f;
 }
 
@@ -119,7 +130,7 @@ static bool fill_address(const struct x86_insn *i, struct op *op)
 	}
 	if (m->index < X86_GPR_COUNT)
 		op->index = (uint16_t)(offsetof(struct cpu, s.gpr) + m->index * sizeof(uint64_t));
-	op->shift = m->index < X86_GPR_COUNT ? (uint8_t)__builtin_ctz(m->scale) : 0;
+	op->shift = m->scale > 1 ? (uint8_t)__builtin_ctz(m->scale) : 0; /* 0: no memory operand */
 	op->seg = (uint8_t)(m->seg | i->addrsize << 4);
 	op->disp = (int32_t)disp;
 	return op->disp == disp;

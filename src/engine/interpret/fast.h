@@ -120,6 +120,12 @@ INLINE uint8_t *operand(struct cpu *c, const struct op *op, unsigned size, enum 
 	return hit(c, (w->base + at) & c->lin_mask, size, a, privilege);
 }
 
+/* Where a block leads on: slot 1 or 2 behind its last op. */
+static inline struct way *way_of(const struct op *last, unsigned n)
+{
+	return (struct way *)(uintptr_t) & ((const union slot *)(const void *)last)[n].way;
+}
+
 /* ---- flags, as LAHF and SETO leave them ---- */
 
 #define F_CF 0x100u

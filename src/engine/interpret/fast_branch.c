@@ -44,6 +44,7 @@ INLINE bool goes_2(struct cpu *c, uint64_t target)
 			CONTINUE_##size;                                                           \
 		else if (!goes_##size(c, c->block_rip + (uint64_t)op->imm))                        \
 			BRANCH_LAST;                                                               \
+		c->link = way_of(op, (met) ? 1 : 2);                                               \
 		return f;                                                                          \
 	}
 #define JUMPS_IF(number, met)                                                                      \
@@ -58,6 +59,7 @@ static op_fn *const jumps_if[16][3] = {CONDITIONS(JUMP_ROW)};
 	{                                                                                          \
 		if (!goes_##size(c, c->block_rip + (uint64_t)op->imm))                             \
 			BRANCH_LAST;                                                               \
+		c->link = way_of(op, 1);                                                           \
 		return f;                                                                          \
 	}                                                                                          \
 	OP(jump_##size##_r)                                                                        \
@@ -82,7 +84,7 @@ OP(jump_8_m)
 
 /* ---- CALL, RET: the stack as in fast_move.c ---- */
 
-#define CALL(size, name, target_value)                                                             \
+#define CALL(size, name, target_value, way)                                                        \
 	OP(name)                                                                                   \
 	{                                                                                          \
 		mem##size sp = (mem##size)(c->s.gpr[X86_RSP] - (size));                            \
@@ -92,6 +94,7 @@ OP(jump_8_m)
 			BRANCH_LAST;                                                               \
 		MEM(size, h) = (mem##size)(c->block_rip + (uint64_t)op->disp);                     \
 		c->s.gpr[X86_RSP] = sp;                                                            \
+		c->link = way;                                                                     \
 		return f;                                                                          \
 	}
 
@@ -107,10 +110,10 @@ OP(jump_8_m)
 		return f;                                                                          \
 	}
 
-CALL(4, call_4, c->block_rip + (uint64_t)op->imm)
-CALL(8, call_8, c->block_rip + (uint64_t)op->imm)
-CALL(4, call_4_r, REG(4, op->dst))
-CALL(8, call_8_r, REG(8, op->dst))
+CALL(4, call_4, c->block_rip + (uint64_t)op->imm, way_of(op, 1))
+CALL(8, call_8, c->block_rip + (uint64_t)op->imm, way_of(op, 1))
+CALL(4, call_4_r, REG(4, op->dst), NULL)
+CALL(8, call_8_r, REG(8, op->dst), NULL)
 RETURN(4)
 RETURN(8)
 

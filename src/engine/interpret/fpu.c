@@ -171,21 +171,12 @@ void load_block(struct cpu *c, unsigned seg, uint64_t off, void *to, unsigned si
 	}
 }
 
-/* Both ends must be writable before the first byte is written: no operand spans three pages. */
-void probe_block(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
-{
-	uint64_t lin = linear(c, seg, off, size, X86_WRITE);
-
-	tlb_find(c, lin, c->privilege, X86_WRITE);
-	tlb_find(c, lin + size - 1, c->privilege, X86_WRITE);
-}
-
 void store_block(struct cpu *c, unsigned seg, uint64_t off, const void *from, unsigned size)
 {
 	uint64_t lin, v = 0;
 	const uint8_t *p = from;
 
-	probe_block(c, seg, off, size);
+	probe_store(c, seg, off, size);
 	lin = linear(c, seg, off, size, X86_WRITE);
 	for (unsigned done = 0, n; done < size; done += n) {
 		n = MIN(size - done, 8);
@@ -210,9 +201,9 @@ static void load_operand(
 
 static void probe_operand(struct cpu *c, const struct x86_insn *i, uint64_t off, unsigned size)
 {
-	probe_block(c, i->mem.seg, off, size == TBYTE ? 8 : size);
+	probe_store(c, i->mem.seg, off, size == TBYTE ? 8 : size);
 	if (size == TBYTE)
-		probe_block(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), 2);
+		probe_store(c, i->mem.seg, (off + 8) & size_mask(i->addrsize), 2);
 }
 
 static void store_operand(
@@ -271,14 +262,8 @@ static struct operand find_operand(struct cpu *c, const struct x86_insn *i, enum
 		o.size = i->opnd[n].size;
 		o.off = address(c, i, &i->mem);
 	}
-	if (o.present && o.size >= 16 && unit >= UNIT_SSE && must_be_aligned(i)) {
-		uint64_t lin = c->mode == X86_MODE_64 && i->mem.seg < X86_FS
-				       ? o.off
-				       : c->s.seg[i->mem.seg].base + o.off;
-
-		if (lin & (o.size - 1))
-			raise_error(c, X86_GP, 0);
-	}
+	if (o.present && o.size >= 16 && unit >= UNIT_SSE && must_be_aligned(i))
+		check_aligned(c, i, o.size);
 	return o;
 }
 
@@ -480,7 +465,7 @@ static void masked_move(struct cpu *c, const struct x86_insn *i, const uint8_t *
 	for (unsigned n = 0; n < size; n++)
 		any |= mask[n] & 0x80;
 	if (any) /* all of it must be there, from the start */
-		probe_block(c, i->mem.seg, off, size);
+		probe_store(c, i->mem.seg, off, size);
 	for (unsigned n = 0; n < size; n++)
 		if (mask[n] & 0x80)
 			store(c, i->mem.seg, (off + n) & size_mask(i->addrsize), 1, from[n]);

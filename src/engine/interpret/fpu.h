@@ -42,7 +42,6 @@ void check_pending(struct cpu *c);
 /* Memory operands that are larger than a register: all or nothing. */
 void load_block(struct cpu *c, unsigned seg, uint64_t off, void *to, unsigned size);
 void store_block(struct cpu *c, unsigned seg, uint64_t off, const void *from, unsigned size);
-void probe_block(struct cpu *c, unsigned seg, uint64_t off, unsigned size);
 
 /* Is a memory operand of 16 bytes or more a #GP where it is not aligned? Of SSE and AVX. */
 bool must_be_aligned(const struct x86_insn *i);

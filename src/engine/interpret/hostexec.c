@@ -158,7 +158,7 @@ static void emit_modrm(struct stub *s, const struct x86_insn *i)
 			continue;
 		if (is_rm(i, n))
 			rm = spare(i);
-		else if (reg == X86_RSP)
+		else if (reg == X86_RSP && !(i->rex & 4))
 			reg = spare(i);
 	}
 	if (!has_memory(i)) {
@@ -170,18 +170,30 @@ static void emit_modrm(struct stub *s, const struct x86_insn *i)
 	s->len += 4;
 }
 
+/* VEX.W is the size of a general register or of what is moved in its place. */
+static bool sized_by_w(const struct x86_insn *i)
+{
+	return is_integer(i) || i->map == X86_MAP_0F ||
+	       (i->map == X86_MAP_0F3A &&
+		       (i->opcode == 0x16 || i->opcode == 0x22 || (i->opcode & 0xfc) == 0x60));
+}
+
 static void emit_vex(struct stub *s, const struct x86_insn *i)
 {
 	static const uint8_t prefix[] = {0, 2, 3}; /* by enum x86_rep */
 	unsigned pp = i->rep ? prefix[i->rep] : i->opsize_prefix;
-	unsigned rxb = has_memory(i) ? i->rex & 4 : i->rex & 7, vvvv = i->vvvv;
+	unsigned rxb = has_memory(i) ? i->rex & 4 : i->rex & 7, vvvv = i->vvvv, w = i->rex >> 3 & 1;
 
+	if (i->mode != X86_MODE_64) { /* only eight registers: these bits are ignored */
+		rxb = 0;
+		vvvv &= 7;
+		w = w && !sized_by_w(i);
+	}
 	if (uses_rsp(i) && vvvv == X86_RSP && is_integer(i))
 		vvvv = spare(i);
 	emit(s, 0xc4);
 	emit(s, (~rxb & 7) << 5 | i->map);
-	emit(s, (unsigned)(i->rex >> 3 & 1) << 7 | (~vvvv & 15) << 3 | (unsigned)i->vex_l << 2 |
-			pp);
+	emit(s, w << 7 | (~vvvv & 15) << 3 | (unsigned)i->vex_l << 2 | pp);
 	emit(s, i->opcode);
 }
 
@@ -223,8 +235,10 @@ static struct stub encode(const struct x86_insn *i)
 	if (i->has_modrm)
 		emit_modrm(&s, i);
 	for (unsigned n = 0; n < i->nops; n++)
-		if (i->opnd[n].kind == X86_OPND_IMM || n == 3) /* 3: also a register in imm */
+		if (i->opnd[n].kind == X86_OPND_IMM)
 			emit(&s, (unsigned)i->imm & 0xff);
+		else if (n == 3) /* a register */
+			emit(&s, (unsigned)(i->opnd[n].reg << 4 | (i->imm & 15)));
 	return s;
 }
 

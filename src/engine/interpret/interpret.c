@@ -385,8 +385,52 @@ static bool undisturbed(const struct cpu *c)
 	       !c->align_check && !in_shadow(c);
 }
 
+/* Code that another vCPU or a device wrote makes all ways doubtful. */
+static void look_for_writes(struct cpu *c)
+{
+	uint64_t stale = atomic_load_explicit(&c->e->stale_count, memory_order_acquire);
+
+	if (__builtin_expect(stale == c->stale_seen, 1))
+		return;
+	c->stale_seen = stale;
+	next_generation(c);
+}
+
+/* The block at CS:rIP, where a way led before; NULL: it is to be found. */
+static const struct block *follow(const struct cpu *c, const struct way *w)
+{
+	if (w->lin != code_address(c) || w->key != c->key)
+		return NULL;
+	if (c->mode != X86_MODE_64 && c->s.rip + w->block->bytes - 1 > code_limit(c))
+		return NULL;
+	return w->block;
+}
+
+static struct way *way_from(struct cpu *c)
+{
+	uint64_t lin = code_address(c);
+
+	return c->link ? c->link : &c->way[(lin ^ lin >> 12) % WAY_COUNT];
+}
+
+/* What comes after a block, by its way or by search. */
+static const struct block *next_block(struct cpu *c, uint32_t f)
+{
+	struct way *w = way_from(c);
+	const struct block *b = follow(c, w);
+	uint64_t key = c->key;
+
+	if (__builtin_expect(b != NULL, 1))
+		return b;
+	put_flags(c, f); /* the search may fault */
+	b = find_block(c);
+	if (b && c->key == key) /* or w may be no more */
+		*w = (struct way){code_address(c), key, b};
+	return b;
+}
+
 /*
- * Runs blocks until one is not at hand, the budget would not last for it,
+ * Runs blocks until one cannot be had, the budget would not last for it,
  * something is asked for or a block was left early.
  */
 static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
@@ -395,16 +439,20 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 
 	c->look = false;
 	do {
-		const struct op *op = &c->op[b->first];
+		const struct op *op = first_op(b);
 
 		c->block_rip = c->s.rip;
 		c->block_start = r->executed;
+		c->link = NULL;
 		f = op->fn(c, op, f, c->privilege);
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		b = hinted_block(c);
-	} while (b && !c->one_block && b->count <= budget - r->executed && !vcpu_attention(c->v));
+		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
+			break;
+		look_for_writes(c);
+		b = next_block(c, f);
+	} while (b && b->count <= budget - r->executed);
 	put_flags(c, f);
 }
 
@@ -415,6 +463,7 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 	if (may_have_events(c))
 		take_events(c);
+	look_for_writes(c);
 	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
 		return true;
 	if (undisturbed(c))
@@ -428,10 +477,14 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	return !halted(c, r);
 }
 
-static void loop(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
+void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 {
-	int why = setjmp(c->leave);
+	int why;
 
+	c->result = r;
+	if (c->clock_changed)
+		tell_clock(c);
+	why = setjmp(c->leave);
 	if (c->undo_ss) {
 		c->s.seg[X86_SS] = c->old_ss;
 		c->undo_ss = false;
@@ -461,8 +514,7 @@ static void interpret_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, budget, r, true);
+	cpu_run(c, budget, r, true);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -470,8 +522,7 @@ static void interpret_step(struct vcpu *v, struct run_result *r)
 {
 	struct cpu *c = cpu_of(v);
 
-	c->result = r;
-	loop(c, 1, r, false);
+	cpu_run(c, 1, r, false);
 	atomic_fetch_add_explicit(&v->executed, r->executed, memory_order_relaxed);
 }
 
@@ -532,6 +583,8 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 	copy_groups(&c->s, s, mask);
 	if (mask & X86_GROUP_TSC)
 		c->s.tsc = s->tsc - vcpu_tsc(v);
+	if (mask & (X86_GROUP_TSC | X86_GROUP_MSR))
+		c->clock_changed = true;
 	tlb_flush(c, true);
 	refresh(c);
 	return 0;
@@ -571,25 +624,23 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
-int cpu_open(struct cpu *c, struct vcpu *v)
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 {
 	c->v = v;
-	c->e = container_of(v->vm->engine, struct interpret_engine, engine);
+	c->e = e;
 	c->phys_bits = X86_PHYS_BITS;
 	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
 	tlb_reset(c);
 	forget_blocks(c);
-	v->priv = c;
 	return host_stubs_new(&c->stubs);
 }
 
 void cpu_close(struct cpu *c)
 {
 	host_stubs_free(c->stubs);
-	c->v->priv = NULL;
 }
 
-static int interpret_vcpu_open(struct vcpu *v)
+int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
 	struct cpu *c =
@@ -598,18 +649,34 @@ static int interpret_vcpu_open(struct vcpu *v)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	err = cpu_open(c, v);
+	err = cpu_open(c, v, e);
 	if (err)
 		munmap(c, sizeof(*c));
+	else
+		*out = c;
+	return err;
+}
+
+void cpu_free(struct cpu *c)
+{
+	cpu_close(c);
+	munmap(c, sizeof(*c));
+}
+
+static int interpret_vcpu_open(struct vcpu *v)
+{
+	struct interpret_engine *e = container_of(v->vm->engine, struct interpret_engine, engine);
+	struct cpu *c = NULL;
+	int err = cpu_new(v, e, &c);
+
+	v->priv = c;
 	return err;
 }
 
 static void interpret_vcpu_close(struct vcpu *v)
 {
-	struct cpu *c = cpu_of(v);
-
-	cpu_close(c);
-	munmap(c, sizeof(*c));
+	cpu_free(cpu_of(v));
+	v->priv = NULL;
 }
 
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)

@@ -197,6 +197,14 @@ static uint64_t load_as(struct cpu *c, uint64_t lin, unsigned size, enum x86_pri
 	return v;
 }
 
+/* All pages that a write touches; CR2 is the first byte that cannot be written. */
+static void probe_linear(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
+{
+	tlb_find(c, lin, p, X86_WRITE);
+	if (!one_page(lin, size))
+		tlb_find(c, wrap(c, (lin + size - 1) & ~UINT64_C(4095)), p, X86_WRITE);
+}
+
 static void store_as(
 	struct cpu *c, uint64_t lin, unsigned size, uint64_t value, enum x86_privilege p)
 {
@@ -204,8 +212,7 @@ static void store_as(
 		store_in_page(c, lin, size, value, p);
 		return;
 	}
-	tlb_find(c, lin, p, X86_WRITE);
-	tlb_find(c, wrap(c, lin + size - 1), p, X86_WRITE);
+	probe_linear(c, lin, size, p);
 	for (unsigned n = 0; n < size; n++)
 		store_in_page(c, wrap(c, lin + n), 1, value >> (n * 8) & 0xff, p);
 }
@@ -242,11 +249,7 @@ void store(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t va
 
 void probe_store(struct cpu *c, unsigned seg, uint64_t off, unsigned size)
 {
-	uint64_t lin = linear(c, seg, off, size, X86_WRITE);
-
-	tlb_find(c, lin, c->privilege, X86_WRITE);
-	if (!one_page(lin, size))
-		tlb_find(c, wrap(c, lin + size - 1), c->privilege, X86_WRITE);
+	probe_linear(c, linear(c, seg, off, size, X86_WRITE), size, c->privilege);
 }
 
 /* ---- LOCK ---- */
@@ -327,8 +330,6 @@ bool swap_16(struct cpu *c, unsigned seg, uint64_t off, uint64_t old[2], const u
 	struct tlb_entry *e;
 	bool same;
 
-	if (lin & 15)
-		raise_error(c, X86_GP, 0);
 	e = tlb_find(c, lin, c->privilege, X86_WRITE);
 	if (!(e->fast & X86_RIGHT(c->privilege, X86_WRITE))) { /* a device: two plain accesses */
 		uint64_t now[2] = {load_linear(c, lin, 8), load_linear(c, lin + 8, 8)};
@@ -447,6 +448,15 @@ uint64_t address(struct cpu *c, const struct x86_insn *i, const struct x86_mem *
 static const struct x86_mem *memory_of(const struct x86_insn *i, const struct x86_operand *o)
 {
 	return o->reg ? &i->mem2 : &i->mem;
+}
+
+void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
+{
+	bool flat = c->mode == X86_MODE_64 && i->mem.seg < X86_FS;
+	uint64_t off = address(c, i, &i->mem);
+
+	if ((flat ? off : c->s.seg[i->mem.seg].base + off) & (to - 1))
+		raise_error(c, X86_GP, 0);
 }
 
 uint64_t get(struct cpu *c, const struct x86_insn *i, unsigned n)

@@ -247,3 +247,31 @@ void op_BSR(struct cpu *c, const struct x86_insn *i)
 {
 	scan(c, i, true);
 }
+<<<<<<< HEAD
+=======
+
+/* Zeros to one end; all of them if there is no one. PF, AF, SF and OF stay as they are. */
+static void count(struct cpu *c, const struct x86_insn *i, bool leading)
+{
+	unsigned all = bits(i->opnd[0].size), zeros = all;
+	uint64_t v = get(c, i, 1);
+
+	if (v && leading)
+		zeros = (unsigned)__builtin_clzll(v) - (64 - all);
+	else if (v)
+		zeros = (unsigned)__builtin_ctzll(v);
+	set_flag(c, X86_CF, !v);
+	set_flag(c, X86_ZF, !zeros);
+	set(c, i, 0, zeros);
+}
+
+void op_TZCNT(struct cpu *c, const struct x86_insn *i)
+{
+	count(c, i, false);
+}
+
+void op_LZCNT(struct cpu *c, const struct x86_insn *i)
+{
+	count(c, i, true);
+}
+>>>>>>> main

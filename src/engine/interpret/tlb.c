@@ -115,13 +115,6 @@ static void drop(struct cpu *c, struct tlb_entry *e)
 		h->read[p] = h->write[p] = NO_TAG((uint64_t)(e - c->tlb));
 }
 
-/* No block hint from before is true. */
-static void next_generation(struct cpu *c)
-{
-	c->key += UINT64_C(1) << 8;
-	c->generation++;
-}
-
 void tlb_reset(struct cpu *c)
 {
 	for (unsigned n = 0; n < TLB_SIZE; n++)

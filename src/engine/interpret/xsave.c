@@ -107,7 +107,7 @@ static void move_words(struct cpu *c, const struct x86_insn *i, unsigned at, uin
 	uint64_t off = memory_offset(c, i) + at;
 
 	for (unsigned n = 0; n < size && write; n += step)
-		probe_block(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
+		probe_store(c, i->mem.seg, (off + n) & size_mask(i->addrsize), step);
 	for (unsigned n = 0; n < size; n += step) {
 		uint64_t to = (off + n) & size_mask(i->addrsize);
 
@@ -156,7 +156,24 @@ static void reset_x87(struct cpu *c)
 	memset(c->s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
 }
 
-#define ST_SIZE 10u
+/* A register is a fraction and an exponent, two accesses of which each may wrap. */
+#define ST_SIZE       10u
+#define FRACTION_SIZE 8u
+
+static void move_st(
+	struct cpu *c, const struct x86_insn *i, unsigned at, uint8_t *image, bool write)
+{
+	move_words(c, i, at, image + at, FRACTION_SIZE, FRACTION_SIZE, write);
+	move_words(c, i, at + FRACTION_SIZE, image + at + FRACTION_SIZE, 2, 2, write);
+}
+
+static void probe_st(struct cpu *c, const struct x86_insn *i, unsigned at)
+{
+	uint64_t off = memory_offset(c, i) + at;
+
+	probe_store(c, i->mem.seg, off & size_mask(i->addrsize), FRACTION_SIZE);
+	probe_store(c, i->mem.seg, (off + FRACTION_SIZE) & size_mask(i->addrsize), 2);
+}
 
 void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 {
@@ -168,11 +185,10 @@ void op_FNSAVE(struct cpu *c, const struct x86_insn *i)
 	for (unsigned n = 0; n < 8; n++)
 		memcpy(image + size + n * ST_SIZE, c->s.xsave + FPU_ST + n * 16, ST_SIZE);
 	for (unsigned n = 0; n < 8; n++) /* faults of the last part come before the first write */
-		probe_block(c, i->mem.seg,
-			(memory_offset(c, i) + size + n * ST_SIZE) & size_mask(i->addrsize),
-			ST_SIZE);
+		probe_st(c, i, size + n * ST_SIZE);
 	move_words(c, i, 0, image, size, size == 14 ? 2 : 4, true);
-	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, true);
+	for (unsigned n = 0; n < 8; n++)
+		move_st(c, i, size + n * ST_SIZE, image, true);
 	reset_x87(c);
 }
 
@@ -184,7 +200,8 @@ void op_FRSTOR(struct cpu *c, const struct x86_insn *i)
 	check_x87(c);
 	check_pending(c);
 	load_environment(c, i, image);
-	move_words(c, i, size, image + size, 8 * ST_SIZE, ST_SIZE, false);
+	for (unsigned n = 0; n < 8; n++)
+		move_st(c, i, size + n * ST_SIZE, image, false);
 	take_environment(c, i, image);
 	for (unsigned n = 0; n < 8; n++) {
 		memset(c->s.xsave + FPU_ST + n * 16, 0, 16);
@@ -199,12 +216,11 @@ static unsigned xmm_count(const struct cpu *c)
 	return c->mode == X86_MODE_64 ? 16 : 8;
 }
 
-static void check_aligned(struct cpu *c, const struct x86_insn *i, unsigned to)
+/* A misaligned image is found after the segment's limit, which counts for the first word. */
+static void check_start(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t lin = linear(c, i->mem.seg, memory_offset(c, i), 1, X86_READ);
-
-	if (lin & (to - 1))
-		raise_error(c, X86_GP, 0);
+	linear(c, i->mem.seg, memory_offset(c, i), 4, X86_READ);
+	check_aligned(c, i, 16);
 }
 
 static void put_mxcsr_mask(uint8_t *image)
@@ -221,13 +237,13 @@ void op_FXSAVE(struct cpu *c, const struct x86_insn *i)
 	unsigned size = FPU_XMM + xmm_count(c) * 16;
 
 	check_x87(c);
-	check_aligned(c, i, 16);
+	check_start(c, i);
 	memcpy(image, c->s.xsave, sizeof(image));
 	image[FPU_FTW + 1] = 0;
 	put_mxcsr_mask(image);
 	if (!(c->s.cr4 & X86_CR4_OSFXSR))
 		size = FPU_XMM;
-	store_block(c, i->mem.seg, memory_offset(c, i), image, size);
+	move_words(c, i, 0, image, size, 16, true);
 }
 
 static void check_mxcsr(struct cpu *c, const uint8_t *image)
@@ -255,8 +271,8 @@ void op_FXRSTOR(struct cpu *c, const struct x86_insn *i)
 	uint8_t image[FPU_LEGACY];
 
 	check_x87(c);
-	check_aligned(c, i, 16);
-	load_block(c, i->mem.seg, memory_offset(c, i), image, sizeof(image));
+	check_start(c, i);
+	move_words(c, i, 0, image, sizeof(image), 16, false);
 	check_mxcsr(c, image);
 	take_x87(c, image);
 	memcpy(c->s.xsave + FPU_MXCSR, image + FPU_MXCSR, 4);
@@ -282,13 +298,36 @@ static uint64_t asked_for(const struct cpu *c)
 	return (get_gpr(c, X86_RDX, 4) << 32 | get_gpr(c, X86_RAX, 4)) & c->s.xcr0;
 }
 
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/* XINUSE (SDM vol. 1 13.6): the components that are not as XRSTOR initialises them. */
+static uint64_t in_use(const struct cpu *c)
+{
+	static const uint8_t initial[FPU_FOP] = {0x7f, 0x03};
+	const uint8_t *x = c->s.xsave;
+	uint64_t parts = 0;
+
+	if (memcmp(x, initial, sizeof(initial)) || !all_zero(x + FPU_ST, FPU_XMM - FPU_ST))
+		parts |= X86_XCR0_X87;
+	if (!all_zero(x + FPU_XMM, 16 * 16))
+		parts |= X86_XCR0_SSE;
+	if (!all_zero(x + FPU_YMM, 16 * 16))
+		parts |= X86_XCR0_AVX;
+	return parts;
+}
+
 void op_XGETBV(struct cpu *c, const struct x86_insn *i)
 {
+	uint32_t which = (uint32_t)get_gpr(c, X86_RCX, 4);
+
 	if (!(c->s.cr4 & X86_CR4_OSXSAVE))
 		raise_fault(c, X86_UD);
-	if (get_gpr(c, X86_RCX, 4) > 1)
+	if (which > 1 || (which && !x86_model_has(&c->v->vm->model, X86_CPU_XGETBV1)))
 		raise_error(c, X86_GP, 0);
-	set_gpr(c, X86_RAX, 4, c->s.xcr0); /* 1: components in use; all of them are */
+	set_gpr(c, X86_RAX, 4, which ? c->s.xcr0 & in_use(c) : c->s.xcr0);
 	set_gpr(c, X86_RDX, 4, 0);
 }
 
@@ -310,58 +349,89 @@ static uint64_t mxcsr_parts(bool compact)
 	return compact ? X86_XCR0_SSE : X86_XCR0_SSE | X86_XCR0_AVX;
 }
 
-/* Components as they lie in the standard format: where, and how much. */
-static void save_part(struct cpu *c, const struct x86_insn *i, unsigned from, unsigned size,
-	unsigned to, const uint8_t *image)
+/* Components as they lie in the standard format, in pieces that may wrap as FXSAVE's do. */
+#define PIECE 8u
+
+static void save_part(
+	struct cpu *c, const struct x86_insn *i, unsigned at, unsigned size, uint8_t *image)
 {
-	store_block(c, i->mem.seg, memory_offset(c, i) + to, image + from, size);
+	move_words(c, i, at, image + at, size, PIECE, true);
 }
 
-static void xsave(struct cpu *c, const struct x86_insn *i, bool compact)
+static void probe_part(struct cpu *c, const struct x86_insn *i, unsigned at, unsigned size)
 {
-	uint64_t asked, header[2], old = 0;
+	for (unsigned n = 0; n < size; n += PIECE)
+		probe_store(c, i->mem.seg, (memory_offset(c, i) + at + n) & size_mask(i->addrsize),
+			PIECE);
+}
+
+enum xsave_form { STANDARD, OPTIMIZED, COMPACT };
+
+static void save_parts(struct cpu *c, const struct x86_insn *i, uint64_t parts, bool mxcsr)
+{
 	uint8_t image[X86_XSAVE_SIZE];
 	unsigned ymm = xmm_count(c) * 16;
+
+	memcpy(image, c->s.xsave, sizeof(image));
+	put_mxcsr_mask(image);
+	/* All or nothing. */
+	probe_part(c, i, 0, parts & X86_XCR0_AVX ? FPU_YMM + ymm : FPU_YMM);
+	if (parts & X86_XCR0_X87) {
+		save_part(c, i, 0, FPU_MXCSR, image);
+		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, image);
+	}
+	if (mxcsr)
+		save_part(c, i, FPU_MXCSR, 8, image);
+	if (parts & X86_XCR0_SSE)
+		save_part(c, i, FPU_XMM, ymm, image);
+	if (parts & X86_XCR0_AVX)
+		save_part(c, i, FPU_YMM, ymm, image);
+}
+
+/* XSAVEC counts MXCSR to the SSE component, which is then in use by it alone, too. */
+static uint64_t parts_there(const struct cpu *c, bool compact)
+{
+	const uint32_t initial = 0x1f80;
+	bool mxcsr = memcmp(c->s.xsave + FPU_MXCSR, &initial, 4);
+
+	return in_use(c) | (compact && mxcsr ? X86_XCR0_SSE : 0);
+}
+
+/* SDM vol. 1 13.7, 13.9, 13.10: only the plain form writes what is not in use. */
+static void xsave(struct cpu *c, const struct x86_insn *i, enum xsave_form form)
+{
+	bool compact = form == COMPACT;
+	uint64_t asked, there, header[2], old = 0;
+	uint8_t image[X86_XSAVE_SIZE];
 
 	check_xsave(c);
 	check_aligned(c, i, 64);
 	asked = asked_for(c);
-	memcpy(image, c->s.xsave, sizeof(image));
-	put_mxcsr_mask(image);
-	probe_block(c, i->mem.seg, memory_offset(c, i), FPU_YMM);
-	if (asked & X86_XCR0_AVX) /* all or nothing */
-		probe_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, ymm);
-	if (asked & X86_XCR0_X87) {
-		save_part(c, i, 0, FPU_MXCSR, 0, image);
-		save_part(c, i, FPU_ST, FPU_XMM - FPU_ST, FPU_ST, image);
-	}
-	if (asked & mxcsr_parts(compact))
-		save_part(c, i, FPU_MXCSR, 8, FPU_MXCSR, image);
-	if (asked & X86_XCR0_SSE)
-		save_part(c, i, FPU_XMM, ymm, FPU_XMM, image);
-	if (asked & X86_XCR0_AVX)
-		save_part(c, i, FPU_YMM, ymm, FPU_YMM, image);
+	there = asked & parts_there(c, compact);
+	save_parts(c, i, form == STANDARD ? asked : there,
+		(compact ? there : asked) & mxcsr_parts(compact));
 	if (!compact)
-		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, &old, 8);
-	header[0] = (old & ~asked) | asked;
+		move_words(c, i, FPU_HEADER, (uint8_t *)&old, 8, PIECE, false);
+	header[0] = (old & ~asked) | there;
 	header[1] = asked | COMPACTED;
-	store_block(c, i->mem.seg, memory_offset(c, i) + FPU_HEADER, header, compact ? 16 : 8);
+	memcpy(image + FPU_HEADER, header, sizeof(header));
+	save_part(c, i, FPU_HEADER, compact ? 16 : 8, image);
 }
 
 void op_XSAVE(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, false);
+	xsave(c, i, STANDARD);
 }
 
 void op_XSAVEOPT(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, false);
+	xsave(c, i, OPTIMIZED);
 }
 
 /* The compacted format is the standard one, as long as AVX is the last component. */
 void op_XSAVEC(struct cpu *c, const struct x86_insn *i)
 {
-	xsave(c, i, true);
+	xsave(c, i, COMPACT);
 }
 
 /* Bytes 63:24 are reserved, but only the compacted form looks at them (SDM vol. 1 13.8). */
@@ -424,12 +494,11 @@ void op_XRSTOR(struct cpu *c, const struct x86_insn *i)
 	check_xsave(c);
 	check_aligned(c, i, 64);
 	asked = asked_for(c);
-	load_block(c, i->mem.seg, memory_offset(c, i), image, FPU_YMM);
+	move_words(c, i, 0, image, FPU_YMM, PIECE, false);
 	memcpy(header, image + FPU_HEADER, sizeof(header));
 	check_header(c, header);
 	if (asked & header[0] & X86_XCR0_AVX)
-		load_block(c, i->mem.seg, memory_offset(c, i) + FPU_YMM, image + FPU_YMM,
-			xmm_count(c) * 16);
+		move_words(c, i, FPU_YMM, image + FPU_YMM, xmm_count(c) * 16, PIECE, false);
 	find_mxcsr(c, asked, header, image);
 	restore_parts(c, asked, header[0], image);
 }

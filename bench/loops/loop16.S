@@ -1,4 +1,4 @@
-# loop.S - a boot sector that counts, to compare the speed of monitors.
+# loop16.S - a boot sector that counts, to compare the speed of monitors.
 #
 # N rounds of five 16-bit instructions, two of which use memory; then it ends the monitor it runs in
 # by one of three ways: the exit port F4h (tinamou, QEMU), port 8900h (Bochs), a final halt.

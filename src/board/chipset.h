@@ -1,0 +1,54 @@
+/*
+ * chipset.h - the board's PCI half: host bridge, south bridge, IDE channels,
+ * and how they are wired. Lock: before the machine starts, or vm->lock.
+ */
+#ifndef TINAMOU_CHIPSET_H
+#define TINAMOU_CHIPSET_H
+
+#include "board/firmware.h"
+#include "core/vm.h"
+#include "dev/ide.h"
+#include "dev/pci.h"
+
+#define CHIPSET_DRIVES 4u
+#define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
+
+struct chipset_drive {
+	enum ide_kind kind;
+	struct disk *disk; /* not owned; NULL: a CD-ROM drive without a disc */
+};
+
+struct chipset_wires {
+	struct irq line[16]; /* ISA lines, from PCI */
+	struct irq ide[2];   /* lines 14 and 15 */
+	void (*gsi)(void *ctx, unsigned input, bool level);
+	void (*msi)(void *ctx, uint64_t addr, uint32_t data);
+	void *ctx;
+	struct bus_region *reset_control;
+	struct vga *vga;
+};
+
+struct chipset {
+	struct vm *vm;
+	struct chipset_wires wires;
+	struct pci *pci;
+	struct i440fx *host;
+	struct piix3 *isa;
+	struct ide *ide[2];
+	struct piix_ide *piix_ide;
+	struct pci_vga *vga; /* NULL: no VGA BIOS */
+	uint32_t asking[4];  /* by PIRQ: slots that drive it */
+};
+
+/*
+ * Makes the devices, gives them to vm and maps their ports. drive: primary
+ * master, primary slave, secondary master, secondary slave. Firmware's VGA BIOS
+ * becomes the option ROM of a display function.
+ */
+int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wires,
+	const struct chipset_drive drive[CHIPSET_DRIVES], const struct firmware *firmware);
+
+/* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
+void chipset_setup(struct chipset *c);
+
+#endif

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""test_driver - the kernel module and engine driver, on SVM in QEMU TCG.
+
+    test_driver.py SOURCE BUILD [--smp]
+
+The rig (tests/rig/rig.py) boots Debian's kernel without KVM and loads
+tinamou.ko there: insmod's report, the contract case by case, every guest under
+--engine driver with the screen, serial bytes and status of guests/expect, bad
+ioctls, 200 rounds of load, run, kill -9, unload, and a log in which nothing
+but our lines stands. --smp: two CPUs and ten times as many bad ioctls.
+Exit status 77: a part of the rig is missing.
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+SOURCE, BUILD = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+SMP = "--smp" in sys.argv
+TEST = "driver-smp" if SMP else "driver"
+sys.path[:0] = [str(SOURCE / "tests/rig"), str(SOURCE / "tests/guests")]
+import rig  # noqa: E402
+import run_guests  # noqa: E402
+
+# What the emulated CPU cannot do; Bochs' can (test_bochs.py).
+LEFT_OUT = {"faults": "QEMU's TCG raises no #GP at the end of a segment"}
+ROUNDS = 200
+# sti; loop: out 80h, al; jmp loop
+SPIN = b"\xfb\xe6\x80\xeb\xfc"
+REPORT = ["this CPU has SVM", "VM_CR", "nested paging (NPT) yes", "next-RIP", "ready: /dev/tinamou"]
+# Lines of the kernel's own that may come late.
+OTHERS = re.compile(r"\] (tsc|clocksource|random|sched_clock|process .* changed|Lockdown)\b")
+
+
+def module():
+    done = subprocess.run([SOURCE / "tools/module"], capture_output=True, text=True, cwd=SOURCE)
+    if done.returncode == 77:
+        raise rig.Missing(done.stderr.strip().splitlines()[-1])
+    if done.returncode or done.stderr:
+        raise RuntimeError("tinamou.ko: " + done.stdout + done.stderr)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def static_tinamou():
+    subprocess.run([SOURCE / "tools/dist"], check=True, capture_output=True, cwd=SOURCE)
+    return next((SOURCE / "build/dist").glob("tinamou-*-x86_64"))
+
+
+def guest_command(name, start, memory):
+    image = f"/guests/{name}.bin"
+    place = image if start == "sector" else f"--flat {image}@{start.split('@')[1]}"
+    return (f"/tinamou run -q --engine driver --memory {memory} --timeout 20 "
+            f"--serial file:/tmp/serial {place} </dev/null 2>/tmp/err; s=$?; "
+            "echo; echo ---; cat /tmp/serial; echo; echo ---; cat /tmp/err; exit $s")
+
+
+def fill(machine, folder):
+    """What the machine needs: the module, tinamou, guests, programs."""
+    machine.add_file(module(), "tinamou.ko")
+    machine.add_file(static_tinamou(), "tinamou")
+    for name in ("contract", "fuzz", "rounds"):
+        machine.add_file(BUILD / f"tests/driver/driver-{name}", name)
+    for name, *_ in run_guests.guests(SOURCE):
+        machine.add_file(BUILD / f"guests/{name}.bin", f"guests/{name}.bin")
+    machine.cpio.file("spin.bin", SPIN)
+
+
+def commands(guests, fuzz, rounds):
+    yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg; exit $s"
+    yield "engines", "/tinamou engines"
+    yield "contract", "/contract"
+    for name, _, start, memory, _ in guests:
+        yield name, guest_command(name, start, memory)
+    yield "fuzz", f"/fuzz {fuzz} 1"
+    yield "rmmod", "rmmod tinamou; s=$?; ls /dev/tinamou 2>&1; exit $s"
+    yield "rounds", (f"/rounds {rounds} /tinamou.ko /tinamou run -q --engine driver --memory 1M "
+                     "--flat /spin.bin@7c00")
+    yield "dmesg", "dmesg"
+
+
+def strange_lines(text):
+    return [l for l in text.splitlines() if "] tinamou: " not in l and not OTHERS.search(l)
+            and "] tinamou" not in l and "loading out-of-tree module" not in l
+            and "module verification failed" not in l]
+
+
+class Report:
+    def __init__(self, results):
+        self.results = results
+        self.passed = self.failed = 0
+
+    def result(self, name):
+        status, output = self.results.get(name, (-1, b""))
+        return status, output.decode(errors="replace")
+
+    def line(self, name, bad, note=""):
+        self.passed, self.failed = self.passed + (not bad), self.failed + bool(bad)
+        print(f"{'FAIL' if bad else 'ok  '} {name} {bad or note}".rstrip())
+
+    def simple(self, name):
+        """A command that must end with 0; its last line is shown."""
+        status, output = self.result(name)
+        last = output.strip().splitlines()[-1:] or [""]
+        self.line(name, f"status {status}: {output[-2000:]}" if status else "", last[0])
+
+    def insmod(self, wanted):
+        status, output = self.result("insmod")
+        bad = [w for w in wanted if w not in output]
+        self.line("insmod", f"status {status}, missing {bad}: {output}" if status or bad else "")
+        for line in re.findall(r"\] (tinamou: .*)", output):
+            print(f"     {line}")
+
+    def contract(self):
+        status, output = self.result("contract")
+        for line in output.splitlines():
+            self.line("contract: " + line.split(" ", 1)[-1], "failed" if line[:2] != "ok" else "")
+        if status or not output.strip():
+            self.line("contract", f"status {status}")
+
+    def guest(self, name, expected):
+        status, _ = self.results.get(name, (-1, b""))
+        output = self.results.get(name, (-1, b""))[1]
+        screen, serial, err = (output.split(b"\n---\n") + [b"", b""])[:3]
+        expect = SOURCE / "guests/expect"
+        bad = []
+        if screen != (expect / f"{name}.screen").read_bytes():
+            bad.append("screen differs")
+        if serial.rstrip(b"\n") != (expect / f"{name}.serial").read_bytes().rstrip(b"\n"):
+            bad.append("serial bytes differ")
+        if status != expected:
+            bad.append(f"status {status}, not {expected}: {err.decode(errors='replace').strip()}")
+        self.line(name, "; ".join(bad))
+
+    def dmesg(self):
+        status, output = self.result("dmesg")
+        strange = strange_lines(output)
+        self.line("dmesg", f"status {status}, {strange[:40]}" if status or strange else "",
+                  "nothing but our lines")
+
+    def end(self, skipped):
+        print(f"{self.passed} passed, {self.failed} failed, {skipped} skipped")
+        return 1 if self.failed else 0
+
+
+def main():
+    try:
+        machine = rig.Rig(modules=[])
+        fill(machine, BUILD)
+    except rig.Missing as why:
+        print(f"the rig is not complete: {why}")
+        return 77
+    guests = [g for g in run_guests.guests(SOURCE) if g[0] not in LEFT_OUT]
+    extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
+    results = machine.run(commands(guests, 30 if SMP else 3, ROUNDS), limit=120, timeout=280,
+                          log=str(SOURCE / "build/driver.log"), extra=extra)
+    report = Report(results)
+    report.insmod(REPORT)
+    report.simple("engines")
+    report.contract()
+    for name, _, _, _, status in guests:
+        report.guest(name, status)
+    for name in ("fuzz", "rmmod", "rounds"):
+        report.simple(name)
+    report.dmesg()
+    for name, why in LEFT_OUT.items():
+        print(f"skip {TEST}:{name}: {why}")
+    return report.end(len(LEFT_OUT))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
