@@ -239,8 +239,8 @@ static void own_code(void)
 	static uint8_t *p;
 
 	if (!p)
-		p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-			-1, 0);
+		p = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (uint32_t n = 0; n < 100; n++) {
 		p[0] = 0xb8;
 		memcpy(p + 1, &n, 4);

@@ -164,7 +164,8 @@ static void test_signatures(void **state)
 	assert_int_equal(reg(t, STATUS), BSY);
 	out_port(&t->bench, CTL, 1, 0);
 	assert_int_equal(reg(t, ERROR), 1);
-	assert_int_equal(reg(t, COUNT) << 24 | reg(t, LBA0) << 16 | reg(t, LBA1) << 8 | reg(t, LBA2),
+	assert_int_equal(
+		reg(t, COUNT) << 24 | reg(t, LBA0) << 16 | reg(t, LBA1) << 8 | reg(t, LBA2),
 		0x01010000);
 	set_reg(t, DEVICE, 0x10);
 	assert_int_equal(reg(t, LBA1) << 8 | reg(t, LBA2), 0x14eb);

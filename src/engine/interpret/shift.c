@@ -247,8 +247,6 @@ void op_BSR(struct cpu *c, const struct x86_insn *i)
 {
 	scan(c, i, true);
 }
-<<<<<<< HEAD
-=======
 
 /* Zeros to one end; all of them if there is no one. PF, AF, SF and OF stay as they are. */
 static void count(struct cpu *c, const struct x86_insn *i, bool leading)
@@ -274,4 +272,3 @@ void op_LZCNT(struct cpu *c, const struct x86_insn *i)
 {
 	count(c, i, true);
 }
->>>>>>> main

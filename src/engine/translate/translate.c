@@ -84,7 +84,6 @@ static struct tcpu *tcpu_memory(struct vcpu *v)
 	}
 	memory = mmap(NULL, WHOLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
-<<<<<<< HEAD
 		return NULL;
 	return e->kept[v->id] = (struct tcpu *)(void *)(memory + STACK_ROOM);
 }
@@ -96,24 +95,10 @@ static void set_up(struct tcpu *t)
 	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = vm->config.check ? check_new() : NULL;
 	t->with_stats = vm->config.time_exits;
-=======
-		return -ENOMEM;
-	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
-	if (err)
-		goto no_cpu;
-	err = cache_new(t);
-	if (!err)
-		err = catch_faults();
-	if (err)
-		goto no_cache;
-	t->counting = v->vm->clock.driver == CLOCK_INSTRUCTIONS;
-	t->check = v->vm->config.check ? check_new() : NULL;
->>>>>>> main
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
 	t->c.hooks = &hooks;
-<<<<<<< HEAD
 }
 
 static int translate_vcpu_open(struct vcpu *v)
@@ -123,25 +108,19 @@ static int translate_vcpu_open(struct vcpu *v)
 
 	if (!t)
 		return -ENOMEM;
-	err = cpu_open(&t->c, v);
+	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
 	if (err)
 		return err;
 	err = cache_new(t);
 	if (!err)
 		err = catch_faults();
-	if (err)
+	if (err) {
 		cpu_close(&t->c);
-	else
-		set_up(t);
-=======
+		return err;
+	}
+	set_up(t);
 	v->priv = &t->c;
 	return 0;
-no_cache:
-	cpu_close(&t->c);
-no_cpu:
-	munmap(memory, WHOLE);
->>>>>>> main
-	return err;
 }
 
 static void translate_vcpu_close(struct vcpu *v)
@@ -152,11 +131,7 @@ static void translate_vcpu_close(struct vcpu *v)
 	check_free(t->check);
 	cache_free(t);
 	cpu_close(&t->c);
-<<<<<<< HEAD
-=======
 	v->priv = NULL;
-	munmap((uint8_t *)t - STACK_ROOM, WHOLE);
->>>>>>> main
 }
 
 static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
