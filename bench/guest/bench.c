@@ -258,7 +258,16 @@ static const struct {
 	{"fault", faults}, {"mprotect", protect}, {"fork", forks}, {"pipe", pipes},
 	{"selfmod", own_code}};
 
-int main(void)
+/* Arguments: the items to run (on a kernel's command line behind --), else all. */
+static int wanted(const char *name, int argc, char **argv)
+{
+	for (int n = 1; n < argc; n++)
+		if (!strcmp(argv[n], name))
+			return 1;
+	return argc < 2;
+}
+
+int main(int argc, char **argv)
 {
 	for (unsigned n = 0; n < 32768; n++)
 		ring[n] = &ring[(n * 9973 + 1) % 32768];
@@ -268,6 +277,8 @@ int main(void)
 	for (unsigned k = 0; k < sizeof(item) / sizeof(*item); k++) {
 		uint64_t best = UINT64_MAX;
 
+		if (!wanted(item[k].name, argc, argv))
+			continue;
 		for (int r = 0; r < ROUNDS; r++) {
 			uint64_t t = now();
 

@@ -456,6 +456,11 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 	put_flags(c, f);
 }
 
+bool is_quiet(const struct cpu *c)
+{
+	return !may_have_events(c) && !vcpu_attention(c->v) && undisturbed(c);
+}
+
 /* false: run is over. */
 static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
