@@ -471,6 +471,11 @@ static bool debug_stop(struct run_result *r, uint64_t addr)
 	return false;
 }
 
+bool is_quiet(const struct cpu *c)
+{
+	return !may_have_events(c) && !vcpu_attention(c->v) && undisturbed(c);
+}
+
 /* false: run is over. */
 static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {

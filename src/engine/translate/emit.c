@@ -116,6 +116,27 @@ static void store_slot_imm(struct emitter *e, uint64_t v)
 	}
 }
 
+void push_scratch(struct emitter *e)
+{
+	int32_t size = (int32_t)slot_size(e);
+
+	reach_stack(e, G_RSP, -size, true);
+	load64(e->c, T1, in_state(STATE(scratch)));
+	store_slot(e, T1);
+	move_top(e, G_RSP, -size);
+}
+
+void pop_to(struct emitter *e, unsigned to)
+{
+	reach_stack(e, G_RSP, 0, false);
+	load_slot(e, to);
+}
+
+void move_top_by(struct emitter *e, int32_t by)
+{
+	move_top(e, G_RSP, by);
+}
+
 static void emit_push(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
@@ -309,7 +330,7 @@ static void emit_call_indirect(struct emitter *e)
 
 /* ---- all others ---- */
 
-static void emit_body(struct emitter *e)
+static void emit_call_of_body(struct emitter *e, uint32_t stub)
 {
 	struct tcpu *t = e->t;
 
@@ -320,8 +341,18 @@ static void emit_body(struct emitter *e)
 		t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
 	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
 	mov_imm(e->c, T1, t->insns++ | e->at << 16);
-	call_to(e->c, e->stubs->body);
+	call_to(e->c, stub);
 	e->flags = IN_MEMORY;
+}
+
+static void emit_body(struct emitter *e)
+{
+	emit_call_of_body(e, e->stubs->body);
+}
+
+static void emit_system(struct emitter *e)
+{
+	emit_call_of_body(e, e->stubs->system);
 }
 
 static void (*const emit_kind[])(struct emitter *e) = {
@@ -339,6 +370,12 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_JMP_INDIRECT] = emit_jmp_indirect,
 	[KIND_CALL_INDIRECT] = emit_call_indirect,
 	[KIND_BODY] = emit_body,
+	[KIND_CLI] = emit_cli,
+	[KIND_STI] = emit_sti,
+	[KIND_PUSHF] = emit_pushf,
+	[KIND_POPF] = emit_popf,
+	[KIND_SWAPGS] = emit_swapgs,
+	[KIND_SYSTEM] = emit_system,
 };
 
 /* ---- the block ---- */
@@ -387,7 +424,7 @@ static void emit_end(struct emitter *e)
 	e->n = last;
 	if (last->kind == KIND_JMP)
 		jump_out(e, target(e), e->s->count);
-	else if (last->kind <= KIND_JCC || last->kind == KIND_BODY)
+	else if (!ends_block(last->kind))
 		jump_out(e, e->s->end, e->s->count);
 }
 

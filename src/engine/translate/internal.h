@@ -102,13 +102,13 @@ enum leave {
 
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
-	uint64_t enters, links, bodies, slow, odd, stale, flushes;
+	uint64_t enters, links, bodies, systems, slow, odd, stale, flushes;
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
 /* Offsets in the code. */
 struct stubs {
-	uint32_t enter, leave_host, leave_memory, slow, body;
+	uint32_t enter, leave_host, leave_memory, slow, body, system;
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -184,7 +184,13 @@ enum kind {
 	KIND_JMP_INDIRECT,
 	KIND_CALL_INDIRECT,
 	KIND_BODY, /* interpret's body is called */
-	KIND_ODD   /* ends a block before it */
+	KIND_CLI,
+	KIND_STI,
+	KIND_PUSHF,
+	KIND_POPF,
+	KIND_SWAPGS,
+	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
+	KIND_ODD     /* ends a block before it */
 };
 
 struct tinsn {
@@ -229,6 +235,8 @@ struct texit {
 	unsigned before; /* instructions that an EXIT_ODD must count */
 };
 
+/* Nothing of the block follows it. */
+bool ends_block(enum kind kind);
 /* The arithmetic flags that it reads. */
 uint16_t flags_read(const struct x86_insn *i);
 
@@ -276,7 +284,7 @@ void account(struct tcpu *t, unsigned more);
 void make_stubs(struct tcpu *t);
 /* After vector registers were stored: s.xsave holds all of them. */
 void tidy_vectors(struct tcpu *t);
-enum leave enter(struct tcpu *t, const struct tblock *b);
+enum leave enter(struct tcpu *t, const uint8_t *entry);
 void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
@@ -346,6 +354,16 @@ void emit_slow_paths(struct emitter *e);
 const struct x86_operand *reach_memory(struct emitter *e);
 /* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
 void exit_odd(struct emitter *e, uint32_t from);
+/* Pushes tcpu.scratch; T0 and T1 are lost. */
+void push_scratch(struct emitter *e);
+/* Loads the top of the stack, which stays where it is until move_top_by. */
+void pop_to(struct emitter *e, unsigned to);
+void move_top_by(struct emitter *e, int32_t by);
+void emit_cli(struct emitter *e);
+void emit_sti(struct emitter *e);
+void emit_pushf(struct emitter *e);
+void emit_popf(struct emitter *e);
+void emit_swapgs(struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
