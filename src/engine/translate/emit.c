@@ -47,6 +47,36 @@ static void poll(struct emitter *e)
 	put32(e->c, 0);
 }
 
+/*
+ * The return is done, unless its target is not canonical: then it is
+ * interpret's. T0 is the target.
+ */
+static void emit_ret_exit(struct emitter *e, const struct texit *x)
+{
+	struct code *c = e->c;
+	uint32_t odd = 0;
+
+	if (wide(e)) {
+		mov_rr(c, T1, T0);
+		shift_imm(c, true, 4, T1, 16);
+		shift_imm(c, true, 7, T1, 16);
+		put_rr(c, OP_W(0x3b), T1, T0);
+		odd = jcc_forward(c, CC_NZ);
+	}
+	store64(c, in_state(STATE(c.s.rip)), T0);
+	put_rm(c, (struct opcode){.byte = 0x8d, .w = wide(e)}, G_RSP, at_reg(G_RSP, x->pops));
+	count(e, x->before + 1);
+	mov_imm(c, T1, LEAVE_LOOK);
+	jmp_to(c, e->stubs->leave_memory);
+	if (!odd)
+		return;
+	land(c, odd);
+	count(e, x->before);
+	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
+	mov_imm(c, T1, LEAVE_ODD);
+	jmp_to(c, e->stubs->leave_memory);
+}
+
 static void emit_exit(struct emitter *e, const struct texit *x)
 {
 	struct code *c = e->c;
@@ -62,6 +92,10 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 
 		if (link != NONE)
 			why = LEAVE_LINK + link;
+	}
+	if (x->kind == EXIT_RET) {
+		emit_ret_exit(e, x);
+		return;
 	}
 	if (x->kind == EXIT_ODD)
 		count(e, x->before);
@@ -240,7 +274,7 @@ static void emit_jcc(struct emitter *e)
  * The target in T0 is looked for; a miss leaves the branch to interpret, before
  * anything has changed. Then T1 points to the entry.
  */
-static struct mem find_jump(struct emitter *e)
+static struct mem find_jump(struct emitter *e, enum exit_kind miss)
 {
 	struct code *c = e->c;
 	uint32_t table =
@@ -251,7 +285,7 @@ static struct mem find_jump(struct emitter *e)
 	shift_imm(c, false, 4, T1, 4);
 	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
 	put_rm(c, OP_W(0x3b), T0, entry);
-	exit_odd(e, jcc_forward(c, CC_NZ));
+	new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip)->before = e->at;
 	entry.disp += (int32_t)offsetof(struct jump_entry, host);
 	return entry;
 }
@@ -264,7 +298,8 @@ static void emit_ret(struct emitter *e)
 
 	reach_stack(e, G_RSP, 0, false);
 	load_slot(e, T0);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_RET);
+	e->exit[e->exits - 1].pops = by;
 	count(e, e->at + 1);
 	move_top(e, G_RSP, by);
 	jmp_mem(e->c, entry);
@@ -307,7 +342,7 @@ static void emit_jmp_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_ODD);
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }
@@ -318,7 +353,7 @@ static void emit_call_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_ODD);
 	load64(e->c, T0, entry);
 	store64(e->c, in_state(STATE(scratch)), T0);
 	reach_stack(e, G_RSP, -size, true);

@@ -149,10 +149,13 @@ struct tcpu {
 	uint32_t blocks, links, insns;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
-	uint32_t fast_used, jump_used, far_locals, far_globals;
+	uint32_t fast_used, far_locals, far_globals;
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled */
-	uint32_t jump_list[JUMP_SIZE];
-	uint64_t far_pages[64]; /* hashed linear pages that far links and jumps go to */
+	struct jump_list {
+		uint32_t used; /* more than there is room for: the list is not complete */
+		uint32_t at[JUMP_SIZE];
+	} jumps[2];               /* entries that were filled; [1]: those to global pages */
+	uint64_t far_pages[1024]; /* hashed linear pages that far links and jumps go to */
 	uint64_t stale_seen;
 	uint32_t maps; /* how often the memory map has changed */
 	struct tstats stats;
@@ -225,6 +228,7 @@ enum exit_kind {
 	EXIT_JUMP, /* to another block */
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
+	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
 	EXIT_ODD   /* interpret is to execute the instruction */
 };
 
@@ -232,7 +236,8 @@ struct texit {
 	uint32_t from; /* a jump's displacement; the poll's constant */
 	uint64_t rip;
 	uint8_t place, kind;
-	unsigned before; /* instructions that an EXIT_ODD must count */
+	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
+	int32_t pops;    /* bytes that the return takes off the stack */
 };
 
 /* Nothing of the block follows it. */
@@ -251,7 +256,7 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
-void jump_add(struct tcpu *t, const struct tblock *b);
+void jump_add(struct tcpu *t, const struct tblock *b, bool global);
 /* Drops what was made from pages that were written to. */
 void cache_drop_stale(struct tcpu *t);
 /* A linear page, or all, may be elsewhere now. */

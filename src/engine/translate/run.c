@@ -176,7 +176,7 @@ static struct tblock *find(struct tcpu *t)
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)
-		jump_add(t, b);
+		jump_add(t, b, e->global);
 	return b;
 }
 

@@ -56,7 +56,7 @@ void emit_pushf(struct emitter *e)
 	put_opcode(c, OP(0x58 | (T1 & 7)), 0, 0, T1);
 	alu_imm32(c, false, 4, T1, X86_FLAGS_ARITH);
 	load64(c, T0, RFLAGS);
-	alu_imm32(c, false, 4, T0, (int32_t)~(X86_FLAGS_ARITH | X86_VM | X86_RF));
+	alu_imm32(c, false, 4, T0, (int32_t) ~(X86_FLAGS_ARITH | X86_VM | X86_RF));
 	put_rr(c, OP_W(0x0b), T1, T0);
 	store64(c, in_state(STATE(scratch)), T1);
 	e->flags = IN_MEMORY;
