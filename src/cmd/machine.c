@@ -23,9 +23,11 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/picture.h"
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
+#define PICTURE_TICKS      4
 #define SERIAL_BUFFER_MAX  (4 * MiB)
 #define SERIAL_INPUT_MAX   65536
 
@@ -42,10 +44,13 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
-	int firmware_fd, vgabios_fd; /* indices in fd, -1: none */
+	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
+	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
+	struct shared_picture *picture; /* NULL: nobody looks */
+	unsigned ticks;
 	uint64_t generation;
 	int tick;
 
@@ -247,13 +252,49 @@ static void show_screen(struct machine *m)
 		m->generation = frame.generation;
 }
 
+static void share_picture(struct machine *m, const struct picture *p)
+{
+	static const char screen_message = MSG_SCREEN;
+	struct shared_picture *s = m->picture;
+	size_t pixels = (size_t)p->width * p->height;
+	bool same = s->width == p->width && s->height == p->height;
+
+	if (pixels > PICTURE_MAX_PIXELS || (same && !memcmp(s->pixel, p->pixel, pixels * 4)))
+		return;
+	atomic_fetch_add(&s->sequence, 1);
+	s->width = p->width;
+	s->height = p->height;
+	if (pixels)
+		memcpy(s->pixel, p->pixel, pixels * 4);
+	atomic_fetch_add(&s->sequence, 1);
+	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
+static void show_picture(struct machine *m)
+{
+	struct picture p = {0};
+
+	if (board_screen_graphics(m->board)) {
+		if (m->ticks++ % PICTURE_TICKS)
+			return;
+		board_picture(m->board, &p);
+	}
+	if (p.pixel || m->picture->width)
+		share_picture(m, &p);
+	free(p.pixel);
+}
+
 static void on_tick(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	uint64_t n;
 
-	if (read(m->tick, &n, sizeof(n)) > 0)
-		show_screen(m);
+	if (read(m->tick, &n, sizeof(n)) <= 0)
+		return;
+	if (m->picture)
+		show_picture(m);
+	show_screen(m);
 }
 
 /* ---- memory dumps and statistics ---- */
@@ -309,6 +350,8 @@ static void print_stats(struct machine *m, FILE *out)
 	if (executed)
 		fprintf(out, "%" PRIu64 " instructions, %.1f M/s\n", executed,
 			(double)executed * 1e3 / (double)vm->run_ns);
+	if (vm->engine->ops->report)
+		vm->engine->ops->report(vm->engine, out);
 }
 
 static void report_text(struct machine *m)
@@ -325,6 +368,18 @@ static void report_text(struct machine *m)
 	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
 		send_message(m, MSG_TEXT, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
 	free(text);
+}
+
+static void save_picture(struct machine *m, int fd)
+{
+	struct picture p = {0};
+	int error;
+
+	board_picture(m->board, &p);
+	error = png_write(fd, &p);
+	if (error)
+		log_error("the screenshot: %s", strerror(-error));
+	free(p.pixel);
 }
 
 /* Ctrl-A d: registers of all vCPUs. */
@@ -375,16 +430,37 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	}
 }
 
+/* The descriptor of a message, or -1. */
+static int message_descriptor(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
 static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
-	char buf[4096];
-	ssize_t n = recv(m->ctl, buf, sizeof(buf), MSG_DONTWAIT);
+	char buf[4096], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
-	if (n > 0)
+	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
+		save_picture(m, fd);
+	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- start ---- */
@@ -435,6 +511,26 @@ static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t 
 	return 0;
 }
 
+/* The user's file gets what is written; a package's own only gives the start. */
+static int map_vars(struct machine *m, struct firmware *f)
+{
+	bool users = m->config.firmware_vars;
+	struct stat st;
+	void *p;
+
+	if (m->vars_fd < 0)
+		return 0;
+	if (m->vars_fd >= (int)m->fds || fstat(m->fd[m->vars_fd], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, users ? MAP_SHARED : MAP_PRIVATE,
+		m->fd[m->vars_fd], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	f->vars = p;
+	f->vars_len = (size_t)st.st_size;
+	return 0;
+}
+
 /* The medium given first is tried first. */
 static int map_firmware(struct machine *m, struct board_config *bc)
 {
@@ -444,6 +540,8 @@ static int map_firmware(struct machine *m, struct board_config *bc)
 
 	if (!err)
 		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+	if (!err)
+		err = map_vars(m, f);
 	f->boot = m->config.boot;
 	if (!f->boot && m->media->has_image)
 		f->boot = first[m->media->item[0].kind];
@@ -506,17 +604,11 @@ static int open_kernel(struct machine *m)
 	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
 		return -errno;
 	c->console = add ? "ttyS0" : NULL;
-	err = read_kernel(m, m->fd[fd++], &c->kernel);
+	m->kernel_fd = m->fd[fd++];
+	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
 	return err;
-}
-
-static int load_kernel(void *ctx, struct x86_state *s)
-{
-	struct machine *m = ctx;
-
-	return boot_load(m->boot, s);
 }
 
 static int plan_kernel(struct machine *m, char *err, size_t errlen)
@@ -528,6 +620,33 @@ static int plan_kernel(struct machine *m, char *err, size_t errlen)
 		return -EINVAL;
 	log_info("%s: %s", m->config.kernel, boot_note(m->boot));
 	return 0;
+}
+
+/* Unpacked, a kernel is large. A reset reads it again, and checks it again. */
+static void forget_kernel(struct machine *m)
+{
+	boot_free(m->boot);
+	m->boot = NULL;
+	free((void *)m->boot_config.kernel.data);
+	m->boot_config.kernel.data = NULL;
+}
+
+static int load_kernel(void *ctx, struct x86_state *s)
+{
+	struct machine *m = ctx;
+	char why[256] = "it cannot be read any more";
+	int err = 0;
+
+	if (!m->boot_config.kernel.data)
+		err = read_kernel(m, m->kernel_fd, &m->boot_config.kernel);
+	if (!err && !m->boot)
+		err = plan_kernel(m, why, sizeof(why));
+	if (err)
+		log_error("%s: not loaded again: %s", m->config.kernel, why);
+	else
+		err = boot_load(m->boot, s);
+	forget_kernel(m);
+	return err;
 }
 
 static uint64_t entry_point(const struct config *c)
@@ -544,6 +663,19 @@ static int map_screen(struct machine *m)
 
 	m->screen = p == MAP_FAILED ? NULL : p;
 	return m->screen ? 0 : -errno;
+}
+
+static int map_picture(struct machine *m)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(m->fd[FD_PICTURE], &st) || st.st_size < (off_t)sizeof(*m->picture))
+		return 0;
+	p = mmap(NULL, sizeof(*m->picture), PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[FD_PICTURE],
+		0);
+	m->picture = p == MAP_FAILED ? NULL : p;
+	return m->picture ? 0 : -errno;
 }
 
 static int watch(struct machine *m)
@@ -682,6 +814,9 @@ static void report(struct machine *m)
 		"serial", m->serial_touched);
 	char *text = json_dumps(result, JSON_COMPACT);
 
+	m->ticks = 0;
+	if (m->picture)
+		show_picture(m);
 	show_screen(m);
 	report_text(m);
 	if (vm->config.trace)
@@ -706,7 +841,7 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m) || open_kernel(m))
+	if (map_screen(m) || map_picture(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
@@ -716,11 +851,12 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
+	if (m->config.screenshot)
+		save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);
-	boot_free(m->boot);
-	free((void *)m->boot_config.kernel.data);
+	forget_kernel(m);
 	free(m->serial_out);
 	config_free(&m->config);
 	return STATUS_OK;
@@ -748,6 +884,7 @@ int machine_main(int ctl, struct media *media)
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
+	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

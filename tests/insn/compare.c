@@ -90,6 +90,8 @@ static enum insn_exception excluded_everywhere(
 	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER) ||
 		(insn->op == X86_OP_INT && (insn->imm & 0xff) == LINUX_CALL))
 		return EXCEPTION_HOST_CALL;
+	if (insn->op == X86_OP_SYSRET && insn->mode != X86_MODE_64)
+		return EXCEPTION_HOST_EFER;
 	if (!x86_model_executes(model, x86_insn_table[insn->entry].feature) ||
 		(is_x87(insn) && !x86_model_executes(model, X86_FEATURE_FPU)))
 		return EXCEPTION_FEATURE;
