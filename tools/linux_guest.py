@@ -179,6 +179,14 @@ def needed(path):
     return re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: .*?([^/]+)\]", listing)
 
 
+def run_packaged(package, path, *words):
+    """Runs a program of a package here, with the libraries of its packages; what it says."""
+    folders = {str(p.parent) for folder in closure(package) for p in folder.rglob("lib*.so.*")}
+    loader = next(p for folder in closure(package) for p in folder.rglob("ld-linux-x86-64.so.2"))
+    return subprocess.run([loader, "--library-path", ":".join(folders), fetch(package) / path, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
 # Runs each command with a limit, its output base64-coded between markers.
 INIT = """#!/bin/sh
 export PATH=/bin
@@ -190,17 +198,20 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmp /tmp
 cd /tmp
 for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+emit() {{
+	{emit}
+}}
 run() {{
 	name=$1
 	shift
-	echo "@ begin $name"
+	echo "@ begin $name" | emit
 	timeout -s KILL {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
 	status=$?
-	base64 /tmp/out
-	echo "@ end $name $status"
+	base64 /tmp/out | emit
+	echo "@ end $name $status" | emit
 }}
 {commands}
-echo "@ done"
+echo "@ done" | emit
 poweroff -f
 """
 
@@ -220,12 +231,14 @@ def run_to_end(command, timeout):
 class Guest:
     """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
 
+    emit = "cat"  # how a line goes out
+
     def __init__(self, kernel_folder, busybox_folder=None):
         self.folder = kernel_folder
         self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
         self.modules = []
         self.cpio = busybox("sh mount mkdir insmod rmmod base64 timeout poweroff echo cat cmp head printf "
-                            "dmesg grep tail ls uname sleep kill", busybox_folder)
+                            "dmesg grep tail ls uname sleep kill wc", busybox_folder)
 
     def add_module(self, name):
         """A module of the kernel, to be loaded after those added before."""
@@ -264,16 +277,16 @@ class Guest:
     def run(self, machine, commands, limit=30, timeout=120, log=None, append=""):
         """Boots, runs (name, command) in order; {name: (exit status, output)}.
 
-        machine: a function of the paths of kernel and initramfs and the kernel's command line that
-        gives the command which runs them, with the guest's serial port as its output.
+        machine: a function of the paths of kernel and initramfs, the kernel's command line and the
+        timeout that gives what came over the guest's serial port.
         """
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
-                                           commands=lines).encode())
+                                           emit=self.emit, commands=lines).encode())
         with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+            done = machine(self.vmlinuz, image.name, f"{APPEND} {append}", timeout)
         text = done.decode(errors="replace").replace("\r", "")
         if log:
             os.makedirs(os.path.dirname(log), exist_ok=True)
@@ -292,6 +305,6 @@ def decode(body):
 
 def tinamou(binary, *options):
     """A machine for Guest.run."""
-    return lambda kernel, initrd, append: [binary, "run", "-q", "--serial", "stdio", "--no-reboot",
-                                           *options, "--kernel", kernel, "--initrd", initrd,
-                                           "--append", append]
+    return lambda kernel, initrd, append, timeout: run_to_end(
+        [binary, "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
+         "--initrd", initrd, "--append", append], timeout)

@@ -3,7 +3,7 @@ _tinamou()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	case $prev in
-	--engine | -e) words="auto kvm interpret" ;;
+	--engine | -e) words="auto kvm driver interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
 	--display) words="text none" ;;
@@ -12,7 +12,7 @@ _tinamou()
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines disk version help" ;;
 		esac
 		;;
 	esac

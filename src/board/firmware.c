@@ -14,9 +14,10 @@
 
 #include "board/acpi.h"
 #include "board/board.h"
+#include "dev/pflash.h"
 #include "util/util.h"
 
-#define ROM_UNIT      (64 * KiB)
+#define ROM_UNIT      (4 * KiB)
 #define ROM_MAX       (16 * MiB)
 #define LOW_SIZE      (128 * KiB)
 #define E820_RAM      1u
@@ -38,17 +39,34 @@ static void make_rom(
 		.host = (uint8_t *)bytes}; /* a ROM's is only read */
 }
 
+static bool bad_size(size_t len)
+{
+	return !len || len % ROM_UNIT || len > ROM_MAX;
+}
+
+static int map_vars(struct vm *vm, const struct firmware *f)
+{
+	struct pflash *flash =
+		pflash_new("variables", &vm->mem_bus, f->vars, (uint32_t)f->vars_len);
+
+	vm_add_device(vm, pflash_device(flash));
+	pflash_region(flash)->base = 4 * GiB - f->code_len - f->vars_len;
+	return bus_map(&vm->mem_bus, pflash_region(flash));
+}
+
 int firmware_map(struct vm *vm, const struct firmware *f, struct firmware_roms *roms)
 {
 	size_t low = MIN(f->code_len, LOW_SIZE);
 	int err;
 
-	if (!f->code_len || f->code_len % ROM_UNIT || f->code_len > ROM_MAX)
+	if (bad_size(f->code_len) || (f->vars && bad_size(f->vars_len)))
 		return -EINVAL;
 	make_rom(&roms->top, "BIOS", 4 * GiB - f->code_len, f->code, f->code_len);
 	make_rom(&roms->low, "BIOS below 1 MiB", MiB - low, f->code + f->code_len - low, low);
 	err = bus_map(&vm->mem_bus, &roms->top);
-	return err ? err : bus_map(&vm->mem_bus, &roms->low);
+	if (!err)
+		err = bus_map(&vm->mem_bus, &roms->low);
+	return err || !f->vars ? err : map_vars(vm, f);
 }
 
 /* RAM as the board maps it; what firmware keeps for itself it takes away. */

@@ -8,10 +8,13 @@
 #include "core/vm.h"
 #include "dev/fw_cfg.h"
 
-/* A BIOS: its last 128 KiB are below 1 MiB too. Bytes are borrowed for the machine's life. */
+/* A BIOS, or UEFI: its last 128 KiB are below 1 MiB too. Bytes are borrowed for the machine's life.
+ */
 struct firmware {
 	const uint8_t *code; /* page-aligned; NULL: none */
-	size_t code_len;     /* a multiple of 64 KiB, at most 16 MiB */
+	size_t code_len;     /* a multiple of 4 KiB, at most 16 MiB */
+	uint8_t *vars;       /* flash that ends where the code begins; NULL: none */
+	size_t vars_len;     /* likewise */
 	const uint8_t *vgabios;
 	size_t vgabios_len;
 	const char *boot; /* order, letters of c, d, a; NULL: none is told */
@@ -21,7 +24,7 @@ struct firmware_roms {
 	struct bus_region top, low;
 };
 
-/* Maps the code. -EINVAL: its size. */
+/* Maps the code, and the variables as a device of vm's. -EINVAL: their size. */
 int firmware_map(struct vm *vm, const struct firmware *f, struct firmware_roms *roms);
 /* Memory map, ACPI tables, boot order. */
 void firmware_tell(struct vm *vm, const struct firmware *f, struct fw_cfg *cfg);

@@ -5,4 +5,7 @@
 /* Parses argv, runs the subcommand, returns the process's exit status. */
 int cmd_main(int argc, char **argv);
 
+/* Without program and subcommand. */
+int cmd_disk(int argc, char **argv);
+
 #endif

@@ -250,6 +250,12 @@ static int opt_display(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_screenshot(struct context *x, const char *value)
+{
+	replace(&x->c->screenshot, value);
+	return 0;
+}
+
 static int opt_trace(struct context *x, const char *value)
 {
 	static const char *const names[] = {"exits", NULL};
@@ -356,23 +362,39 @@ static int opt_cdrom(struct context *x, const char *value)
 	return parse_disk(x, &x->c->cdrom, value);
 }
 
-static int opt_firmware(struct context *x, const char *value)
+static int firmware_name(struct context *x, const char *name)
 {
-	static const char *const names[] = {"none", "bios", "uefi", "PATH", NULL};
-	int n;
+	static const char *const names[] = {"none", "bios", "uefi"};
 
-	if (strchr(value, '/') || strchr(value, '.')) {
-		x->c->firmware = FIRMWARE_PATH;
-		replace(&x->c->firmware_path, value);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(name, names[i]))
+			continue;
+		x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + i);
 		return 0;
 	}
-	n = choose(x, "firmware", value, names);
-	x->c->firmware = (enum firmware_choice)(FIRMWARE_NONE + MAX(n, 0));
-	return n < 0 || n == 3 ? fail(x,
-					 "--firmware %s: known are none, bios, uefi, and a file "
-					 "with a / or . in its name",
-					 value)
-			       : 0;
+	if (!strpbrk(name, "/."))
+		return fail(x,
+			"--firmware %s: known are none, bios, uefi, and a file with a / or "
+			". in its name",
+			name);
+	x->c->firmware = FIRMWARE_PATH;
+	replace(&x->c->firmware_path, name);
+	return 0;
+}
+
+static int opt_firmware(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	int rc = firmware_name(x, part);
+
+	while (!rc && (part = next_part(&rest))) {
+		if (strncmp(part, "vars=", 5) || !part[5])
+			rc = fail(x, "--firmware: unknown key '%s'; known is vars=FILE", part);
+		else
+			replace(&x->c->firmware_vars, part + 5);
+	}
+	free(copy);
+	return rc;
 }
 
 /* Words, or the letters of DOS's drives. */
@@ -524,13 +546,15 @@ static const struct option options[] = {
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
-	{"firmware", 0, "WHICH", opt_firmware, false, false, "bios, uefi, none, or a file"},
+	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
+		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
@@ -652,6 +676,7 @@ void config_free(struct config *c)
 		free_disk(&c->floppy[i]);
 	free_disk(&c->cdrom);
 	free(c->firmware_path);
+	free(c->firmware_vars);
 	free(c->boot);
 	free(c->image);
 	free(c->kernel);
@@ -664,6 +689,7 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->serial_path);
 	free(c->debugcon_path);
+	free(c->screenshot);
 	free(c->trace_file);
 	json_decref(c->set);
 }

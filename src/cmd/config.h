@@ -69,14 +69,15 @@ struct config {
 	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
 	unsigned disks, floppies;
 	enum firmware_choice firmware;
-	char *firmware_path;
+	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
 	enum console console;
 	enum serial serial;
 	char *serial_path;
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
-	bool display; /* text */
+	bool display;     /* text */
+	char *screenshot; /* PNG file, or NULL */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

@@ -13,8 +13,8 @@ static const struct {
 } files[] = {
 	[FIRMWARE_FILE_BIOS] = {"bios-256k.bin", "seabios", "/usr/share/seabios"},
 	[FIRMWARE_FILE_VGABIOS] = {"vgabios-stdvga.bin", "seabios", "/usr/share/seabios"},
-	[FIRMWARE_FILE_UEFI_CODE] = {"OVMF_CODE.fd", "ovmf", "/usr/share/OVMF"},
-	[FIRMWARE_FILE_UEFI_VARS] = {"OVMF_VARS.fd", "ovmf", "/usr/share/OVMF"},
+	[FIRMWARE_FILE_UEFI_CODE] = {"OVMF_CODE_4M.fd", "ovmf", "/usr/share/OVMF"},
+	[FIRMWARE_FILE_UEFI_VARS] = {"OVMF_VARS_4M.fd", "ovmf", "/usr/share/OVMF"},
 };
 
 /* <folder of the program>/../firmware */

@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/picture.h"
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
@@ -42,7 +43,7 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
-	int firmware_fd, vgabios_fd; /* indices in fd, -1: none */
+	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
@@ -309,6 +310,8 @@ static void print_stats(struct machine *m, FILE *out)
 	if (executed)
 		fprintf(out, "%" PRIu64 " instructions, %.1f M/s\n", executed,
 			(double)executed * 1e3 / (double)vm->run_ns);
+	if (vm->engine->ops->report)
+		vm->engine->ops->report(vm->engine, out);
 }
 
 static void report_text(struct machine *m)
@@ -325,6 +328,20 @@ static void report_text(struct machine *m)
 	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
 		send_message(m, MSG_TEXT, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
 	free(text);
+}
+
+static void save_screenshot(struct machine *m)
+{
+	struct picture p = {0};
+	int error;
+
+	if (!m->config.screenshot)
+		return;
+	board_picture(m->board, &p);
+	error = png_write(m->fd[FD_SCREENSHOT], &p);
+	if (error)
+		log_error("--screenshot: %s", strerror(-error));
+	free(p.pixel);
 }
 
 /* Ctrl-A d: registers of all vCPUs. */
@@ -435,6 +452,26 @@ static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t 
 	return 0;
 }
 
+/* The user's file gets what is written; a package's own only gives the start. */
+static int map_vars(struct machine *m, struct firmware *f)
+{
+	bool users = m->config.firmware_vars;
+	struct stat st;
+	void *p;
+
+	if (m->vars_fd < 0)
+		return 0;
+	if (m->vars_fd >= (int)m->fds || fstat(m->fd[m->vars_fd], &st) || st.st_size <= 0)
+		return -EIO;
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, users ? MAP_SHARED : MAP_PRIVATE,
+		m->fd[m->vars_fd], 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	f->vars = p;
+	f->vars_len = (size_t)st.st_size;
+	return 0;
+}
+
 /* The medium given first is tried first. */
 static int map_firmware(struct machine *m, struct board_config *bc)
 {
@@ -444,6 +481,8 @@ static int map_firmware(struct machine *m, struct board_config *bc)
 
 	if (!err)
 		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+	if (!err)
+		err = map_vars(m, f);
 	f->boot = m->config.boot;
 	if (!f->boot && m->media->has_image)
 		f->boot = first[m->media->item[0].kind];
@@ -716,6 +755,7 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
+	save_screenshot(m);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);
@@ -748,6 +788,7 @@ int machine_main(int ctl, struct media *media)
 	log_level = m.config.quiet ? LOG_WARN : m.config.verbose ? LOG_DEBUG : LOG_INFO;
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
+	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

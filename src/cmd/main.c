@@ -17,6 +17,7 @@ static int usage(FILE *out)
 	      "  tinamou IMAGE               run a boot sector\n"
 	      "  tinamou run [OPTIONS] IMAGE the same, with options ('run --help')\n"
 	      "  tinamou engines             what can execute guests on this host\n"
+	      "  tinamou disk info|create    disk images: what they are, new ones\n"
 	      "  tinamou version             version and libraries\n"
 	      "\n"
 	      "  tinamou banner.bin                       its screen, in this terminal\n"
@@ -39,7 +40,7 @@ static int version(void)
 
 int cmd_main(int argc, char **argv)
 {
-	static const char *const verbs[] = {"run", "engines", "version", "help", NULL};
+	static const char *const verbs[] = {"run", "engines", "disk", "version", "help", NULL};
 
 	if (argc < 2)
 		return usage(stdout);
@@ -47,6 +48,8 @@ int cmd_main(int argc, char **argv)
 		return cmd_run(argc - 2, argv + 2);
 	if (!strcmp(argv[1], "engines"))
 		return cmd_engines(argc - 1, argv + 1);
+	if (!strcmp(argv[1], "disk"))
+		return cmd_disk(argc - 2, argv + 2);
 	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version"))
 		return version();
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))

@@ -46,12 +46,12 @@ struct front {
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
 	struct media media;
-	int firmware, vgabios; /* indices in fd, -1: none */
-	bool one_initrd;       /* all of --initrd is one file's name */
-	int signals;           /* signalfd */
-	int ctl;               /* to the machine */
-	int serial;            /* our end of the serial line, -1: none */
-	int pty;               /* master of --serial pty, -1: none */
+	int firmware, vgabios, vars; /* indices in fd, -1: none */
+	bool one_initrd;             /* all of --initrd is one file's name */
+	int signals;                 /* signalfd */
+	int ctl;                     /* to the machine */
+	int serial;                  /* our end of the serial line, -1: none */
+	int pty;                     /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct screen_view *view;
@@ -85,6 +85,20 @@ static uint64_t host_ns(void)
 bool cmd_file_exists(const char *path)
 {
 	return access(path, F_OK) == 0;
+}
+
+static void write_all(int fd, const char *data, size_t len)
+{
+	while (len) {
+		ssize_t n = write(fd, data, len);
+
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return;
+		if (n > 0) {
+			data += n;
+			len -= (size_t)n;
+		}
+	}
 }
 
 /* ---- opening what the machine needs ---- */
@@ -273,22 +287,67 @@ static int open_found(struct front *f, enum firmware_file which, int *index)
 	return status;
 }
 
-static int open_firmware(struct front *f)
+/* The user's file, made from the package's empty one where it does not exist. */
+static int open_vars(struct front *f)
 {
-	const struct config *c = &f->config;
+	const char *path = f->config.firmware_vars;
+	struct stat st;
+	int from = -1, fd, status;
+	char block[4096];
+	ssize_t n;
+
+	if (!path)
+		return open_found(f, FIRMWARE_FILE_UEFI_VARS, &f->vars);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		status = open_found(f, FIRMWARE_FILE_UEFI_VARS, &from);
+		if (status)
+			return status;
+		fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		while (fd >= 0 && (n = read(f->fd[from], block, sizeof(block))) > 0)
+			write_all(fd, block, (size_t)n);
+		close(f->fd[--f->fds]);
+	}
+	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode) || !st.st_size) {
+		log_error("%s: %s", path, fd < 0 ? strerror(errno) : "no file with variables");
+		if (fd >= 0)
+			close(fd);
+		return STATUS_HOST;
+	}
+	f->vars = (int)f->fds;
+	f->fd[f->fds++] = fd;
+	return STATUS_OK;
+}
+
+static int open_uefi(struct front *f)
+{
+	int status = open_found(f, FIRMWARE_FILE_UEFI_CODE, &f->firmware);
+
+	return status ? status : open_vars(f);
+}
+
+static int open_bios(struct front *f)
+{
 	struct stat st;
 	int status;
 
-	f->firmware = f->vgabios = -1;
-	if (!wants_firmware(f))
-		return STATUS_OK;
-	if (c->firmware == FIRMWARE_PATH) {
+	if (f->config.firmware == FIRMWARE_PATH) {
 		f->firmware = (int)f->fds;
-		status = open_file(f, c->firmware_path, &st);
+		status = open_file(f, f->config.firmware_path, &st);
 	} else {
 		status = open_found(f, FIRMWARE_FILE_BIOS, &f->firmware);
 	}
+	if (!status && f->config.firmware_vars)
+		return open_vars(f);
 	return status ? status : open_found(f, FIRMWARE_FILE_VGABIOS, &f->vgabios);
+}
+
+static int open_firmware(struct front *f)
+{
+	f->firmware = f->vgabios = f->vars = -1;
+	if (!wants_firmware(f))
+		return STATUS_OK;
+	return f->config.firmware == FIRMWARE_UEFI ? open_uefi(f) : open_bios(f);
 }
 
 static int open_images(struct front *f)
@@ -368,6 +427,13 @@ static int open_debugcon(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
+static int open_screenshot(struct front *f)
+{
+	if (f->config.screenshot)
+		return open_for_writing("screenshot", f->config.screenshot);
+	return dup(STDERR_FILENO);
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -382,6 +448,7 @@ static int open_all(struct front *f)
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
+	f->fd[FD_SCREENSHOT] = open_screenshot(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
@@ -393,9 +460,9 @@ static int open_all(struct front *f)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i}", "config", f->config.set, "engine",
-		f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware, "vgabios",
-		f->vgabios);
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i}", "config", f->config.set,
+		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
+		"vgabios", f->vgabios, "vars", f->vars);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -552,20 +619,6 @@ static bool machine_says(struct front *f)
 		break;
 	}
 	return true;
-}
-
-static void write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return;
-		if (n > 0) {
-			data += n;
-			len -= (size_t)n;
-		}
-	}
 }
 
 static bool serial_shown(const struct front *f)
@@ -1010,7 +1063,8 @@ static int run_help(void)
 
 static const char *wrong_combination(const struct config *c)
 {
-	if (!c->image && !c->flats && !c->kernel && !c->disks && !c->cdrom.path && !c->floppies)
+	if (!c->image && !c->flats && !c->kernel && !c->disks && !c->cdrom.path && !c->floppies &&
+		c->firmware <= FIRMWARE_NONE)
 		return "no image; 'tinamou' alone shows examples";
 	if (c->image && c->flats)
 		return "a boot sector and --flat images do not go together; "

@@ -20,8 +20,8 @@
 
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
-	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios};
-			     descriptors: below */
+	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
+			     vars};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
@@ -42,7 +42,7 @@ struct shared_screen {
 };
 
 /* Descriptors of MSG_START, in this order, then one an image. */
-enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_IMAGES };
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_IMAGES };
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY };
 

@@ -9,6 +9,8 @@
 #ifndef TINAMOU_ENGINE_H
 #define TINAMOU_ENGINE_H
 
+#include <stdio.h>
+
 #include "core/bus.h"
 
 struct vm;
@@ -118,6 +120,8 @@ struct engine_ops {
 	 * engine that needs a stopped world for it stops it. May be NULL.
 	 */
 	void (*ram_changed)(struct engine *e, gpa_t gpa, uint64_t len);
+	/* Lines of the engine's own for --stats, its vCPUs still open. May be NULL. */
+	void (*report)(struct engine *e, FILE *out);
 	/* Fetches and clears the dirty bitmap of the slot at base. May be NULL. */
 	int (*dirty)(struct engine *e, gpa_t base, uint64_t *bitmap, size_t words);
 };

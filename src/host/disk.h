@@ -54,6 +54,8 @@ struct disk_files {
  */
 struct disk_files *disk_files_open(const struct disk_options *o, char *err, size_t errlen);
 void disk_files_free(struct disk_files *f); /* closes; NULL is fine */
+/* Bytes of the disk that one file describes. 0, or -1 with the reason in err. */
+int disk_file_size(const struct disk_file *f, uint64_t *size, char *err, size_t errlen);
 
 struct disk;
 

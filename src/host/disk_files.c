@@ -194,16 +194,14 @@ static int open_backing(struct disk_files *files, char *err, size_t errlen)
 	return error;
 }
 
-/* Bytes of the disk that the first file describes. */
-static int disk_files_size(const struct disk_files *f, uint64_t *size, char *err, size_t errlen)
+int disk_file_size(const struct disk_file *f, uint64_t *size, char *err, size_t errlen)
 {
-	const struct disk_file *top = &f->file[0];
 	int error;
 
-	if (!strcmp(top->format, "qcow2"))
-		return qcow2_read_size(top->fd, top->name, size, err, errlen);
-	error = fd_size(top->fd, size);
-	return error ? fail(err, errlen, top->name, strerror(-error)) : 0;
+	if (!strcmp(f->format, "qcow2"))
+		return qcow2_read_size(f->fd, f->name, size, err, errlen);
+	error = fd_size(f->fd, size);
+	return error ? fail(err, errlen, f->name, strerror(-error)) : 0;
 }
 
 /* ---- throwaway ---- */
@@ -234,7 +232,7 @@ static int add_scratch(struct disk_files *files, char *err, size_t errlen)
 
 	if (files->count == DISK_MAX_FILES)
 		return fail(err, errlen, f->name, "the chain of backing files is too long");
-	if (disk_files_size(files, &size, err, errlen))
+	if (disk_file_size(f, &size, err, errlen))
 		return -1;
 	memmove(f + 1, f, files->count * sizeof(*f));
 	*f = (struct disk_file){.fd = unnamed_file(folder && *folder ? folder : "/var/tmp"),
@@ -295,7 +293,7 @@ static int follow_backing(const struct disk_create *c, struct qcow2_names *names
 	else
 		f = disk_files_open(&o, err, errlen);
 	if (f)
-		error = *size ? 0 : disk_files_size(f, size, err, errlen);
+		error = *size ? 0 : disk_file_size(f->file, size, err, errlen);
 	disk_files_free(f);
 	free(path);
 	if (!error) {

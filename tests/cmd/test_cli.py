@@ -78,7 +78,20 @@ class Usage(Case):
         for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
             self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
-        self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
+        self.assertEqual([line.split()[0] for line in lines], ["kvm", "driver", "translate", "interpret"])
+
+    def test_disk(self):
+        base, top = (os.path.join(self.folder.name, name) for name in ("base", "top"))
+        self.run_it("disk", "create", "-f", "raw", base, "1M")
+        self.run_it("disk", "create", "-b", "base", "-F", "raw", top)
+        lines = self.run_it("disk", "info", top).stdout.splitlines()
+        self.assertIn("qcow2, 1 MiB (1048576 bytes)", lines[0])
+        self.assertIn(f"backed by {base}: raw", lines[1])
+        self.refused("disk", "create", top, "1M", status=4, says="File exists")
+        self.refused("disk", "create", "-f", "vmdk", "x", "1M", status=4, says="raw or qcow2")
+        self.refused("disk", "create", "x", status=2, says="how large")
+        self.refused("disk", "create", "-b", base, "x", status=2, says="needs -F")
+        self.refused("disk", "info", "/dev/null", status=4, says="neither a file nor a block device")
 
     def test_refusals(self):
         image = self.file(sector(HALT))

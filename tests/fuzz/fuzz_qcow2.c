@@ -50,7 +50,7 @@ static uint64_t pick_offset(uint64_t size, uint64_t len, uint64_t *x)
 static void one_request(struct image *im, uint64_t *x, uint8_t *buf)
 {
 	struct iovec iov = {buf, CHUNK};
-	uint64_t len = MIN((roll(x) % (CHUNK / 512) + 1) * 512, im->size);
+	uint64_t want = (roll(x) % (CHUNK / 512) + 1) * 512, len = MIN(want, im->size);
 	uint64_t off = pick_offset(im->size, len, x);
 	struct span s = {&iov, 1, 0, len};
 	unsigned op = roll(x) % 5;

@@ -334,7 +334,7 @@ def test_refusals(work):
     must("qemu-img", "rebase", "-u", "-b", "", b)
     diskio_ok(c, ["w 0 512 1", "f"])
     for option, text in (("extended_l2=on", "extended L2"), ("data_file=d.raw", "external data file"),
-                         ("encrypt.format=luks,encrypt.key-secret=s", "encrypted")):
+                         ("encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1", "encrypted")):
         secret = ["--object", "secret,id=s,data=x"] if "encrypt" in option else []
         must("qemu-img", "create", "-q", "-f", "qcow2", *secret, "-o", option, work / "f", "1M", cwd=work)
         refused(work / "f", text)

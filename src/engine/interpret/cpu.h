@@ -35,6 +35,9 @@
 struct code_page {
 	_Atomic uint64_t lines;
 	_Atomic uint32_t version;
+	/* Of translate: which vCPUs may write to it unseen, and that none does any more. */
+	_Atomic uint16_t writers;
+	_Atomic bool sealed;
 };
 
 #define STALE_RING 256u
@@ -46,6 +49,8 @@ struct interpret_engine {
 	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
 	_Atomic uint64_t stale_count;
 	_Atomic uint64_t stale[STALE_RING];
+	void *kept[VM_MAX_VCPUS]; /* translate's vCPUs, until the engine is closed */
+	void (*went_stale)(struct interpret_engine *e); /* or NULL; any thread */
 };
 
 struct x86_insn;
@@ -144,8 +149,8 @@ struct cpu_hooks {
 	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
 	void (*flushed)(struct cpu *c, bool globals_too);
 	void (*flushed_page)(struct cpu *c, uint64_t lin);
-	/* A page that held no decoded code gets some: before it is read. */
-	void (*first_code)(struct cpu *c, struct code_page *p);
+	/* A page is marked and not sealed: from here on no write to it may go unseen. */
+	void (*seal)(struct cpu *c, struct code_page *p);
 };
 
 enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };

@@ -403,9 +403,9 @@ void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len)
 	uint64_t lines = UINT64_C(1) << ((addr & 4095) >> LINE_SHIFT) |
 			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
 
-	if (c->hooks && !atomic_load_explicit(&p->lines, memory_order_relaxed))
-		c->hooks->first_code(c, p);
-	atomic_fetch_or_explicit(&p->lines, lines, memory_order_relaxed);
+	atomic_fetch_or(&p->lines, lines);
+	if (c->hooks && !atomic_load(&p->sealed))
+		c->hooks->seal(c, p);
 }
 
 const struct x86_insn *fetch(struct cpu *c)

@@ -223,6 +223,7 @@ static const struct constant_msr {
 	uint64_t value;
 	bool writable;
 } constant_msrs[] = {
+	{0x17, 0, false},                /* IA32_PLATFORM_ID: firmware picks microcode by it */
 	{0x8b, UINT64_C(1) << 32, true}, /* IA32_BIOS_SIGN_ID: microcode revision */
 	{0x10a, ARCH_CAPABILITIES, false},
 	{0x179, 0, false}, /* IA32_MCG_CAP: no banks */

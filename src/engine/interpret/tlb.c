@@ -82,6 +82,8 @@ static void tell_stale(struct interpret_engine *e, uint64_t page)
 	uint64_t n = atomic_fetch_add_explicit(&e->stale_count, 1, memory_order_acq_rel);
 
 	atomic_store_explicit(&e->stale[n % STALE_RING], page, memory_order_release);
+	if (e->went_stale)
+		e->went_stale(e);
 }
 
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
@@ -95,6 +97,7 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 
 		if (!p || !(atomic_load_explicit(&p->lines, memory_order_relaxed) & lines))
 			continue;
+		atomic_store_explicit(&p->sealed, false, memory_order_relaxed);
 		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
 		tell_stale(e, at / PAGE_SIZE);

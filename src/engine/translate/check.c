@@ -54,6 +54,8 @@ void check_store(struct check *k, uint8_t *host, unsigned size)
 	memcpy(s->old, host, size);
 }
 
+enum outcome { DONE, FAULTED, UNDEFINED };
+
 static void undo_stores(struct check *k)
 {
 	for (unsigned n = 0; n < k->stores; n++)
@@ -78,27 +80,31 @@ static void note_undefined(struct check *k, const struct x86_insn *i)
 	k->undefined = (k->undefined & ~(uint64_t)d->flags_written) | undefined;
 }
 
-/* false: it met a fault that the translated code did not. */
-static bool interpret(struct tcpu *t, uint64_t count)
+/*
+ * Executes count instructions, or fewer: up to one that reads flags which are
+ * undefined, since there both may be right; or to a fault, which translated
+ * code did not meet.
+ */
+static enum outcome interpret(struct tcpu *t, uint64_t count)
 {
 	struct cpu *c = &t->c;
-	struct run_result ignored = {0}, *r = c->result;
+	struct run_result *r = c->result;
+	volatile enum outcome outcome = FAULTED;
 	jmp_buf keep;
-	volatile bool done = false;
 
 	memcpy(&keep, &c->leave, sizeof(keep));
-	c->result = &ignored;
 	t->check->undefined = 0;
 	if (!setjmp(c->leave)) {
-		for (uint64_t n = 0; n < count; n++) {
-			interpret_one(c, &ignored);
+		outcome = DONE;
+		for (uint64_t n = 0; n < count && outcome == DONE; n++) {
+			outcome = FAULTED;
+			interpret_one(c, r);
+			outcome = flags_read(&c->apart) & t->check->undefined ? UNDEFINED : DONE;
 			note_undefined(t->check, &c->apart);
 		}
-		done = true;
 	}
 	memcpy(&c->leave, &keep, sizeof(keep));
-	c->result = r;
-	return done;
+	return outcome;
 }
 
 /* ---- the verdict ---- */
@@ -150,7 +156,7 @@ static bool stores_differ(const struct check *k)
 	return false;
 }
 
-static void compare(struct tcpu *t, const struct tblock *b, uint64_t count, bool done)
+static void compare(struct tcpu *t, const struct tblock *b, uint64_t count, enum outcome outcome)
 {
 	struct check *k = t->check;
 	struct x86_state *s = &t->c.s;
@@ -159,10 +165,14 @@ static void compare(struct tcpu *t, const struct tblock *b, uint64_t count, bool
 	k->translated.rflags = (k->translated.rflags & ~k->undefined) | (s->rflags & k->undefined);
 	/* What MXCSR may hold is the host's word, written when registers are stored. */
 	memcpy(k->translated.xsave + FPU_MXCSR_MASK, s->xsave + FPU_MXCSR_MASK, 4);
-	if (done && !x86_state_diff(&k->translated, s, groups, NULL) && !stores_differ(k))
+	if (outcome == UNDEFINED)
+		return;
+	if (outcome == DONE && !x86_state_diff(&k->translated, s, groups, NULL) &&
+		!stores_differ(k))
 		return;
 	fprintf(stderr, "check: translated code and interpret differ after %llu instructions%s%s\n",
-		(unsigned long long)count, done ? "" : ", of which interpret met a fault in one",
+		(unsigned long long)count,
+		outcome == DONE ? "" : ", of which interpret met a fault in one",
 		stores_differ(k) ? "; stores differ" : "");
 	x86_state_diff(&k->translated, s, groups, stderr);
 	print_code(t, b, count);
@@ -176,7 +186,7 @@ enum leave check_block(struct tcpu *t, struct tblock *b)
 	struct cpu *c = &t->c;
 	uint64_t executed = c->result->executed, count;
 	enum leave why;
-	bool done;
+	enum outcome outcome;
 
 	if (t->live)
 		tidy_vectors(t);
@@ -191,10 +201,11 @@ enum leave check_block(struct tcpu *t, struct tblock *b)
 	k->translated.cr2 = k->before.cr2; /* of a fault that interpret has yet to meet */
 	undo_stores(k);
 	c->s = k->before;
-	done = interpret(t, count);
-	compare(t, b, count, done);
+	c->result->executed = executed;
+	outcome = interpret(t, count);
+	compare(t, b, count, outcome);
 	k->blocks++;
-	k->insns += count;
+	k->insns += outcome == UNDEFINED ? 0 : count;
 	return why;
 }
 

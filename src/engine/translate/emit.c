@@ -315,7 +315,9 @@ static void emit_body(struct emitter *e)
 
 	need_flags_in_memory(e);
 	t->insn[t->insns] = e->n->i;
-	t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
+	t->insn_body[t->insns] = string_body(&e->n->i);
+	if (!t->insn_body[t->insns])
+		t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
 	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
 	mov_imm(e->c, T1, t->insns++ | e->at << 16);
 	call_to(e->c, e->stubs->body);

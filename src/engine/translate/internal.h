@@ -101,7 +101,9 @@ enum leave {
 };
 
 struct tstats {
-	uint64_t blocks, insns, bytes, expanded, bodies, slow, odd, stale, flushes, enters, links;
+	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
+	uint64_t enters, links, bodies, slow, odd, stale, flushes;
+	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
 /* Offsets in the code. */
@@ -132,6 +134,7 @@ struct tcpu {
 
 	/* Only C code reaches these. */
 	int64_t granted;
+	bool with_stats;     /* --stats */
 	bool counting;       /* instructions, exactly */
 	struct check *check; /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
@@ -151,6 +154,7 @@ struct tcpu {
 	uint32_t jump_list[JUMP_SIZE];
 	uint64_t far_pages[64]; /* hashed linear pages that far links and jumps go to */
 	uint64_t stale_seen;
+	uint32_t maps; /* how often the memory map has changed */
 	struct tstats stats;
 	struct signal_stack signal_stack;
 	uint32_t far_local[LINKS], far_global[LINKS];
@@ -225,6 +229,9 @@ struct texit {
 	unsigned before; /* instructions that an EXIT_ODD must count */
 };
 
+/* The arithmetic flags that it reads. */
+uint16_t flags_read(const struct x86_insn *i);
+
 /* ---- cache.c: blocks, links, and what becomes of them ---- */
 
 int cache_new(struct tcpu *t);
@@ -254,7 +261,8 @@ void leave_signal_stack(struct tcpu *t);
 
 void fast_flush(struct tcpu *t);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
-void fast_forget_writes(struct tcpu *t, const struct code_page *p);
+/* No vCPU's fast TLB lets it write to the page any more. */
+void seal_page(struct cpu *c, struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
 /* info: size, whether it writes, and how many instructions of the block came before. */
@@ -284,6 +292,16 @@ enum leave check_block(struct tcpu *t, struct tblock *b);
 void check_store(struct check *k, uint8_t *host, unsigned size);
 /* An access is to be taken for a fault. */
 bool check_refuse(struct check *k);
+
+/* ---- report.c ---- */
+
+void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
+void translate_report(struct engine *e, FILE *out);
+
+/* ---- string.c ---- */
+
+/* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */
+insn_body *string_body(const struct x86_insn *i);
 
 /* ---- vector.c ---- */
 

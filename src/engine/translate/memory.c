@@ -8,6 +8,8 @@
  */
 #include "engine/translate/internal.h"
 
+#include "core/run.h"
+
 #define FAST_MASK (FAST_SIZE - 1)
 #define LIST_SIZE ARRAY_SIZE(((struct tcpu *)0)->fast_list)
 
@@ -40,21 +42,50 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 		clear(t, k * FAST_SIZE + at);
 }
 
-/* The page gets code: writes must be seen from now on. */
-void fast_forget_writes(struct tcpu *t, const struct code_page *p)
+static void forget_writes(struct tcpu *t, uint64_t host)
 {
-	const struct interpret_engine *e = t->c.e;
-	uint64_t gpa = (uint64_t)(p - e->code) << 12;
-	const struct bus_range *r = bus_find(&t->c.v->vm->mem_bus, gpa);
+	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
+		for (unsigned n = 0; n < FAST_SIZE; n++)
+			if (t->fast[k][1][n].addend == host)
+				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+}
+
+static void forget_everywhere(struct vm *vm, uint16_t writers, uint64_t host)
+{
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (writers >> n & 1 && vm->vcpu[n]->priv)
+			forget_writes(vm->vcpu[n]->priv, host);
+}
+
+/*
+ * The page gets code. If others may write to it the world stops for them; the
+ * memory map may change meanwhile, and then all begins anew.
+ */
+void seal_page(struct cpu *c, struct code_page *p)
+{
+	struct vm *vm = c->v->vm;
+	uint64_t gpa = (uint64_t)(p - c->e->code) << 12;
+	uint32_t maps = ((struct tcpu *)c)->maps;
+	const struct bus_range *r = bus_find(&vm->mem_bus, gpa);
+	uint16_t writers = atomic_load(&p->writers);
 	uint64_t host;
 
 	if (!r || r->region->kind == BUS_IO)
 		return;
 	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
-	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
-		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (t->fast[k][1][n].addend == host)
-				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+	if (writers & ~(1u << c->v->id)) {
+		vcpu_leave(c->v);
+		world_stop(vm);
+		forget_everywhere(vm, writers, host);
+		world_go(vm);
+		vcpu_enter(c->v);
+		if (maps != ((struct tcpu *)c)->maps)
+			longjmp(c->leave, JUMP_RETRY);
+	} else if (writers) {
+		forget_writes((struct tcpu *)c, host);
+	}
+	atomic_store(&p->writers, 0);
+	atomic_store(&p->sealed, true);
 }
 
 /* The fault of a block under check is interpret's to raise: NULL. */
@@ -87,12 +118,18 @@ static struct tlb_entry *look_up(
 	return e;
 }
 
+/* A writer is told before the look: who marks the page sees one or is seen. */
 static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_access access)
 {
+	uint16_t self = (uint16_t)(1u << c->v->id);
+
 	if (!(e->fast & X86_RIGHT(c->privilege, access)))
 		return false;
-	return access == X86_READ || !e->code ||
-	       !atomic_load_explicit(&e->code->lines, memory_order_relaxed);
+	if (access == X86_READ || !e->code)
+		return true;
+	if (!(atomic_load(&e->code->writers) & self))
+		atomic_fetch_or(&e->code->writers, self);
+	return !atomic_load(&e->code->lines);
 }
 
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)

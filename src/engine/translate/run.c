@@ -204,12 +204,10 @@ static bool came_back(struct tcpu *t, enum leave why, bool progress)
 {
 	if (why >= LEAVE_LINK)
 		t->pending = (uint32_t)why - LEAVE_LINK;
-	else if (why == LEAVE_ODD)
-		t->stats.odd++;
 	return why >= LEAVE_LINK || (why == LEAVE_LOOK && progress);
 }
 
-bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
+static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
 	struct tcpu *t = (struct tcpu *)c;
 	uint64_t before = r->executed;
@@ -231,4 +229,14 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	t->stats.enters++;
 	why = t->check ? check_block(t, b) : run_block(t, b);
 	return came_back(t, why, !t->counting || r->executed != before);
+}
+
+bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
+{
+	struct tcpu *t = (struct tcpu *)c;
+	bool done = advance(c, budget, r);
+
+	if (!done && t->with_stats)
+		note_left(t);
+	return done;
 }

@@ -259,6 +259,9 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 {
 	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
 		return branch_kind(n, key);
+	/* Iterations count one by one. */
+	if (string_body(&n->i))
+		return t->counting ? KIND_ODD : KIND_BODY;
 	return is_plain(&n->i) ? plain_kind(t, &n->i, key) : KIND_ODD;
 }
 
@@ -309,7 +312,7 @@ static uint16_t flags_of_condition(unsigned cc)
 	return flags[cc >> 1];
 }
 
-static uint16_t flags_read(const struct x86_insn *i)
+uint16_t flags_read(const struct x86_insn *i)
 {
 	if (i->op == X86_OP_J || i->op == X86_OP_CMOV || i->op == X86_OP_SET)
 		return flags_of_condition(i->cc);
@@ -321,7 +324,7 @@ static bool by_unknown_count(const struct x86_insn *i)
 {
 	const struct x86_operand *last = &i->opnd[i->nops - 1];
 
-	return last->kind != X86_OPND_IMM || !(i->imm & (i->rex & 8 ? 63 : 31));
+	return last->kind != X86_OPND_IMM || !(i->imm & (i->opnd[0].size == 8 ? 63 : 31));
 }
 
 static uint16_t flags_written(const struct x86_insn *i)

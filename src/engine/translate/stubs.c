@@ -202,6 +202,7 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	uint64_t executed = c->result->executed;
 
 	t->stats.bodies++;
+	t->stats.by_op[i->op]++;
 	if (t->live)
 		tidy_vectors(t);
 	flags_from_memory(t);

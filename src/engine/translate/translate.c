@@ -29,66 +29,96 @@ static void flushed_page(struct cpu *c, uint64_t lin)
 	cut_page((struct tcpu *)c, lin);
 }
 
-static void first_code(struct cpu *c, struct code_page *p)
-{
-	fast_forget_writes((struct tcpu *)c, p);
-}
-
 static const struct cpu_hooks hooks = {
 	.advance = translate_advance,
 	.flushed = flushed,
 	.flushed_page = flushed_page,
-	.first_code = first_code,
+	.seal = seal_page,
 };
 
 /* ---- the contract ---- */
+
+/* Somebody wrote to code: translated code is to come back and look. */
+static void went_stale(struct interpret_engine *e)
+{
+	struct vm *vm = e->engine.vm;
+
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (e->kept[n])
+			atomic_store(&((struct tcpu *)e->kept[n])->poll, NULL);
+}
 
 static int translate_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
 {
 	int status = interpret_engine.open(vm, out, err, errlen);
 
-	if (!status)
-		(*out)->ops = &translate_engine;
-	return status;
-}
-
-static void translate_close(struct engine *e)
-{
-	interpret_engine.close(e);
+	if (status)
+		return status;
+	(*out)->ops = &translate_engine;
+	container_of(*out, struct interpret_engine, engine)->went_stale = went_stale;
+	return 0;
 }
 
 /* Below the state is a stack for signals. */
 #define WHOLE (STACK_ROOM + sizeof(struct tcpu))
 
-static int translate_vcpu_open(struct vcpu *v)
+static void translate_close(struct engine *engine)
 {
-	uint8_t *memory =
-		mmap(NULL, WHOLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct tcpu *t = (struct tcpu *)(void *)(memory + STACK_ROOM);
-	int err;
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
 
+	for (unsigned n = 0; n < ARRAY_SIZE(e->kept); n++)
+		if (e->kept[n])
+			munmap((uint8_t *)e->kept[n] - STACK_ROOM, WHOLE);
+	interpret_engine.close(engine);
+}
+
+/* Kept until the engine is closed, since others may still clear its poll pointer. */
+static struct tcpu *tcpu_memory(struct vcpu *v)
+{
+	struct interpret_engine *e = container_of(v->vm->engine, struct interpret_engine, engine);
+	uint8_t *memory;
+
+	if (e->kept[v->id]) {
+		memset(e->kept[v->id], 0, sizeof(struct tcpu));
+		return e->kept[v->id];
+	}
+	memory = mmap(NULL, WHOLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
-		return -ENOMEM;
-	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
-	if (err)
-		goto no_cpu;
-	err = cache_new(t);
-	if (!err)
-		err = catch_faults();
-	if (err)
-		goto no_cache;
-	t->counting = v->vm->clock.driver == CLOCK_INSTRUCTIONS;
-	t->check = v->vm->config.check ? check_new() : NULL;
+		return NULL;
+	return e->kept[v->id] = (struct tcpu *)(void *)(memory + STACK_ROOM);
+}
+
+static void set_up(struct tcpu *t)
+{
+	const struct vm *vm = t->c.v->vm;
+
+	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
+	t->check = vm->config.check ? check_new() : NULL;
+	t->with_stats = vm->config.time_exits;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
 	t->c.hooks = &hooks;
-	v->priv = &t->c;
-	return 0;
-no_cache:
-	cpu_close(&t->c);
-no_cpu:
-	munmap(memory, WHOLE);
+}
+
+static int translate_vcpu_open(struct vcpu *v)
+{
+	struct tcpu *t = tcpu_memory(v);
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
+	if (err)
+		return err;
+	err = cache_new(t);
+	if (!err)
+		err = catch_faults();
+	if (err)
+		cpu_close(&t->c);
+	else
+		set_up(t);
+	v->priv = err ? NULL : &t->c;
 	return err;
 }
 
@@ -101,14 +131,15 @@ static void translate_vcpu_close(struct vcpu *v)
 	cache_free(t);
 	cpu_close(&t->c);
 	v->priv = NULL;
-	munmap((uint8_t *)t - STACK_ROOM, WHOLE);
 }
 
 static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
 {
 	for (unsigned n = 0; n < e->vm->vcpus; n++)
-		if (e->vm->vcpu[n]->priv)
+		if (e->vm->vcpu[n]->priv) {
 			cache_flush(tcpu_of(e->vm->vcpu[n]));
+			tcpu_of(e->vm->vcpu[n])->maps++;
+		}
 	return interpret_engine.set_map(e, slot, count);
 }
 
@@ -176,4 +207,5 @@ const struct engine_ops translate_engine = {
 	.put = translate_put,
 	.set_stops = translate_set_stops,
 	.ram_changed = translate_ram_changed,
+	.report = translate_report,
 };
