@@ -179,6 +179,14 @@ def needed(path):
     return re.findall(r"\(NEEDED\).*\[(.*)\]|program interpreter: .*?([^/]+)\]", listing)
 
 
+def run_packaged(package, path, *words):
+    """Runs a program of a package here, with the libraries of its packages; what it says."""
+    folders = {str(p.parent) for folder in closure(package) for p in folder.rglob("lib*.so.*")}
+    loader = next(p for folder in closure(package) for p in folder.rglob("ld-linux-x86-64.so.2"))
+    return subprocess.run([loader, "--library-path", ":".join(folders), fetch(package) / path, *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+
+
 # Runs each command with a limit, its output base64-coded between markers.
 INIT = """#!/bin/sh
 export PATH=/bin
@@ -190,17 +198,20 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmp /tmp
 cd /tmp
 for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+emit() {{
+	{emit}
+}}
 run() {{
 	name=$1
 	shift
-	echo "@ begin $name"
+	echo "@ begin $name" | emit
 	timeout -s KILL {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
 	status=$?
-	base64 /tmp/out
-	echo "@ end $name $status"
+	base64 /tmp/out | emit
+	echo "@ end $name $status" | emit
 }}
 {commands}
-echo "@ done"
+echo "@ done" | emit
 poweroff -f
 """
 
@@ -208,24 +219,26 @@ poweroff -f
 APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init"
 
 
-def run_to_end(command, timeout):
-    """Its output, up to its end or to the timeout."""
+def run_to_end(command, timeout, out):
+    """Its output goes to the file out, up to its end or to the timeout."""
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
-    except subprocess.TimeoutExpired as late:
-        return late.stdout or b""
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                       timeout=timeout, cwd=ROOT)
+    except subprocess.TimeoutExpired:
+        pass
 
 
 class Guest:
     """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
+
+    emit = "cat"  # how a line goes out
 
     def __init__(self, kernel_folder, busybox_folder=None):
         self.folder = kernel_folder
         self.vmlinuz = next(kernel_folder.glob("boot/vmlinuz-*"))
         self.modules = []
         self.cpio = busybox("sh mount mkdir insmod rmmod base64 timeout poweroff echo cat cmp head printf "
-                            "dmesg grep tail ls uname sleep kill", busybox_folder)
+                            "dmesg grep tail ls uname sleep kill wc", busybox_folder)
 
     def add_module(self, name):
         """A module of the kernel, to be loaded after those added before."""
@@ -264,20 +277,22 @@ class Guest:
     def run(self, machine, commands, limit=30, timeout=120, log=None, append=""):
         """Boots, runs (name, command) in order; {name: (exit status, output)}.
 
-        machine: a function of the paths of kernel and initramfs and the kernel's command line that
-        gives the command which runs them, with the guest's serial port as its output.
+        machine: a function of the paths of kernel and initramfs, the kernel's command line, the
+        timeout, and the file for what comes over the guest's serial port.
         """
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
-                                           commands=lines).encode())
-        with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
+                                           emit=self.emit, commands=lines).encode())
+        if log:
+            os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
+        with (tempfile.NamedTemporaryFile(suffix=".cpio") as image,
+              open(log, "wb+") if log else tempfile.TemporaryFile() as out):
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+            machine(self.vmlinuz, image.name, f"{APPEND} {append}", timeout, out)
+            out.seek(0)
+            done = out.read()
         text = done.decode(errors="replace").replace("\r", "")
-        if log:
-            os.makedirs(os.path.dirname(log), exist_ok=True)
-            pathlib.Path(log).write_text(text)
         if "@ done" not in text:
             raise RuntimeError("the guest did not come to its end:\n" + text[-3000:])
         pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
@@ -292,6 +307,6 @@ def decode(body):
 
 def tinamou(binary, *options):
     """A machine for Guest.run."""
-    return lambda kernel, initrd, append: [binary, "run", "-q", "--serial", "stdio", "--no-reboot",
-                                           *options, "--kernel", kernel, "--initrd", initrd,
-                                           "--append", append]
+    return lambda kernel, initrd, append, timeout, out: run_to_end(
+        [binary, "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
+         "--initrd", initrd, "--append", append], timeout, out)

@@ -40,7 +40,7 @@
 #include "dev/testdev.h"
 #include "dev/testport.h"
 #include "dev/uart.h"
-#include "dev/vga_text.h"
+#include "dev/vga.h"
 #include "util/util.h"
 
 #define BASE_RAM_END       UINT64_C(0xa0000) /* above: video memory and ROM */
@@ -513,6 +513,7 @@ static int boot(void *ctx, struct vm *vm)
 	err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
 	chipset_setup(&b->chipset);
 	barebios_vectors(vm);
+	barebios_timer(vm);
 	for (unsigned i = 0; i < b->config.images && !err; i++) {
 		const struct board_image *im = &b->config.image[i];
 
@@ -647,7 +648,8 @@ static int add_chipset(struct board *b)
 		.gsi = ioapic_input,
 		.msi = msi_sent,
 		.ctx = b,
-		.reset_control = sysctl_region(b->sysctl, SYSCTL_RESET)};
+		.reset_control = sysctl_region(b->sysctl, SYSCTL_RESET),
+		.vga = b->vga};
 
 	for (int n = 0; n < 16; n++)
 		wires.line[n] = (struct irq){pci_line_changed, b, n};
@@ -748,6 +750,7 @@ static int map_ports(struct board *b)
 		{dma_region(b->dma, DMA_HIGH), 0xc0},
 		{debugcon_region(b->debugcon), 0xe9},
 		{testport_region(b->testport), 0xf4},
+		{vga_region(b->vga, VGA_VBE), 0x1ce},
 		{vga_region(b->vga, VGA_MONO), 0x3b4},
 		{vga_region(b->vga, VGA_PORTS), 0x3c0},
 		{vga_region(b->vga, VGA_COLOUR), 0x3d4},
@@ -762,7 +765,7 @@ static int map_ports(struct board *b)
 static int map_memory(struct board *b)
 {
 	const struct place place[] = {
-		{vga_region(b->vga, VGA_MEMORY), 0xb8000},
+		{vga_region(b->vga, VGA_MEMORY), 0xa0000},
 		{ioapic_region(b->ioapic), IOAPIC_ADDR},
 		{hpet_region(b->hpet), HPET_ADDR},
 		{&b->lapic_page, LAPIC_ADDR},
@@ -868,6 +871,16 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 void board_screen(struct board *b, struct text_frame *frame)
 {
 	vga_text_frame(b->vga, frame);
+}
+
+bool board_screen_graphics(const struct board *b)
+{
+	return vga_graphics(b->vga);
+}
+
+void board_picture(struct board *b, struct picture *out)
+{
+	vga_picture(b->vga, out);
 }
 
 bool board_screen_touched(const struct board *b)

@@ -56,6 +56,10 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 
 /* The text screen as it is now. */
 void board_screen(struct board *b, struct text_frame *frame);
+/* Is the screen a picture, not text? */
+bool board_screen_graphics(const struct board *b);
+/* The screen as a monitor shows it; the caller frees the pixels. */
+void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */

@@ -63,7 +63,7 @@ static void make_devices(
 	}
 	c->piix_ide = piix_ide_new(c->ide[0], c->ide[1]);
 	if (firmware->vgabios)
-		c->vga = pci_vga_new(firmware->vgabios, firmware->vgabios_len);
+		c->vga = pci_vga_new(firmware->vgabios, firmware->vgabios_len, c->wires.vga);
 }
 
 static void add_devices(struct chipset *c)

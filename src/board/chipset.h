@@ -25,6 +25,7 @@ struct chipset_wires {
 	void (*msi)(void *ctx, uint64_t addr, uint32_t data);
 	void *ctx;
 	struct bus_region *reset_control;
+	struct vga *vga;
 };
 
 struct chipset {

@@ -243,11 +243,17 @@ static int opt_debugcon(struct context *x, const char *value)
 
 static int opt_display(struct context *x, const char *value)
 {
-	static const char *const names[] = {"text", "none", NULL};
+	static const char *const names[] = {"none", "auto", "blocks", "sixel", "text", NULL};
 	int n = choose(x, "display", value, names);
 
-	x->c->display = n == 0;
+	x->c->display = (enum display)MAX(n, 0);
 	return n < 0 ? -1 : 0;
+}
+
+static int opt_screenshot(struct context *x, const char *value)
+{
+	replace(&x->c->screenshot, value);
+	return 0;
 }
 
 static int opt_trace(struct context *x, const char *value)
@@ -471,6 +477,14 @@ static int flag_stats(struct context *x, const char *value)
 	return 0;
 }
 
+/* Only under the instruction clock do both see the same time. */
+static int flag_check(struct context *x, const char *value)
+{
+	x->c->check = true;
+	x->c->clock = CLOCK_INSTRUCTIONS;
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
@@ -539,12 +553,15 @@ static const struct option options[] = {
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
-	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
+	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"check", 0, NULL, flag_check, false, false,
+		"compare engine translate with interpret, block by block"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -645,7 +662,7 @@ void config_init(struct config *c)
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
 		.engine = xstrdup("auto"),
-		.display = true};
+		.display = DISPLAY_AUTO};
 	x86_model_baseline(&c->model);
 }
 
@@ -672,6 +689,7 @@ void config_free(struct config *c)
 	free(c->engine);
 	free(c->serial_path);
 	free(c->debugcon_path);
+	free(c->screenshot);
 	free(c->trace_file);
 	json_decref(c->set);
 }

@@ -12,10 +12,12 @@
 #include "engine/driver/driver.h"
 #include "engine/interpret/interpret.h"
 #include "engine/kvm/kvm.h"
+#include "engine/translate/translate.h"
 #include "util/util.h"
 
 /* Fastest first: the order in which `auto` asks. */
-static const struct engine_ops *const engines[] = {&kvm_engine, &driver_engine, &interpret_engine};
+static const struct engine_ops *const engines[] = {
+	&kvm_engine, &driver_engine, &translate_engine, &interpret_engine};
 
 static const char *const level_name[] = {
 	[ENGINE_UNUSABLE] = "unusable",

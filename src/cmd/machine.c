@@ -23,9 +23,11 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/picture.h"
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
+#define PICTURE_TICKS      4
 #define SERIAL_BUFFER_MAX  (4 * MiB)
 #define SERIAL_INPUT_MAX   65536
 
@@ -46,6 +48,8 @@ struct machine {
 	struct boot_config boot_config;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
+	struct shared_picture *picture; /* NULL: nobody looks */
+	unsigned ticks;
 	uint64_t generation;
 	int tick;
 
@@ -247,13 +251,49 @@ static void show_screen(struct machine *m)
 		m->generation = frame.generation;
 }
 
+static void share_picture(struct machine *m, const struct picture *p)
+{
+	static const char screen_message = MSG_SCREEN;
+	struct shared_picture *s = m->picture;
+	size_t pixels = (size_t)p->width * p->height;
+	bool same = s->width == p->width && s->height == p->height;
+
+	if (pixels > PICTURE_MAX_PIXELS || (same && !memcmp(s->pixel, p->pixel, pixels * 4)))
+		return;
+	atomic_fetch_add(&s->sequence, 1);
+	s->width = p->width;
+	s->height = p->height;
+	if (pixels)
+		memcpy(s->pixel, p->pixel, pixels * 4);
+	atomic_fetch_add(&s->sequence, 1);
+	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
+static void show_picture(struct machine *m)
+{
+	struct picture p = {0};
+
+	if (board_screen_graphics(m->board)) {
+		if (m->ticks++ % PICTURE_TICKS)
+			return;
+		board_picture(m->board, &p);
+	}
+	if (p.pixel || m->picture->width)
+		share_picture(m, &p);
+	free(p.pixel);
+}
+
 static void on_tick(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	uint64_t n;
 
-	if (read(m->tick, &n, sizeof(n)) > 0)
-		show_screen(m);
+	if (read(m->tick, &n, sizeof(n)) <= 0)
+		return;
+	if (m->picture)
+		show_picture(m);
+	show_screen(m);
 }
 
 /* ---- memory dumps and statistics ---- */
@@ -309,6 +349,8 @@ static void print_stats(struct machine *m, FILE *out)
 	if (executed)
 		fprintf(out, "%" PRIu64 " instructions, %.1f M/s\n", executed,
 			(double)executed * 1e3 / (double)vm->run_ns);
+	if (vm->engine->ops->report)
+		vm->engine->ops->report(vm->engine, out);
 }
 
 static void report_text(struct machine *m)
@@ -325,6 +367,18 @@ static void report_text(struct machine *m)
 	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
 		send_message(m, MSG_TEXT, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
 	free(text);
+}
+
+static void save_picture(struct machine *m, int fd)
+{
+	struct picture p = {0};
+	int error;
+
+	board_picture(m->board, &p);
+	error = png_write(fd, &p);
+	if (error)
+		log_error("the screenshot: %s", strerror(-error));
+	free(p.pixel);
 }
 
 /* Ctrl-A d: registers of all vCPUs. */
@@ -375,16 +429,37 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	}
 }
 
+/* The descriptor of a message, or -1. */
+static int message_descriptor(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
 static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
-	char buf[4096];
-	ssize_t n = recv(m->ctl, buf, sizeof(buf), MSG_DONTWAIT);
+	char buf[4096], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
-	if (n > 0)
+	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
+		save_picture(m, fd);
+	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- start ---- */
@@ -568,6 +643,19 @@ static int map_screen(struct machine *m)
 	return m->screen ? 0 : -errno;
 }
 
+static int map_picture(struct machine *m)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(m->fd[FD_PICTURE], &st) || st.st_size < (off_t)sizeof(*m->picture))
+		return 0;
+	p = mmap(NULL, sizeof(*m->picture), PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[FD_PICTURE],
+		0);
+	m->picture = p == MAP_FAILED ? NULL : p;
+	return m->picture ? 0 : -errno;
+}
+
 static int watch(struct machine *m)
 {
 	struct itimerspec every = {{0, SCREEN_INTERVAL_NS}, {0, SCREEN_INTERVAL_NS}};
@@ -663,6 +751,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
 		.time_exits = m->config.stats,
+		.check = m->config.check,
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
@@ -703,6 +792,9 @@ static void report(struct machine *m)
 		"serial", m->serial_touched);
 	char *text = json_dumps(result, JSON_COMPACT);
 
+	m->ticks = 0;
+	if (m->picture)
+		show_picture(m);
 	show_screen(m);
 	report_text(m);
 	if (vm->config.trace)
@@ -727,7 +819,7 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m) || open_kernel(m))
+	if (map_screen(m) || map_picture(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
@@ -737,6 +829,8 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
+	if (m->config.screenshot)
+		save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);

@@ -1,5 +1,5 @@
 /*
- * display.h - the text screen between a VGA and whoever shows it.
+ * display.h - the screen between a VGA and whoever shows it: text, or a picture.
  *
  * A frame is a copy, so that it may be shown without vm->lock. It is also laid
  * into memory shared with the front process: fixed size, no pointers.
@@ -24,6 +24,12 @@ struct text_frame {
 	uint16_t cursor_x, cursor_y;
 	bool cursor_on;
 	uint64_t generation; /* changes whenever anything visible does */
+};
+
+/* A screen as a monitor shows it; not shared between processes. */
+struct picture {
+	uint32_t width, height;
+	uint32_t *pixel; /* row by row, RRGGBB; malloc'ed, NULL if there is none */
 };
 
 #endif

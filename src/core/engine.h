@@ -9,6 +9,8 @@
 #ifndef TINAMOU_ENGINE_H
 #define TINAMOU_ENGINE_H
 
+#include <stdio.h>
+
 #include "core/bus.h"
 
 struct vm;
@@ -19,7 +21,8 @@ enum engine_caps {
 	ENGINE_CAP_COUNTS = 1 << 0,    /* exact instruction counts: budget, instruction clock */
 	ENGINE_CAP_A20 = 1 << 1,       /* masks addresses with vm->a20_mask */
 	ENGINE_CAP_EXACT_CPU = 1 << 2, /* the CPU model is exact, not the host's */
-	ENGINE_CAP_NATIVE = 1 << 3     /* guest code runs on the host's CPU */
+	ENGINE_CAP_NATIVE = 1 << 3,    /* guest code runs on the host's CPU */
+	ENGINE_CAP_CHECKS = 1 << 4     /* obeys vm_config.check */
 };
 
 /* What probe found. */
@@ -117,6 +120,8 @@ struct engine_ops {
 	 * engine that needs a stopped world for it stops it. May be NULL.
 	 */
 	void (*ram_changed)(struct engine *e, gpa_t gpa, uint64_t len);
+	/* Lines of the engine's own for --stats, its vCPUs still open. May be NULL. */
+	void (*report)(struct engine *e, FILE *out);
 	/* Fetches and clears the dirty bitmap of the slot at base. May be NULL. */
 	int (*dirty)(struct engine *e, gpa_t base, uint64_t *bitmap, size_t words);
 };

@@ -85,15 +85,28 @@ void vcpu_set_intr(struct vcpu *v, bool level)
 
 void vcpu_nmi(struct vcpu *v)
 {
-	atomic_store(&v->nmi_line, true);
+	uint8_t n = atomic_load(&v->nmi_line);
+
+	while (n < 2 && !atomic_compare_exchange_weak(&v->nmi_line, &n, n + 1))
+		;
 	vcpu_kick(v);
 	pthread_cond_broadcast(&v->vm->wake);
 }
 
 bool vcpu_nmi_take(struct vcpu *v)
 {
-	return atomic_load_explicit(&v->nmi_line, memory_order_relaxed) &&
-	       atomic_exchange(&v->nmi_line, false);
+	uint8_t n = atomic_load_explicit(&v->nmi_line, memory_order_relaxed);
+
+	while (n && !atomic_compare_exchange_weak(&v->nmi_line, &n, n - 1))
+		;
+	return n > 0;
+}
+
+void vcpu_nmi_merge(struct vcpu *v)
+{
+	uint8_t two = 2;
+
+	atomic_compare_exchange_strong(&v->nmi_line, &two, 1);
 }
 
 void vcpu_defer(struct vcpu *v, void (*fn)(struct vcpu *v, void *ctx), void *ctx)

@@ -53,7 +53,7 @@ struct vcpu {
 
 	_Atomic bool kick_pending; /* sticky: set by vcpu_kick, cleared by core before it looks */
 	_Atomic bool intr_line;    /* the interrupt controller's INTR output */
-	_Atomic bool nmi_line;     /* an NMI edge waits */
+	_Atomic uint8_t nmi_line;  /* NMI edges that wait: one to be delivered, one behind it */
 	_Atomic bool inside;
 
 	/* Under vm->lock. */
@@ -126,6 +126,8 @@ static inline bool vcpu_attention(const struct vcpu *v)
 uint8_t vcpu_intr_ack(struct vcpu *v);
 /* Takes the NMI edge; true if there was one. */
 bool vcpu_nmi_take(struct vcpu *v);
+/* NMIs are no longer masked: of those that came meanwhile one is left (SDM vol. 3A 6.7.1). */
+void vcpu_nmi_merge(struct vcpu *v);
 
 /* cr4 and xcr0 as they are now: OSXSAVE and the size of the XSAVE area follow them. */
 void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,

@@ -203,6 +203,11 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
+	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
+			config->engine->name);
+		goto fail;
+	}
 	if (ram_alloc(&vm->ram, config->ram_size, config->backing)) {
 		snprintf(err, errlen, "the host has no room for %llu MiB of guest memory",
 			(unsigned long long)(config->ram_size / MiB));
@@ -280,7 +285,7 @@ static int reset_vcpu(struct vcpu *v)
 	x86_state_reset(&s, v->vm->model.signature);
 	s.events.run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
 	atomic_store(&v->intr_line, false);
-	atomic_store(&v->nmi_line, false);
+	atomic_store(&v->nmi_line, 0);
 	return vcpu_put(v, &s, X86_GROUP_ALL & ~X86_GROUP_TSC);
 }
 
@@ -513,8 +518,11 @@ static void snap_vcpu(struct vcpu *v, struct snap *s)
 		snap_fail(s, name, "its state cannot be read");
 		return;
 	}
+	state.events.nmi_pending |= atomic_exchange(&v->nmi_line, 0) > 0;
 	snap_section(s, name, 1);
 	x86_state_snap(&state, s);
+	if (!snap_loading(s) && state.events.nmi_pending)
+		vcpu_put(v, &state, X86_GROUP_EVENTS); /* it waits in the engine from now on */
 	if (snap_loading(s) && !snap_error(s) && vcpu_put(v, &state, X86_GROUP_ALL))
 		snap_fail(s, name, "the engine refused its state");
 }

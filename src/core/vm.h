@@ -51,6 +51,7 @@ struct vm_config {
 	uint64_t tsc_hz; /* 0: 1 GHz */
 	bool no_reboot;
 	bool time_exits; /* --stats: measure host time by exit reason */
+	bool check;      /* --check: the engine checks itself against interpret, block by block */
 	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 

@@ -73,7 +73,8 @@ struct lapic {
 	struct clock *clock;
 	struct timer timer;
 	uint64_t tsc_hz;
-	uint32_t id;
+	uint32_t id;  /* as it was made: the x2APIC's */
+	uint32_t xid; /* the xAPIC's, which can be written */
 
 	uint64_t base; /* IA32_APIC_BASE */
 	uint32_t tpr, ldr, dfr, svr, esr, esr_pending, divide;
@@ -357,7 +358,7 @@ bool lapic_is_dest(const struct lapic *a, const struct apic_message *m)
 	if (m->dest == 0xffffffff)
 		return true;
 	if (!m->logical)
-		return m->dest == a->id || (m->dest == 0xff && !x2apic(a));
+		return m->dest == (x2apic(a) ? a->id : a->xid) || (m->dest == 0xff && !x2apic(a));
 	if (x2apic(a))
 		return m->dest >> 16 == a->id >> 4 && m->dest >> (a->id & 15) & 1;
 	if (a->dfr >> 28 == 15) /* flat */
@@ -478,7 +479,7 @@ static uint32_t read_reg(struct lapic *a, unsigned reg)
 		return a->irr[reg - REG_IRR];
 	switch (reg) {
 	case REG_ID:
-		return x2apic(a) ? a->id : a->id << 24;
+		return x2apic(a) ? a->id : a->xid << 24;
 	case REG_VERSION:
 		return VERSION;
 	case REG_TPR:
@@ -517,6 +518,9 @@ static void write_reg(struct lapic *a, unsigned reg, uint32_t value)
 		return;
 	}
 	switch (reg) {
+	case REG_ID:
+		a->xid = value >> 24;
+		break;
 	case REG_TPR:
 		a->tpr = value & 0xff;
 		update(a);
@@ -630,8 +634,10 @@ static int write_base(struct lapic *a, uint64_t value)
 		value & 0x2ff)
 		return -EINVAL;
 	a->base = (value & ~(uint64_t)BASE_BSP) | (a->base & BASE_BSP);
-	if (!enabled(a)) /* 10.4.3: turned on again it starts as after power-up */
+	if (!enabled(a)) { /* 10.4.3: turned on again it starts as after power-up */
+		a->xid = a->id;
 		init_registers(a);
+	}
 	update(a);
 	return 0;
 }
@@ -708,6 +714,7 @@ static void lapic_reset(struct device *dev)
 	struct lapic *a = container_of(dev, struct lapic, dev);
 
 	a->base = BASE_DEFAULT | BASE_ENABLE | (a->id ? 0 : BASE_BSP);
+	a->xid = a->id;
 	init_registers(a);
 	update(a);
 }
@@ -730,6 +737,7 @@ static void lapic_snap(struct device *dev, struct snap *s)
 
 	snap_section(s, dev->name, 1);
 	base_snap(a, s);
+	snap_u32_max(s, "xid", &a->xid, 0xff);
 	snap_u32_max(s, "tpr", &a->tpr, 0xff);
 	snap_u32(s, "ldr", &a->ldr);
 	snap_u32(s, "dfr", &a->dfr);

@@ -2,8 +2,9 @@
  * pci_vga.c - a VGA-compatible display controller on PCI, with the identity of
  * the Bochs display for which SeaBIOS's VGA BIOS is made.
  *
- * Its registers and text window are those of vga_text.c, at their traditional
- * places. Left out: the frame buffer and its modes. Lock: vm->lock.
+ * Its registers and memory are those of vga.c, at their traditional places;
+ * BAR 0 is the linear frame buffer, BAR 2 the registers as memory.
+ * Lock: vm->lock.
  */
 #include "dev/pci_vga.h"
 
@@ -59,7 +60,7 @@ static void make_rom(struct pci_vga *v, const uint8_t *rom, size_t len)
 	pci_func_bar(&v->func, PCI_ROM_BAR, PCI_BAR_ROM, &v->rom);
 }
 
-struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len)
+struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len, struct vga *vga)
 {
 	const struct pci_id id = {
 		.vendor = 0x1234, .device = 0x1111, .class = 0x030000, .revision = 2};
@@ -67,6 +68,8 @@ struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len)
 
 	v->dev = (struct device){"pci-vga", pci_vga_reset, pci_vga_snap, pci_vga_destroy, NULL};
 	pci_func_init(&v->func, "pci-vga", &id);
+	pci_func_bar(&v->func, 0, PCI_BAR_MEM, vga_region(vga, VGA_FRAME_BUFFER));
+	pci_func_bar(&v->func, 2, PCI_BAR_MEM, vga_region(vga, VGA_MMIO));
 	make_rom(v, rom, len);
 	return v;
 }

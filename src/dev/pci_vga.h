@@ -6,11 +6,12 @@
 #define TINAMOU_PCI_VGA_H
 
 #include "dev/pci.h"
+#include "dev/vga.h"
 
 struct pci_vga;
 
-/* rom is copied; len is at most 1 MiB. */
-struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len);
+/* rom is copied; len is at most 1 MiB. vga outlives it. */
+struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len, struct vga *vga);
 struct device *pci_vga_device(struct pci_vga *v);
 struct pci_func *pci_vga_func(struct pci_vga *v);
 

@@ -182,14 +182,14 @@ int qcow2_sync(struct qcow2 *q); /* fdatasync; no lock needed */
 
 /* ---- qcow2_table.c ---- */
 
-void cache_init(struct table_cache *c, unsigned slots);
-void cache_free(struct table_cache *c);
-struct table *cache_find(struct table_cache *c, uint64_t offset);
+void table_cache_init(struct table_cache *c, unsigned slots);
+void table_cache_free(struct table_cache *c);
+struct table *table_cache_find(struct table_cache *c, uint64_t offset);
 /* The least recently used slot, to be filled; it may be dirty. */
 struct table *cache_victim(struct table_cache *c);
 /* Gives the slot its memory, size bytes, and its place. */
 void cache_assign(struct table_cache *c, struct table *t, uint64_t offset, size_t size);
-void cache_drop(struct table_cache *c, uint64_t offset);
+void table_cache_drop(struct table_cache *c, uint64_t offset);
 
 bool set_has(const struct cluster_set *s, uint64_t cluster);
 bool set_add(struct cluster_set *s, uint64_t cluster); /* false: was there */

@@ -418,8 +418,8 @@ static void init_geometry(struct qcow2 *q)
 	q->l2_bits = q->cluster_bits - 3;
 	q->cluster_size = BIT(q->cluster_bits);
 	q->im.size = (q->h.size + SECTOR_SIZE - 1) & ~(uint64_t)(SECTOR_SIZE - 1);
-	cache_init(&q->l2, MAX(MIN(slots, 512u), 4u));
-	cache_init(&q->refblock, REFBLOCK_SLOTS);
+	table_cache_init(&q->l2, MAX(MIN(slots, 512u), 4u));
+	table_cache_init(&q->refblock, REFBLOCK_SLOTS);
 	q->unpacked = xcalloc(1, q->cluster_size);
 	q->packed = xcalloc(1, q->cluster_size * 2);
 	pthread_mutex_init(&q->lock, NULL);
@@ -430,8 +430,8 @@ static void init_geometry(struct qcow2 *q)
 void qcow2_free(struct qcow2 *q)
 {
 	if (q->cluster_size) {
-		cache_free(&q->l2);
-		cache_free(&q->refblock);
+		table_cache_free(&q->l2);
+		table_cache_free(&q->refblock);
 		pthread_mutex_destroy(&q->lock);
 		pthread_mutex_destroy(&q->unpack_lock);
 		pthread_cond_destroy(&q->unclaimed);

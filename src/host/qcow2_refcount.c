@@ -67,7 +67,7 @@ static int block_load(struct qcow2 *q, uint64_t entry, struct table **out)
 	*out = NULL;
 	if (!offset)
 		return 0;
-	*out = cache_find(&q->refblock, offset);
+	*out = table_cache_find(&q->refblock, offset);
 	if (*out)
 		return 0;
 	t = cache_victim(&q->refblock);

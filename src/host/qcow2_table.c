@@ -18,20 +18,20 @@
 
 /* ---- the cache ---- */
 
-void cache_init(struct table_cache *c, unsigned slots)
+void table_cache_init(struct table_cache *c, unsigned slots)
 {
 	*c = (struct table_cache){.slots = slots};
 	c->table = xcalloc(slots, sizeof(*c->table));
 }
 
-void cache_free(struct table_cache *c)
+void table_cache_free(struct table_cache *c)
 {
 	for (unsigned i = 0; i < c->slots; i++)
 		free(c->table[i].data);
 	free(c->table);
 }
 
-struct table *cache_find(struct table_cache *c, uint64_t offset)
+struct table *table_cache_find(struct table_cache *c, uint64_t offset)
 {
 	for (unsigned i = 0; i < c->slots; i++)
 		if (c->table[i].offset == offset) {
@@ -60,9 +60,9 @@ void cache_assign(struct table_cache *c, struct table *t, uint64_t offset, size_
 	t->dirty = false;
 }
 
-void cache_drop(struct table_cache *c, uint64_t offset)
+void table_cache_drop(struct table_cache *c, uint64_t offset)
 {
-	struct table *t = cache_find(c, offset);
+	struct table *t = table_cache_find(c, offset);
 
 	if (t)
 		*t = (struct table){.data = t->data};
@@ -160,7 +160,7 @@ static int l2_load(struct qcow2 *q, uint64_t offset, struct table **out)
 	struct table *t;
 	int error;
 
-	*out = cache_find(&q->l2, offset);
+	*out = table_cache_find(&q->l2, offset);
 	if (*out)
 		return 0;
 	if (offset & (q->cluster_size - 1))

@@ -32,6 +32,11 @@ static void vendor(const struct x86_model *m, uint32_t out[4])
 	memcpy(&out[2], m->vendor + 8, 4);
 }
 
+static bool intel(const struct x86_model *m)
+{
+	return !memcmp(m->vendor, "GenuineIntel", 12);
+}
+
 static void leaf_1(const struct x86_cpuid_input *in, uint32_t out[4])
 {
 	const uint32_t clflush_64 = 8u << 8;
@@ -65,6 +70,55 @@ static void leaf_d(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t 
 		out[0] = avx;
 		out[1] = base;
 	}
+}
+
+/* ---- caches: those of a common Intel CPU, since guests size their tables by them ---- */
+
+static const struct cache {
+	uint8_t type; /* 1: data, 2: instructions, 3: both */
+	uint8_t level;
+	uint16_t ways, sets; /* lines have 64 bytes */
+} caches[] = {{1, 1, 8, 64}, {2, 1, 8, 64}, {3, 2, 16, 1024}};
+
+#define LINE 64u
+
+static uint32_t cache_kib(const struct cache *c)
+{
+	return c->ways * c->sets * LINE / 1024;
+}
+
+/* Descriptors (table 3-12); the caches themselves are in leaf 4 where there is one. */
+static void leaf_2(const struct x86_cpuid_input *in, uint32_t out[4])
+{
+	static const uint32_t with_leaf_4[4] = {0x76036301, 0x00f0b5ff, 0, 0};
+	static const uint32_t pentium3[4] = {0x03020101, 0, 0, 0x0c040882};
+
+	memcpy(out, in->model->highest_basic >= 4 ? with_leaf_4 : pentium3, sizeof(pentium3));
+}
+
+static void leaf_4(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t out[4])
+{
+	const uint32_t self_initializing = 1u << 8;
+	const struct cache *c = &caches[subleaf];
+
+	if (subleaf >= ARRAY_SIZE(caches))
+		return;
+	out[0] = c->type | (uint32_t)c->level << 5 | self_initializing | (in->cpus - 1) << 26;
+	out[1] = (c->ways - 1u) << 22 | (LINE - 1);
+	out[2] = c->sets - 1u;
+}
+
+/* The same as AMD's CPUs tell it; Intel's have the last of these, too. */
+static void amd_caches(uint32_t leaf, uint32_t out[4])
+{
+	const uint32_t ways_16 = 8;
+
+	if (leaf == 0x80000006) {
+		out[2] = cache_kib(&caches[2]) << 16 | ways_16 << 12 | 1 << 8 | LINE;
+		return;
+	}
+	for (unsigned n = 0; n < 2; n++)
+		out[2 + n] = cache_kib(&caches[n]) << 24 | caches[n].ways << 16 | 1 << 8 | LINE;
 }
 
 /* Extended topology: every CPU is a core with one thread. */
@@ -106,6 +160,17 @@ static void basic(const struct x86_cpuid_input *in, uint32_t leaf, uint32_t subl
 	case 1:
 		leaf_1(in, out);
 		break;
+	case 2:
+		if (intel(in->model))
+			leaf_2(in, out);
+		break;
+	case 4:
+		if (intel(in->model))
+			leaf_4(in, subleaf, out);
+		break;
+	case 6: /* ARAT: the APIC's timer never stops */
+		out[0] = x86_model_has(in->model, X86_CPU_APIC) ? (uint32_t)BIT(2) : 0;
+		break;
 	case 0xb:
 		leaf_b(in, subleaf, out);
 		break;
@@ -134,6 +199,13 @@ static void extended(const struct x86_model *m, uint32_t leaf, uint32_t out[4])
 	case 0x80000003:
 	case 0x80000004:
 		memcpy(out, m->brand + (leaf - 0x80000002) * 16, 16);
+		break;
+	case 0x80000005:
+		if (!intel(m))
+			amd_caches(leaf, out);
+		break;
+	case 0x80000006:
+		amd_caches(leaf, out);
 		break;
 	case 0x80000008:
 		out[0] = 48 << 8 | X86_PHYS_BITS;

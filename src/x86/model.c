@@ -43,7 +43,7 @@ static const struct row {
 	{"baseline", "tinamou CPU", 0x6f1, 0x16, 0x80000008, BASELINE},
 	{"max", "tinamou CPU, all features", 0x6f1, 0x16, 0x80000008, ~(x86_cpu_set)0},
 	{"486", "", 0x480, 1, 0, I486},
-	{"pentium3", "", 0x68a, 3, 0, PENTIUM3},
+	{"pentium3", "", 0x68a, 2, 0, PENTIUM3},
 };
 
 /* ---- who supplies what ---- */
@@ -111,6 +111,8 @@ static void finish(struct x86_model *m)
 	for (unsigned f = 0; f < X86_CPU_FEATURES; f++)
 		if (x86_model_has(m, f))
 			m->insn |= BIT(x86_cpu_features[f].insn);
+	if (m->brand[0] && !x86_model_has(m, X86_CPU_HYPERVISOR))
+		snprintf(m->brand, sizeof(m->brand), "x86-64 CPU"); /* no sign of us */
 }
 
 static void from_row(struct x86_model *m, const struct row *r, bool kvm)

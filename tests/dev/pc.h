@@ -19,7 +19,7 @@
 #include "dev/sysctl.h"
 #include "dev/testport.h"
 #include "dev/uart.h"
-#include "dev/vga_text.h"
+#include "dev/vga.h"
 #include "util/util.h"
 
 #define PC_DEVICES 10
@@ -91,10 +91,11 @@ static inline void pc_map_all(struct pc *pc)
 	pc_map(io, sysctl_region(pc->sysctl, SYSCTL_PORT_A), 0x92);
 	pc_map(io, sysctl_region(pc->sysctl, SYSCTL_RESET), 0xcf9);
 	pc_map(io, uart_region(pc->uart), 0x3f8);
+	pc_map(io, vga_region(pc->vga, VGA_VBE), 0x1ce);
 	pc_map(io, vga_region(pc->vga, VGA_MONO), 0x3b4);
 	pc_map(io, vga_region(pc->vga, VGA_PORTS), 0x3c0);
 	pc_map(io, vga_region(pc->vga, VGA_COLOUR), 0x3d4);
-	pc_map(&pc->memory, vga_region(pc->vga, VGA_MEMORY), 0xb8000);
+	pc_map(&pc->memory, vga_region(pc->vga, VGA_MEMORY), 0xa0000);
 }
 
 static inline void pc_add(struct pc *pc, struct device *dev)

@@ -263,6 +263,10 @@ static void destinations(void **state)
 	assert_false(lapic_is_dest(s->a, &m));
 	m.dest = 0xff;
 	assert_true(lapic_is_dest(s->a, &m));
+	wr(s, 0x20, 0x07000000); /* the xAPIC's ID can be written */
+	m.dest = 7;
+	assert_true(lapic_is_dest(s->a, &m));
+	assert_int_equal(lapic_read(s->a, 0x20, 4), 0x07000000);
 	m = (struct apic_message){.dest = 0x06, .logical = true};
 	wr(s, LDR, 0x02000000);
 	assert_true(lapic_is_dest(s->a, &m));
@@ -275,12 +279,17 @@ static void destinations(void **state)
 	m.dest = 0x23;
 	assert_false(lapic_is_dest(s->a, &m));
 	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00c00), 0); /* x2APIC */
-	m.dest = 0x2;
+	m = (struct apic_message){.dest = 7};
+	assert_false(lapic_is_dest(s->a, &m));
+	m = (struct apic_message){.dest = 2, .logical = true};
 	assert_true(lapic_is_dest(s->a, &m));
 	m.dest = 0x10002;
 	assert_false(lapic_is_dest(s->a, &m));
 	m.dest = 0xffffffff;
 	assert_true(lapic_is_dest(s->a, &m));
+	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00000), 0);
+	assert_int_equal(lapic_wrmsr(s->a, APIC_BASE, 0xfee00800), 0);
+	assert_int_equal(lapic_read(s->a, 0x20, 4), 0x01000000); /* as after power-up */
 }
 
 static void sends_ipis(void **state)

@@ -115,6 +115,7 @@ static void each_device(void **state)
 		{"debugcon", 0xe9, 0xe9},
 		{"testport", 0xf4, 0xf7},
 		{"vga", 0x3b4, 0x3da},
+		{"vga-vbe", 0x1ce, 0x1d1},
 		{"uart", 0x3f8, 0x3ff},
 		{"reset control", 0xcf9, 0xcf9},
 	};

@@ -1,5 +1,5 @@
-/* test_vga.c - VGA text mode by register script. */
-#include "dev/vga_text.h"
+/* test_vga.c - VGA by register script: text, planes, VBE. */
+#include "dev/vga.h"
 #include "tests/dev/harness.h"
 
 struct fixture {
@@ -11,7 +11,8 @@ struct fixture {
 
 static int setup(void **state)
 {
-	static const gpa_t base[VGA_REGIONS] = {0xb8000, 0x3b4, 0x3c0, 0x3d4};
+	static const gpa_t base[VGA_REGIONS] = {
+		0xa0000, 0x3b4, 0x3c0, 0x3d4, 0x1ce, 0xe0000000, 0xe1000000};
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	clock_init(&f->clock, CLOCK_INSTRUCTIONS);
@@ -144,10 +145,10 @@ static void start_address_scrolls(void **state)
 	assert_cell(f, 0, 0, 10, 7);
 	assert_cell(f, 79, 24, 34, 7);
 	assert_int_equal(f->frame.cursor_y, 1);
-	indexed(f, 0x3d4, 0x0c, 0xff); /* wraps around text memory */
+	indexed(f, 0x3d4, 0x0c, 0xff); /* the counter wraps */
 	indexed(f, 0x3d4, 0x0d, 0xff);
 	look(f);
-	assert_cell(f, 0, 0, 0x3fff / 80, 7);
+	assert_cell(f, 0, 0, 0, 0);
 	assert_cell(f, 1, 0, 0, 7);
 }
 
@@ -305,6 +306,176 @@ static void snapshot(void **state)
 	assert_refused(a, b, "crtc_index", 0, 0x40);
 }
 
+/* ---- graphics ---- */
+
+static void mode_12h(struct fixture *f)
+{
+	static const uint8_t gc[9] = {0, 0, 0, 0, 0, 0, 5, 0x0f, 0xff};
+
+	indexed(f, 0x3c4, 2, 0x0f);
+	indexed(f, 0x3c4, 4, 0x06);
+	for (unsigned i = 0; i < 9; i++)
+		indexed(f, 0x3ce, i, gc[i]);
+}
+
+static void expect_planes(struct fixture *f, gpa_t addr, uint32_t planes)
+{
+	for (unsigned p = 0; p < 4; p++) {
+		indexed(f, 0x3ce, 4, p);
+		assert_int_equal(rd(f, addr), planes >> (24 - 8 * p) & 0xff);
+	}
+}
+
+/* Expected values are worked out from the technical reference's figures. */
+static void write_modes(void **state)
+{
+	struct fixture *f = *state;
+
+	mode_12h(f);
+	wr(f, 0xa0000, 0xa5);
+	expect_planes(f, 0xa0000, 0xa5a5a5a5);
+	indexed(f, 0x3c4, 2, 0x05); /* map mask */
+	wr(f, 0xa0000, 0x12);
+	expect_planes(f, 0xa0000, 0x12a512a5);
+	indexed(f, 0x3c4, 2, 0x0f);
+	indexed(f, 0x3ce, 8, 0xf0); /* bit mask: low half from the latches */
+	wr(f, 0xa0000, 0xff);
+	expect_planes(f, 0xa0000, 0xf2f5f2f5);
+	indexed(f, 0x3ce, 8, 0xff);
+	indexed(f, 0x3ce, 3, 0x18 | 4); /* rotate by 4, XOR */
+	wr(f, 0xa0000, 0x0f);
+	expect_planes(f, 0xa0000, 0x02050205);
+	indexed(f, 0x3ce, 3, 0);
+	indexed(f, 0x3ce, 0, 0x06); /* set/reset on planes 1 and 3 */
+	indexed(f, 0x3ce, 1, 0x0a);
+	wr(f, 0xa0000, 0x33);
+	expect_planes(f, 0xa0000, 0x33ff3300);
+	indexed(f, 0x3ce, 1, 0);
+	indexed(f, 0x3ce, 5, 1); /* mode 1: latches to another place */
+	wr(f, 0xa1234, 0);
+	indexed(f, 0x3ce, 5, 0);
+	expect_planes(f, 0xa1234, 0x33ff3300);
+	indexed(f, 0x3ce, 5, 2); /* mode 2: a colour */
+	wr(f, 0xa0001, 0x09);
+	expect_planes(f, 0xa0001, 0xff0000ff);
+	indexed(f, 0x3ce, 5, 3); /* mode 3: set/reset under a mask from the CPU */
+	wr(f, 0xa0001, 0x3c);
+	expect_planes(f, 0xa0001, 0xc33c3cc3);
+}
+
+static void read_mode_1_compares(void **state)
+{
+	struct fixture *f = *state;
+
+	mode_12h(f);
+	indexed(f, 0x3ce, 5, 2);
+	indexed(f, 0x3ce, 8, 0xf0);
+	wr(f, 0xa0000, 5);
+	indexed(f, 0x3ce, 8, 0x0f);
+	assert_int_equal(rd(f, 0xa0000), 0xf0);
+	wr(f, 0xa0000, 4);
+	indexed(f, 0x3ce, 5, 8);
+	indexed(f, 0x3ce, 2, 5);
+	assert_int_equal(rd(f, 0xa0000), 0xf0);
+	indexed(f, 0x3ce, 7, 0x0e); /* plane 0 does not count */
+	assert_int_equal(rd(f, 0xa0000), 0xff);
+}
+
+static void vbe(struct fixture *f, uint16_t index, uint16_t value)
+{
+	bus_write(&f->bus, 0x1ce, 2, index);
+	bus_write(&f->bus, 0x1cf, 2, value);
+}
+
+static uint16_t vbe_get(struct fixture *f, uint16_t index)
+{
+	bus_write(&f->bus, 0x1ce, 2, index);
+	return bus_read(&f->bus, 0x1cf, 2);
+}
+
+static void vbe_mode(struct fixture *f, uint16_t x, uint16_t y, uint16_t bpp)
+{
+	vbe(f, 4, 0);
+	vbe(f, 1, x);
+	vbe(f, 2, y);
+	vbe(f, 3, bpp);
+	vbe(f, 4, 0x41);
+}
+
+static void vbe_linear(void **state)
+{
+	struct fixture *f = *state;
+	struct picture p;
+
+	assert_int_equal(vbe_get(f, 0), 0xb0c5);
+	vbe_mode(f, 800, 600, 32);
+	assert_int_equal(vbe_get(f, 4), 0x41);
+	assert_true(vga_graphics(f->v[0]));
+	bus_write(&f->bus, 0xe0000000 + (800 * 5 + 7) * 4, 4, 0x123456);
+	vbe(f, 5, 1); /* the same memory through the window, bank 1 */
+	bus_write(&f->bus, 0xa0000 + 4, 4, 0xabcdef);
+	vga_picture(f->v[0], &p);
+	assert_int_equal(p.width, 800);
+	assert_int_equal(p.height, 600);
+	assert_int_equal(p.pixel[800 * 5 + 7], 0x123456);
+	assert_int_equal(p.pixel[0x10004 / 4], 0xabcdef);
+	free(p.pixel);
+	vbe(f, 6, 1000); /* virtual width, then scrolled */
+	vbe(f, 8, 3);
+	vbe(f, 9, 2);
+	bus_write(&f->bus, 0xe0000000 + (1000 * 2 + 3) * 4, 4, 0x777777);
+	vga_picture(f->v[0], &p);
+	assert_int_equal(p.pixel[0], 0x777777);
+	free(p.pixel);
+	assert_int_equal(bus_read(&f->bus, 0xe1000500 + 2 * 6, 2), 1000);
+}
+
+/* Whatever a guest writes, the picture lies within the memory. */
+static void vbe_bounds(void **state)
+{
+	static const uint16_t wild[] = {0, 1, 7, 640, 2560, 2561, 0x7fff, 0xffff};
+	struct fixture *f = *state;
+	struct picture p;
+
+	vbe_mode(f, 2560, 1600, 32);
+	assert_int_equal(vbe_get(f, 4) & 1, 1); /* 16,384,000 bytes */
+	vbe_mode(f, 2561, 1600, 32);
+	assert_int_equal(vbe_get(f, 4) & 1, 0);
+	vbe_mode(f, 640, 480, 7);
+	assert_int_equal(vbe_get(f, 4) & 1, 0);
+	for (unsigned i = 0; i < 512; i++) {
+		vbe_mode(f, i & 1 ? 2560 : 640, i & 2 ? 1600 : 480, i & 4 ? 24 : 4);
+		for (unsigned r = 5; r < 10; r++)
+			vbe(f, r, wild[(i >> 3) * (r + 1) % 8]);
+		if (i % 64 == 5) {
+			vga_picture(f->v[0], &p);
+			free(p.pixel);
+		}
+		assert_true(vbe_get(f, 8) + (i & 1 ? 2560 : 640) <= vbe_get(f, 6));
+	}
+}
+
+static void graphics_snapshot(void **state)
+{
+	struct fixture *f = *state;
+	struct device *a = vga_device(f->v[0]), *b = vga_device(f->v[1]);
+	struct picture p, q;
+
+	vbe_mode(f, 640, 480, 16);
+	for (unsigned i = 0; i < 640 * 480 * 2; i += 8)
+		bus_write(&f->bus, 0xe0000000 + i, 8, i * UINT64_C(0x9e3779b97f4a7c15));
+	assert_round_trip(a, b);
+	vga_picture(f->v[0], &p);
+	vga_picture(f->v[1], &q);
+	assert_int_equal(p.width, q.width);
+	assert_memory_equal(p.pixel, q.pixel, 640 * 480 * 4);
+	free(p.pixel);
+	free(q.pixel);
+	a->reset(a);
+	assert_false(vga_graphics(f->v[0]));
+	assert_int_equal(bus_read(&f->bus, 0xe0000000 + 0x50000, 8), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +491,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(retrace_toggles, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot, setup, teardown),
+		cmocka_unit_test_setup_teardown(write_modes, setup, teardown),
+		cmocka_unit_test_setup_teardown(read_mode_1_compares, setup, teardown),
+		cmocka_unit_test_setup_teardown(vbe_linear, setup, teardown),
+		cmocka_unit_test_setup_teardown(vbe_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(graphics_snapshot, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

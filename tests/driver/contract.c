@@ -4,8 +4,9 @@
  * Runs as root where tinamou.ko is loaded. Prints 'ok NAME' or 'FAIL NAME line',
  * ends with 1 if a case failed.
  */
-#include <pthread.h>
+#include <asm/prctl.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -46,6 +47,7 @@ static bool sizes_and_requests(struct guest *g)
 	CHECK(call(g->device, TINAMOU_RUN, NULL) == -ENOTTY);
 	CHECK(g->page->size == sizeof(struct tinamou_page) && g->page->abi == TINAMOU_ABI);
 	CHECK(mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, g->cpu, 0) == MAP_FAILED);
+	CHECK(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, g->cpu, 0) == MAP_FAILED);
 	return true;
 }
 
@@ -189,9 +191,9 @@ static bool survive_an_entry(struct guest *g)
 
 static uint64_t fs_base(void)
 {
-	uint64_t value;
+	uint64_t value = 0;
 
-	__asm__ volatile("rdfsbase %0" : "=r"(value));
+	syscall(SYS_arch_prctl, ARCH_GET_FS, &value);
 	return value;
 }
 
@@ -400,6 +402,7 @@ static const struct {
 
 int main(void)
 {
+	setvbuf(stdout, NULL, _IOLBF, 0); /* what came before a crash is seen */
 	for (unsigned n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
 		struct guest g;
 

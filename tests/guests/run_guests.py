@@ -19,6 +19,7 @@ import media
 # Modes of the engines as far as they are built; kvm has what the CPU has.
 MODES = {
     "kvm": {"real", "protected", "paging", "long"},
+    "translate": {"real", "protected", "paging", "long"},
     "interpret": {"real", "protected", "paging", "long"},
 }
 
@@ -27,7 +28,7 @@ MODES = {
 VERSION = re.compile(rb"SeaBIOS \(version [^)]*\)")
 
 
-def guests(source, name):
+def guests(source, name="guests.list"):
     for line in (source / "guests" / name).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, modes, start, memory, status = line.split()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""test_linux - Debian's cloud kernel boots to user space on engine interpret.
+"""test_linux - Debian's cloud kernel boots to user space on a software engine.
 
-    test_linux.py TINAMOU SOURCE [--long]
+    test_linux.py TINAMOU SOURCE [--long] [--engine translate]
 
 Two vCPUs, a busybox initramfs, power-off by ACPI. With --long: twice under the
 instruction clock with the same serial bytes and count. Exit status 77: the
@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 SOURCE = pathlib.Path(sys.argv[2])
+ENGINE = "translate" if "translate" in sys.argv else "interpret"
 sys.path.insert(0, str(SOURCE / "tools"))
 import linux_guest  # noqa: E402
 
@@ -39,7 +40,7 @@ def initramfs():
 
 
 def run(initrd, *options):
-    command = [sys.argv[1], "run", "--engine", "interpret", "--kernel",
+    command = [sys.argv[1], "run", "--engine", ENGINE, "--kernel",
                linux_guest.vmlinuz("cloud-amd64"), "--initrd", initrd.name, "--memory", "256M",
                "--append", "quiet panic=-1 cryptomgr.notests", "--timeout", "500", "--no-reboot", "--stats", *options]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=520)
@@ -84,7 +85,7 @@ def old_kernel():
             print(f"skip linux:686: {done.stderr.strip()}")
             return True
         images.append(done.stdout.strip())
-    done = subprocess.run([sys.argv[1], "run", "--engine", "interpret", "--kernel", images[0],
+    done = subprocess.run([sys.argv[1], "run", "--engine", ENGINE, "--kernel", images[0],
                            "--initrd", images[1], "--memory", "256M", "--append",
                            "quiet cryptomgr.notests", "--timeout", "150"],
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=520)

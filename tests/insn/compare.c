@@ -419,6 +419,11 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		engine->fpu[24] = oracle->fpu[24];
 		return EXCEPTION_DOT_FLAGS;
 	}
+	if (IS_ONE_OF(&c->insn, X86_OP_VCVTPS2PH) && oracle->end == X86_XM &&
+		engine->end == X86_XM && (oracle->fpu[24] ^ engine->fpu[24]) == 0x10) {
+		engine->fpu[24] = oracle->fpu[24];
+		return EXCEPTION_HALF_UE;
+	}
 	if (forgive_wide_pe(c, oracle, engine))
 		return EXCEPTION_WIDE_PE;
 	if (forgive_address(c, oracle, engine))

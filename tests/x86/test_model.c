@@ -117,6 +117,36 @@ static void test_old(void **unused)
 	assert_false(x86_model_executes(&m, X86_FEATURE_SSE2));
 }
 
+static void test_caches(void **unused)
+{
+	struct x86_model m = parse("baseline");
+	uint32_t out[4];
+
+	leaf(&m, 2, 0, out);
+	assert_int_equal(out[0] & 0xff, 1);
+	assert_int_equal(out[1] & 0xff, 0xff); /* see leaf 4 */
+	leaf(&m, 4, 2, out);
+	assert_int_equal(out[0], 3 << 26 | 0x143);
+	assert_int_equal((out[1] >> 22) + 1, 16);
+	assert_int_equal(out[2] + 1, 1024);
+	leaf(&m, 4, 3, out);
+	assert_int_equal(out[0], 0);
+	leaf(&m, 5, 0, out); /* MONITOR */
+	assert_int_equal(out[0] | out[1] | out[2] | out[3], 0);
+	leaf(&m, 0x80000006, 0, out);
+	assert_int_equal(out[2], 1024 << 16 | 0x8140);
+	m = parse("baseline,vendor=AuthenticAMD");
+	leaf(&m, 4, 0, out);
+	assert_int_equal(out[0], 0);
+	leaf(&m, 0x80000005, 0, out);
+	assert_int_equal(out[2] >> 24, 32);
+	m = parse("pentium3");
+	leaf(&m, 0, 0, out);
+	assert_int_equal(out[0], 2);
+	leaf(&m, 2, 0, out);
+	assert_int_equal(out[3], 0x0c040882);
+}
+
 static void test_text(void **unused)
 {
 	struct x86_model m = parse("baseline,vendor=AuthenticAMD,-SSE4_2");
@@ -143,6 +173,7 @@ int main(void)
 		cmocka_unit_test(test_xsave),
 		cmocka_unit_test(test_hypervisor),
 		cmocka_unit_test(test_old),
+		cmocka_unit_test(test_caches),
 		cmocka_unit_test(test_text),
 	};
 

@@ -69,7 +69,7 @@ static bool append(struct cpu *c, const struct tlb_entry *e, uint64_t at, struct
 	struct op *op = op_at(b, b->count);
 
 	/* Marked before it is read, so that no store comes between unseen. */
-	mark_code(e->code, e->gpa + (at & 4095),
+	mark_code(c, e->code, e->gpa + (at & 4095),
 		MIN(X86_INSN_MAX, PAGE_SIZE - (unsigned)(at & 4095)));
 	if (!decode_more(c, e, at, i))
 		return false;

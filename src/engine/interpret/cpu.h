@@ -34,13 +34,22 @@
 struct code_page {
 	_Atomic uint64_t lines;
 	_Atomic uint32_t version;
+	/* Of translate: which vCPUs may write to it unseen, and that none does any more. */
+	_Atomic uint16_t writers;
+	_Atomic bool sealed;
 };
+
+#define STALE_RING 256u
 
 struct interpret_engine {
 	struct engine engine;
 	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
 	uint64_t code_pages;
-	_Atomic uint32_t code_writes; /* versions made, of all pages */
+	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
+	_Atomic uint64_t stale_count;
+	_Atomic uint64_t stale[STALE_RING];
+	void *kept[VM_MAX_VCPUS]; /* translate's vCPUs, until the engine is closed */
+	void (*went_stale)(struct interpret_engine *e); /* or NULL; any thread */
 };
 
 struct x86_insn;
@@ -133,19 +142,31 @@ struct fault {
 	uint32_t error;
 };
 
+/* What engine translate does in place of interpret, or is told. */
+struct cpu_hooks {
+	/* Executes at CS:rIP; false: interpret goes on where it stands, perhaps further on. */
+	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
+	void (*flushed)(struct cpu *c, bool globals_too);
+	void (*flushed_page)(struct cpu *c, uint64_t lin);
+	/* A page is marked and not sealed: from here on no write to it may go unseen. */
+	void (*seal)(struct cpu *c, struct code_page *p);
+};
+
 enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
+	struct x86_state s; /* first: translated code reaches it by short offsets */
 	struct vcpu *v;
 	struct interpret_engine *e;
+	const struct cpu_hooks *hooks;
+	bool one_block;       /* the hook is to be asked after each */
 	uint64_t zero;        /* what an absent base or index register reads */
 	uint64_t block_rip;   /* rIP of the block that is running */
 	uint64_t block_start; /* instructions executed before it */
-	struct x86_state s;
-	uint64_t next_rip;  /* where this instruction ends, or where it branches to */
-	bool halt;          /* HLT was executed */
-	bool clock_changed; /* put wrote the TSC or its MSRs: the machine is to be told */
-	bool keep_shadow;   /* this instruction began an interrupt shadow */
+	uint64_t next_rip;    /* where this instruction ends, or where it branches to */
+	bool halt;            /* HLT was executed */
+	bool clock_changed;   /* put wrote the TSC or its MSRs: the machine is to be told */
+	bool keep_shadow;     /* this instruction began an interrupt shadow */
 
 	/* What follows from the state; refresh() keeps it so. */
 	uint8_t mode;      /* enum x86_mode of the code */
@@ -185,7 +206,7 @@ struct cpu {
 	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */
 	struct way *link;      /* where the branch that ended a block went, or NULL: anywhere */
-	uint32_t code_writes;  /* of the engine, as far as this vCPU has seen them */
+	uint64_t stale_seen;   /* the engine's stale_count */
 	uint32_t slots_used, insns_used;  /* both are emptied as a whole when one is full */
 	struct block *index[BLOCK_COUNT]; /* by physical address */
 	struct way way[WAY_COUNT];        /* by linear address */
@@ -195,6 +216,9 @@ struct cpu {
 };
 
 /* ---- a vCPU (interpret.c) ---- */
+/* In memory of the caller's that is zero. 0 or -errno. */
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e);
+void cpu_close(struct cpu *c);
 /* State: zero. 0 or -errno. */
 int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out);
 void cpu_free(struct cpu *c);
@@ -276,7 +300,7 @@ static inline enum x86_privilege code_privilege(const struct cpu *c)
 }
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
-void mark_code(struct code_page *p, gpa_t addr, unsigned len);
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len);
 /* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);
 /* The block at CS:rIP, or NULL where there can be none; raises the faults of a fetch. */

@@ -423,5 +423,7 @@ void op_IRET(struct cpu *c, const struct x86_insn *i)
 		sel = (uint16_t)pop_at(c, &sp, i->opsize);
 		iret_protected(c, i, sp, rip, sel);
 	}
+	if (c->s.events.nmi_masked)
+		vcpu_nmi_merge(c->v);
 	c->s.events.nmi_masked = false;
 }

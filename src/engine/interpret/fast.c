@@ -130,7 +130,7 @@ static bool fill_address(const struct x86_insn *i, struct op *op)
 	}
 	if (m->index < X86_GPR_COUNT)
 		op->index = (uint16_t)(offsetof(struct cpu, s.gpr) + m->index * sizeof(uint64_t));
-	op->shift = m->index < X86_GPR_COUNT ? (uint8_t)__builtin_ctz(m->scale) : 0;
+	op->shift = m->scale > 1 ? (uint8_t)__builtin_ctz(m->scale) : 0; /* 0: no memory operand */
 	op->seg = (uint8_t)(m->seg | i->addrsize << 4);
 	op->disp = (int32_t)disp;
 	return op->disp == disp;

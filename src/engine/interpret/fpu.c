@@ -239,7 +239,7 @@ static bool may_be_unaligned(const struct x86_insn *i)
 }
 
 /* With VEX only the moves that say so must be aligned. */
-static bool must_be_aligned(const struct x86_insn *i)
+bool must_be_aligned(const struct x86_insn *i)
 {
 	const char *name = x86_insn_table[i->entry].name;
 

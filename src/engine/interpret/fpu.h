@@ -43,6 +43,8 @@ void check_pending(struct cpu *c);
 void load_block(struct cpu *c, unsigned seg, uint64_t off, void *to, unsigned size);
 void store_block(struct cpu *c, unsigned seg, uint64_t off, const void *from, unsigned size);
 
+/* Is a memory operand of 16 bytes or more a #GP where it is not aligned? Of SSE and AVX. */
+bool must_be_aligned(const struct x86_insn *i);
 /* Executes what has no body of its own. */
 void host_execute(struct cpu *c, const struct x86_insn *i);
 

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "engine/interpret/cpu.h"
+#include "engine/interpret/door.h"
 #include "engine/interpret/fast.h"
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/hostexec.h"
@@ -185,8 +185,15 @@ static const bool steps_over[X86_OP_COUNT] = {
 	[X86_OP_INT3] = true,
 	[X86_OP_INTO] = true,
 	[X86_OP_INT1] = true,
-	[X86_OP_SYSCALL] = true,
 };
+
+/* These load TF so that it counts for themselves: a kernel is entered without a trap. */
+static bool traps(const struct cpu *c, const struct x86_insn *i, bool tf_before)
+{
+	if (i->op == X86_OP_SYSCALL || i->op == X86_OP_SYSRET)
+		return c->s.rflags & X86_TF;
+	return tf_before && !steps_over[i->op];
+}
 
 static void end_shadow(struct cpu *c)
 {
@@ -232,7 +239,7 @@ static void check_code_breakpoint(struct cpu *c)
 /* One instruction with everything that may come before and behind it. */
 void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 {
-	bool trap = flag(c, X86_TF);
+	bool tf = flag(c, X86_TF);
 	uint64_t causes;
 
 	c->next_rip = c->s.rip + i->len;
@@ -245,7 +252,7 @@ void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	causes = c->dr6_hits | c->dr6_held | (trap && !steps_over[i->op] ? DR6_BS : 0);
+	causes = c->dr6_hits | c->dr6_held | (traps(c, i, tf) ? DR6_BS : 0);
 	c->dr6_held = 0;
 	if (refreshes[i->op] || i->opnd[0].kind == X86_OPND_SEG)
 		refresh(c);
@@ -373,6 +380,11 @@ static void run_one(struct cpu *c, struct run_result *r)
 	execute(c, i, body_of(c, i));
 }
 
+void interpret_one(struct cpu *c, struct run_result *r)
+{
+	run_one(c, r);
+}
+
 /* Nothing is asked for that a block would run past. */
 static bool undisturbed(const struct cpu *c)
 {
@@ -383,11 +395,11 @@ static bool undisturbed(const struct cpu *c)
 /* Code that another vCPU or a device wrote makes all ways doubtful. */
 static void look_for_writes(struct cpu *c)
 {
-	uint32_t writes = atomic_load_explicit(&c->e->code_writes, memory_order_acquire);
+	uint64_t stale = atomic_load_explicit(&c->e->stale_count, memory_order_acquire);
 
-	if (__builtin_expect(writes == c->code_writes, 1))
+	if (__builtin_expect(stale == c->stale_seen, 1))
 		return;
-	c->code_writes = writes;
+	c->stale_seen = stale;
 	next_generation(c);
 }
 
@@ -443,7 +455,7 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		if (vcpu_attention(c->v) || r->executed >= budget)
+		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
 			break;
 		look_for_writes(c);
 		b = next_block(c, f);
@@ -459,6 +471,8 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 	if (may_have_events(c))
 		take_events(c);
 	look_for_writes(c);
+	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
+		return true;
 	if (undisturbed(c))
 		b = budget - r->executed > 1 ? find_block(c) : single_block(c);
 	if (b && b->count > budget - r->executed)
@@ -617,6 +631,22 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
+int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
+{
+	c->v = v;
+	c->e = e;
+	c->phys_bits = X86_PHYS_BITS;
+	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	tlb_reset(c);
+	forget_blocks(c);
+	return host_stubs_new(&c->stubs);
+}
+
+void cpu_close(struct cpu *c)
+{
+	host_stubs_free(c->stubs);
+}
+
 int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 {
 	/* Most of it is caches that fill as they are used: pages that come when they do. */
@@ -626,24 +656,17 @@ int cpu_new(struct vcpu *v, struct interpret_engine *e, struct cpu **out)
 
 	if (c == MAP_FAILED)
 		return -ENOMEM;
-	c->v = v;
-	c->e = e;
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
-	tlb_reset(c);
-	forget_blocks(c);
-	err = host_stubs_new(&c->stubs);
-	if (err) {
+	err = cpu_open(c, v, e);
+	if (err)
 		munmap(c, sizeof(*c));
-		return err;
-	}
-	*out = c;
-	return 0;
+	else
+		*out = c;
+	return err;
 }
 
 void cpu_free(struct cpu *c)
 {
-	host_stubs_free(c->stubs);
+	cpu_close(c);
 	munmap(c, sizeof(*c));
 }
 

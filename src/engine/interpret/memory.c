@@ -396,12 +396,14 @@ bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn)
 	return insn->len <= first;
 }
 
-void mark_code(struct code_page *p, gpa_t addr, unsigned len)
+void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len)
 {
 	uint64_t lines = UINT64_C(1) << ((addr & 4095) >> LINE_SHIFT) |
 			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
 
-	atomic_fetch_or_explicit(&p->lines, lines, memory_order_relaxed);
+	atomic_fetch_or(&p->lines, lines);
+	if (c->hooks && !atomic_load(&p->sealed))
+		c->hooks->seal(c, p);
 }
 
 const struct x86_insn *fetch(struct cpu *c)

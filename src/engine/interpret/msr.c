@@ -71,6 +71,8 @@ void op_RDPMC(struct cpu *c, const struct x86_insn *i)
 /* ---- MSRs ---- */
 
 #define MSR_TSC             0x10u
+#define MSR_APIC_BASE       0x1bu
+#define APIC_BASE_X2APIC    BIT(10)
 #define MSR_TSC_ADJUST      0x3bu
 #define MSR_MTRR_CAP        0xfeu
 #define MSR_PAT             0x277u
@@ -102,7 +104,7 @@ static const struct msr_range {
 	uint8_t needs; /* enum x86_cpu_feature */
 } msr_ranges[] = {
 	{MSR_TSC, MSR_TSC, X86_CPU_TSC},
-	{0x1b, 0x1b, X86_CPU_APIC},
+	{MSR_APIC_BASE, MSR_APIC_BASE, X86_CPU_APIC},
 	{MSR_TSC_ADJUST, MSR_TSC_ADJUST, X86_CPU_TSC_ADJUST},
 	{MSR_MTRR_CAP, MSR_MTRR_CAP, X86_CPU_MTRR},
 	{0x10a, 0x10a, X86_CPU_ARCH_CAPABILITIES},
@@ -175,6 +177,9 @@ static bool value_valid(struct cpu *c, uint32_t number, uint64_t value)
 {
 	if (must_be_canonical(number))
 		return is_canonical(value);
+	if (number == MSR_APIC_BASE)
+		return !(value & APIC_BASE_X2APIC) ||
+		       x86_model_has(&c->v->vm->model, X86_CPU_X2APIC);
 	if (number == MSR_PAT)
 		return types_valid(value, 8, PAT_TYPES);
 	if ((number >= 0x200 && number <= 0x26f) || number == MSR_MTRR_DEF_TYPE)
@@ -225,18 +230,31 @@ static const struct constant_msr {
 	{MSR_MTRR_CAP, MTRR_CAP, false},
 };
 
-static const struct constant_msr *constant_msr(uint32_t number)
+/*
+ * What systems expect of AMD's CPUs of all families, without asking CPUID: four
+ * performance counters, that count nothing here, SYSCFG, HWCR, NB_CFG, LS_CFG, DE_CFG.
+ */
+static bool amd_msr(uint32_t number)
 {
+	return (number >= 0xc0010000 && number <= 0xc0010007) || number == 0xc0010010 ||
+	       number == 0xc0010015 || number == 0xc001001f || number == 0xc0011020 ||
+	       number == 0xc0011029;
+}
+
+static const struct constant_msr *constant_msr(const struct cpu *c, uint32_t number)
+{
+	static const struct constant_msr zero = {0, 0, true};
+
 	for (unsigned n = 0; n < ARRAY_SIZE(constant_msrs); n++)
 		if (constant_msrs[n].number == number)
 			return &constant_msrs[n];
-	return NULL;
+	return amd_msr(number) && x86_model_amd(&c->v->vm->model) ? &zero : NULL;
 }
 
 /* The machine's, or kept here; where there is neither, #GP. */
 static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept)
 {
-	const struct constant_msr *constant = constant_msr(number);
+	const struct constant_msr *constant = constant_msr(c, number);
 	uint64_t value;
 	int err;
 
@@ -252,7 +270,7 @@ static uint64_t machine_msr(struct cpu *c, uint32_t number, const uint64_t *kept
 
 static void set_machine_msr(struct cpu *c, uint32_t number, uint64_t *kept, uint64_t value)
 {
-	const struct constant_msr *constant = constant_msr(number);
+	const struct constant_msr *constant = constant_msr(c, number);
 	int err;
 
 	if (constant && constant->writable)

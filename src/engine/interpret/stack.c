@@ -54,11 +54,9 @@ static void pop_segment(struct cpu *c, const struct x86_insn *i)
 {
 	uint64_t sp = stack_pointer(c);
 	unsigned seg = i->opnd[0].reg;
-	uint16_t sel = (uint16_t)load(c, X86_SS, sp, 2);
-	struct x86_seg new;
+	uint16_t sel = (uint16_t)pop_at(c, &sp, i->opsize);
+	struct x86_seg new = check_segment(c, seg, sel);
 
-	sp = (sp + i->opsize) & size_mask(stack_width(c));
-	new = check_segment(c, seg, sel);
 	stack_commit(c, sp);
 	c->s.seg[seg] = new;
 	if (seg == X86_SS) {

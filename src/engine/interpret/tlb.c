@@ -77,6 +77,15 @@ static struct code_page *code_page(struct interpret_engine *e, gpa_t gpa)
 	return gpa >> 12 < e->code_pages ? &e->code[gpa >> 12] : NULL;
 }
 
+static void tell_stale(struct interpret_engine *e, uint64_t page)
+{
+	uint64_t n = atomic_fetch_add_explicit(&e->stale_count, 1, memory_order_acq_rel);
+
+	atomic_store_explicit(&e->stale[n % STALE_RING], page, memory_order_release);
+	if (e->went_stale)
+		e->went_stale(e);
+}
+
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 {
 	for (gpa_t at = gpa & ~UINT64_C(4095); at < gpa + len; at += PAGE_SIZE) {
@@ -88,9 +97,10 @@ void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 
 		if (!p || !(atomic_load_explicit(&p->lines, memory_order_relaxed) & lines))
 			continue;
+		atomic_store_explicit(&p->sealed, false, memory_order_relaxed);
 		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
-		atomic_fetch_add_explicit(&e->code_writes, 1, memory_order_release);
+		tell_stale(e, at / PAGE_SIZE);
 	}
 }
 
@@ -131,6 +141,8 @@ void tlb_flush(struct cpu *c, bool globals_too)
 	bool listed = c->filled <= TLB_SIZE;
 	unsigned count = listed ? c->filled : TLB_SIZE;
 
+	if (c->hooks)
+		c->hooks->flushed(c, globals_too);
 	next_generation(c);
 	c->filled = 0;
 	if (globals_too)
@@ -156,6 +168,8 @@ void tlb_flush_page(struct cpu *c, uint64_t lin)
 		tlb_flush(c, true);
 	else if (e->page == lin / PAGE_SIZE)
 		drop(c, e);
+	if (c->hooks)
+		c->hooks->flushed_page(c, lin);
 }
 
 /* Host memory behind the page, if all of it is one RAM or ROM. */

@@ -216,10 +216,10 @@ static unsigned xmm_count(const struct cpu *c)
 	return c->mode == X86_MODE_64 ? 16 : 8;
 }
 
-/* Unlike those of vectors, a misaligned image is found after the segment's limit. */
+/* A misaligned image is found after the segment's limit, which counts for the first word. */
 static void check_start(struct cpu *c, const struct x86_insn *i)
 {
-	linear(c, i->mem.seg, memory_offset(c, i), 16, X86_READ);
+	linear(c, i->mem.seg, memory_offset(c, i), 4, X86_READ);
 	check_aligned(c, i, 16);
 }
 

@@ -36,7 +36,7 @@ static void offer_interrupt(struct vcpu *v)
 	struct kvm_interrupt irq;
 
 	run->request_interrupt_window = 0;
-	if (vcpu_nmi_take(v))
+	while (vcpu_nmi_take(v))
 		kvm_ioctl(c->fd, KVM_NMI, NULL);
 	if (!vcpu_intr_pending(v))
 		return;

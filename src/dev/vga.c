@@ -1,46 +1,22 @@
 /*
- * vga_text.c - VGA, text modes (IBM VGA technical reference, 1992; FreeVGA names).
+ * vga.c - VGA: its registers, and the text on it (IBM VGA technical reference,
+ * 1992; FreeVGA names).
  *
- * Text memory at B8000h and the CRTC, attribute, sequencer, graphics and DAC
- * registers. Only what shapes the text has an effect: screen size, start
- * address, row offset, cursor, blanking. Every store to text memory is an exit.
- * Reset leaves BIOS mode 3 with a clear screen, since a bare boot sector has no
- * video BIOS to set it. Retrace is derived from the clock at 70 Hz.
- * Left out: planes and A0000h (graphics, loadable fonts), split screen, panning.
+ * CRTC, attribute, sequencer, graphics and DAC registers. Reset leaves BIOS
+ * mode 3 with a clear screen, since a bare boot sector has no video BIOS to set
+ * it. Retrace is derived from the clock at 70 Hz. Stores through the window at
+ * A0000h are exits; the linear frame buffer is plain memory.
+ * Left out: light pen, interrupt, the CRTC's timing beyond the picture's size.
  * Lock: vm->lock.
  */
-#include "dev/vga_text.h"
-
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "dev/devutil.h"
+#include "dev/vga_dev.h"
 #include "util/util.h"
 
-/* CRTC registers that matter here. */
-enum {
-	CRTC_HDISP_END = 0x01,
-	CRTC_OVERFLOW = 0x07,
-	CRTC_MAX_SCAN = 0x09,
-	CRTC_CURSOR_START = 0x0a,
-	CRTC_CURSOR_END = 0x0b,
-	CRTC_START_HIGH = 0x0c,
-	CRTC_START_LOW = 0x0d,
-	CRTC_CURSOR_HIGH = 0x0e,
-	CRTC_CURSOR_LOW = 0x0f,
-	CRTC_VSYNC_END = 0x11,
-	CRTC_VDISP_END = 0x12,
-	CRTC_OFFSET = 0x13,
-	CRTC_COUNT = 0x19
-};
-enum { SEQ_CLOCKING = 1, SEQ_COUNT = 5, GC_COUNT = 9, ATTR_COUNT = 0x15, DAC_SIZE = 768 };
-enum {
-	CURSOR_OFF = 0x20,
-	SEQ_SCREEN_OFF = 0x20,
-	VSYNC_PROTECT = 0x80,
-	OVERFLOW_LINE_COMPARE = 0x10
-};
-enum { ATTR_PAS = 0x20, ATTR_INDEX = 0x1f, MAX_SCAN_DOUBLE = 0x80 };
 enum { MISC_COLOUR = 1, STATUS_BLANK = 1, STATUS_VRETRACE = 8 };
 enum { DAC_WRITING = 0, DAC_READING = 3 };
 
@@ -63,7 +39,7 @@ enum {
 /* Offsets from 3B4h and 3D4h. */
 enum { PORT_CRTC_INDEX = 0, PORT_CRTC = 1, PORT_STATUS = 6 };
 
-#define TEXT_SIZE 0x8000
+#define TEXT_CELLS 0x4000 /* that reset clears: the window at B8000h */
 
 /* 449 lines of 31.778 us, 400 of them visible; 80 of 100 characters of a line are. */
 #define LINE_NS       31778
@@ -71,23 +47,6 @@ enum { PORT_CRTC_INDEX = 0, PORT_CRTC = 1, PORT_STATUS = 6 };
 #define VISIBLE_NS    25422
 #define VISIBLE_LINES 400
 #define VRETRACE_LINE 412
-
-struct vga {
-	struct device dev;
-	struct bus_region region[VGA_REGIONS];
-	struct clock *clock;
-
-	uint8_t crtc[CRTC_COUNT], seq[SEQ_COUNT], gc[GC_COUNT], attr[ATTR_COUNT];
-	uint8_t crtc_index, seq_index, gc_index, attr_index; /* as written */
-	bool attr_data;                                      /* the next write to 3C0h is data */
-	uint8_t misc, feature;
-	uint8_t dac[DAC_SIZE], dac_mask, dac_state;
-	uint16_t dac_read, dac_write; /* index * 3 + colour */
-
-	uint8_t text[TEXT_SIZE];
-	bool touched;
-	uint64_t generation;
-};
 
 /* BIOS mode 3: 80 x 25 characters of 9 x 16. */
 static const uint8_t mode3_crtc[CRTC_COUNT] = {0x5f, 0x4f, 0x50, 0x82, 0x55, 0x81, 0xbf, 0x1f, 0x00,
@@ -98,28 +57,6 @@ static const uint8_t mode3_gc[GC_COUNT] = {0, 0, 0, 0, 0, 0x10, 0x0e, 0, 0xff};
 static const uint8_t mode3_attr[ATTR_COUNT] = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x14, 0x07, 0x38,
 	0x39, 0x3a, 0x3b, 0x3c, 0x3d, 0x3e, 0x3f, 0x0c, 0x00, 0x0f, 0x08, 0x00};
 #define MODE3_MISC 0x67
-
-/* ---- text memory ---- */
-
-static uint64_t memory_read(void *ctx, uint64_t off, unsigned size)
-{
-	struct vga *v = ctx;
-	uint64_t value = 0;
-
-	memcpy(&value, v->text + off, size);
-	return value;
-}
-
-static void memory_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
-{
-	struct vga *v = ctx;
-
-	v->touched = true;
-	if (!memcmp(v->text + off, &value, size))
-		return;
-	memcpy(v->text + off, &value, size);
-	v->generation++;
-}
 
 /* ---- registers ---- */
 
@@ -174,12 +111,12 @@ static uint8_t dac_data_read(struct vga *v)
 
 static void dac_data_write(struct vga *v, uint8_t value)
 {
-	v->dac[v->dac_write] = value & 0x3f;
+	v->dac[v->dac_write] = v->vbe[VBE_ENABLE] & VBE_8BIT_DAC ? value : value & 0x3f;
 	v->dac_write = (v->dac_write + 1) % DAC_SIZE;
 	v->generation++;
 }
 
-static uint64_t ports_read(void *ctx, uint64_t off, unsigned size)
+uint64_t vga_ports_read(void *ctx, uint64_t off, unsigned size)
 {
 	struct vga *v = ctx;
 
@@ -215,7 +152,7 @@ static uint64_t ports_read(void *ctx, uint64_t off, unsigned size)
 	}
 }
 
-static void ports_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
+void vga_ports_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 {
 	struct vga *v = ctx;
 	uint8_t byte = value;
@@ -269,7 +206,7 @@ static uint8_t input_status_1(const struct vga *v)
 	return line >= VISIBLE_LINES || now % LINE_NS >= VISIBLE_NS ? STATUS_BLANK : 0;
 }
 
-static uint64_t crtc_port_read(struct vga *v, uint64_t off)
+uint64_t vga_crtc_read(struct vga *v, uint64_t off)
 {
 	switch (off) {
 	case PORT_CRTC_INDEX:
@@ -284,7 +221,7 @@ static uint64_t crtc_port_read(struct vga *v, uint64_t off)
 	}
 }
 
-static void crtc_port_write(struct vga *v, uint64_t off, uint8_t value)
+void vga_crtc_write(struct vga *v, uint64_t off, uint8_t value)
 {
 	switch (off) {
 	case PORT_CRTC_INDEX:
@@ -306,7 +243,7 @@ static uint64_t colour_read(void *ctx, uint64_t off, unsigned size)
 {
 	struct vga *v = ctx;
 
-	return v->misc & MISC_COLOUR ? crtc_port_read(v, off) : 0xff;
+	return v->misc & MISC_COLOUR ? vga_crtc_read(v, off) : 0xff;
 }
 
 static void colour_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
@@ -314,14 +251,14 @@ static void colour_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 	struct vga *v = ctx;
 
 	if (v->misc & MISC_COLOUR)
-		crtc_port_write(v, off, value);
+		vga_crtc_write(v, off, value);
 }
 
 static uint64_t mono_read(void *ctx, uint64_t off, unsigned size)
 {
 	struct vga *v = ctx;
 
-	return v->misc & MISC_COLOUR ? 0xff : crtc_port_read(v, off);
+	return v->misc & MISC_COLOUR ? 0xff : vga_crtc_read(v, off);
 }
 
 static void mono_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
@@ -329,18 +266,25 @@ static void mono_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 	struct vga *v = ctx;
 
 	if (!(v->misc & MISC_COLOUR))
-		crtc_port_write(v, off, value);
+		vga_crtc_write(v, off, value);
 }
+
+static const struct bus_ops mono_ops = {mono_read, mono_write, 1, 1};
+static const struct bus_ops ports_ops = {vga_ports_read, vga_ports_write, 1, 1};
+static const struct bus_ops colour_ops = {colour_read, colour_write, 1, 1};
 
 static const struct {
 	const char *name;
 	uint64_t size;
-	struct bus_ops ops;
+	const struct bus_ops *ops; /* NULL: plain memory */
 } vga_regions[VGA_REGIONS] = {
-	[VGA_MEMORY] = {"vga-text", TEXT_SIZE, {memory_read, memory_write, 1, 8}},
-	[VGA_MONO] = {"vga-mono", 7, {mono_read, mono_write, 1, 1}},
-	[VGA_PORTS] = {"vga", 16, {ports_read, ports_write, 1, 1}},
-	[VGA_COLOUR] = {"vga-colour", 7, {colour_read, colour_write, 1, 1}},
+	[VGA_MEMORY] = {"vga-memory", 0x20000, &vga_memory_ops},
+	[VGA_MONO] = {"vga-mono", 7, &mono_ops},
+	[VGA_PORTS] = {"vga", 16, &ports_ops},
+	[VGA_COLOUR] = {"vga-colour", 7, &colour_ops},
+	[VGA_VBE] = {"vga-vbe", 4, &vga_vbe_ops},
+	[VGA_FRAME_BUFFER] = {"vga-frame-buffer", VGA_FRAME_BUFFER_SIZE, NULL},
+	[VGA_MMIO] = {"vga-mmio", 0x1000, &vga_mmio_ops},
 };
 
 /* ---- what is on the screen ---- */
@@ -350,34 +294,40 @@ static unsigned text_cols(const struct vga *v)
 	return MIN(v->crtc[CRTC_HDISP_END] + 1, TEXT_MAX_COLS);
 }
 
+unsigned vga_lines(const struct vga *v)
+{
+	uint8_t overflow = v->crtc[CRTC_OVERFLOW];
+
+	return v->crtc[CRTC_VDISP_END] + 1 + (overflow & 0x02 ? 0x100 : 0) +
+	       (overflow & 0x40 ? 0x200 : 0);
+}
+
 static unsigned text_rows(const struct vga *v)
 {
-	uint8_t overflow = v->crtc[CRTC_OVERFLOW], scan = v->crtc[CRTC_MAX_SCAN];
-	unsigned lines = v->crtc[CRTC_VDISP_END] + 1;
+	uint8_t scan = v->crtc[CRTC_MAX_SCAN];
+	unsigned lines = vga_lines(v) / (scan & MAX_SCAN_DOUBLE ? 2 : 1);
 
-	lines += (overflow & 0x02 ? 0x100 : 0) + (overflow & 0x40 ? 0x200 : 0);
-	if (scan & MAX_SCAN_DOUBLE)
-		lines /= 2;
 	return MAX(MIN(lines / ((scan & 0x1f) + 1), (unsigned)TEXT_MAX_ROWS), 1u);
 }
 
-static unsigned crtc_pair(const struct vga *v, unsigned high)
+bool vga_blanked(const struct vga *v)
 {
-	return v->crtc[high] << 8 | v->crtc[high + 1];
+	return (v->seq[SEQ_CLOCKING] & CLOCKING_SCREEN_OFF) || !(v->attr_index & ATTR_PAS);
 }
 
-static bool blanked(const struct vga *v)
+bool vga_graphics(const struct vga *v)
 {
-	return (v->seq[SEQ_CLOCKING] & SEQ_SCREEN_OFF) || !(v->attr_index & ATTR_PAS);
+	return vga_vbe_on(v) || (v->gc[GC_MISC] & GC_GRAPHICS);
 }
 
 static void frame_cells(const struct vga *v, struct text_frame *f)
 {
-	unsigned start = crtc_pair(v, CRTC_START_HIGH), row_cells = v->crtc[CRTC_OFFSET] * 2;
+	unsigned start = vga_crtc_pair(v, CRTC_START_HIGH), row_cells = v->crtc[CRTC_OFFSET] * 2;
 
 	for (unsigned y = 0; y < f->rows; y++)
 		for (unsigned x = 0; x < f->cols; x++) {
-			const uint8_t *p = v->text + (start + y * row_cells + x) * 2 % TEXT_SIZE;
+			unsigned at = (start + y * row_cells + x) & VGA_PLANE_MASK;
+			const uint8_t *p = v->ram + (size_t)at * 4;
 
 			f->cell[y * f->cols + x] = (struct text_cell){p[0], p[1]};
 		}
@@ -386,10 +336,10 @@ static void frame_cells(const struct vga *v, struct text_frame *f)
 static void frame_cursor(const struct vga *v, struct text_frame *f)
 {
 	unsigned row_cells = v->crtc[CRTC_OFFSET] * 2;
-	unsigned at = crtc_pair(v, CRTC_CURSOR_HIGH) - crtc_pair(v, CRTC_START_HIGH);
+	unsigned at = vga_crtc_pair(v, CRTC_CURSOR_HIGH) - vga_crtc_pair(v, CRTC_START_HIGH);
 	uint8_t start = v->crtc[CRTC_CURSOR_START], end = v->crtc[CRTC_CURSOR_END] & 0x1f;
 
-	at &= TEXT_SIZE / 2 - 1;
+	at &= VGA_PLANE_MASK;
 	if (!row_cells || (start & CURSOR_OFF) || (start & 0x1f) > end)
 		return;
 	f->cursor_x = at % row_cells;
@@ -404,7 +354,7 @@ void vga_text_frame(struct vga *v, struct text_frame *out)
 		.rows = text_rows(v),
 		.generation = v->generation,
 	};
-	if (blanked(v))
+	if (vga_blanked(v) || vga_graphics(v))
 		return;
 	frame_cells(v, out);
 	frame_cursor(v, out);
@@ -445,9 +395,13 @@ static void vga_reset(struct device *dev)
 	v->dac_mask = 0xff;
 	v->dac_state = DAC_WRITING;
 	v->dac_read = v->dac_write = 0;
-	for (unsigned i = 0; i < TEXT_SIZE; i += 2) {
-		v->text[i] = ' ';
-		v->text[i + 1] = 0x07;
+	memset(v->latch, 0, sizeof(v->latch));
+	memset(v->ram, 0, v->vbe_used ? VGA_FRAME_BUFFER_SIZE : VGA_PLANES_SIZE);
+	v->vbe_used = false;
+	vga_vbe_reset(v);
+	for (unsigned i = 0; i < TEXT_CELLS; i++) {
+		v->ram[i * 4] = ' ';
+		v->ram[i * 4 + 1] = 0x07;
 	}
 	v->generation++;
 }
@@ -456,7 +410,7 @@ static void vga_snap(struct device *dev, struct snap *s)
 {
 	struct vga *v = container_of(dev, struct vga, dev);
 
-	snap_section(s, dev->name, 1);
+	snap_section(s, dev->name, 2);
 	snap_bytes(s, "crtc", v->crtc, sizeof(v->crtc));
 	snap_bytes(s, "seq", v->seq, sizeof(v->seq));
 	snap_bytes(s, "gc", v->gc, sizeof(v->gc));
@@ -473,7 +427,13 @@ static void vga_snap(struct device *dev, struct snap *s)
 	snap_u8_max(s, "dac_state", &v->dac_state, DAC_READING);
 	snap_u16(s, "dac_read", &v->dac_read);
 	snap_u16(s, "dac_write", &v->dac_write);
-	snap_bytes(s, "text", v->text, sizeof(v->text));
+	snap_bytes(s, "latch", v->latch, sizeof(v->latch));
+	vga_vbe_snap(v, s);
+	snap_bool(s, "vbe_used", &v->vbe_used);
+	snap_bytes(s, "memory", v->ram, VGA_PLANES_SIZE);
+	if (v->vbe_used)
+		snap_bytes(s, "frame_buffer", v->ram + VGA_PLANES_SIZE,
+			VGA_FRAME_BUFFER_SIZE - VGA_PLANES_SIZE);
 	snap_bool(s, "touched", &v->touched);
 	if (!snap_loading(s))
 		return;
@@ -486,7 +446,10 @@ static void vga_snap(struct device *dev, struct snap *s)
 
 static void vga_destroy(struct device *dev)
 {
-	free(container_of(dev, struct vga, dev));
+	struct vga *v = container_of(dev, struct vga, dev);
+
+	munmap(v->ram, VGA_FRAME_BUFFER_SIZE);
+	free(v);
 }
 
 struct vga *vga_new(struct clock *clock)
@@ -495,9 +458,16 @@ struct vga *vga_new(struct clock *clock)
 
 	v->dev = (struct device){"vga", vga_reset, vga_snap, vga_destroy};
 	v->clock = clock;
+	/* Pages that come when they are used. */
+	v->ram = mmap(NULL, VGA_FRAME_BUFFER_SIZE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (v->ram == MAP_FAILED)
+		abort();
 	for (unsigned i = 0; i < VGA_REGIONS; i++)
 		region_init(&v->region[i], vga_regions[i].name, vga_regions[i].size,
-			&vga_regions[i].ops, v);
+			vga_regions[i].ops, v);
+	v->region[VGA_FRAME_BUFFER].kind = BUS_RAM;
+	v->region[VGA_FRAME_BUFFER].host = v->ram;
 	vga_reset(&v->dev);
 	return v;
 }

@@ -1,0 +1,316 @@
+/*
+ * cache.c - the code cache: blocks by physical address, the links between
+ * them, and the table of indirect jumps.
+ *
+ * Code is only appended; when anything is full, all goes. A block that is
+ * stale is no longer found, and nothing jumps to it any more. A link to
+ * another page holds as long as that page is where it was: it is cut when the
+ * TLB is flushed, unless the page is global and the flush spares those.
+ */
+#include "engine/translate/internal.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static uint32_t block_hash(gpa_t addr, uint64_t rip, uint8_t key)
+{
+	uint64_t h =
+		(addr ^ rip << 20 ^ rip >> 12 ^ (uint64_t)key << 50) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return (uint32_t)(h >> 40) % HASH_SIZE;
+}
+
+static uint32_t page_hash(gpa_t page)
+{
+	return (uint32_t)(page * UINT64_C(0x9e3779b97f4a7c15) >> 40) % HASH_SIZE;
+}
+
+/* ---- indirect jumps ---- */
+
+static struct jump_entry *jump_all(struct tcpu *t)
+{
+	return &t->jump[0][0];
+}
+
+/* RIP 1 of slot 0 and 0 of the others: never looked for there. */
+static void jump_clear(struct tcpu *t, uint32_t n)
+{
+	jump_all(t)[n].rip = n % JUMP_SIZE == 0;
+}
+
+static void jump_flush(struct tcpu *t)
+{
+	if (t->jump_used > JUMP_SIZE)
+		for (uint32_t n = 0; n < KEYS * JUMP_SIZE; n++)
+			jump_clear(t, n);
+	else
+		for (uint32_t n = 0; n < t->jump_used; n++)
+			jump_clear(t, t->jump_list[n]);
+	t->jump_used = 0;
+}
+
+static void note_page(struct tcpu *t, uint64_t rip)
+{
+	uint64_t page = rip >> 12;
+
+	t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] |= UINT64_C(1) << page % 64;
+}
+
+static bool page_noted(const struct tcpu *t, uint64_t rip)
+{
+	uint64_t page = rip >> 12;
+
+	return t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] >> page % 64 & 1;
+}
+
+void jump_add(struct tcpu *t, const struct tblock *b)
+{
+	uint32_t n = b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
+
+	jump_all(t)[n] =
+		(struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
+	if (t->jump_used < JUMP_SIZE)
+		t->jump_list[t->jump_used] = n;
+	if (t->jump_used <= JUMP_SIZE)
+		t->jump_used++;
+	note_page(t, b->rip);
+}
+
+/* ---- links ---- */
+
+uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far)
+{
+	if (t->links == LINKS)
+		return NONE;
+	t->link[t->links] = (struct link){.rip = x->rip,
+		.patch = x->from,
+		.stub = t->code.at,
+		.next_in = NONE,
+		.key = key,
+		.place = x->place,
+		.far = far};
+	return t->links++;
+}
+
+static void link_open(struct tcpu *t, struct link *l)
+{
+	set_target(&t->code, l->patch, l->stub);
+	l->closed = false;
+}
+
+/* With the flags in both places the later entry is the one with less to do. */
+static uint32_t entry_for(const struct link *l, const struct tblock *b)
+{
+	if (l->place == IN_BOTH)
+		return b->from_host > b->from_memory ? b->from_host : b->from_memory;
+	return l->place == IN_HOST ? b->from_host : b->from_memory;
+}
+
+void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
+{
+	struct link *l = &t->link[link];
+
+	if (l->closed || l->rip != to->rip || l->key != to->key || !to->live)
+		return;
+	if (!l->joined) {
+		l->next_in = to->links_in;
+		to->links_in = link;
+		l->joined = true;
+		l->to = (uint32_t)(to - t->block);
+	} else if (l->to != (uint32_t)(to - t->block)) {
+		return; /* it was for the same address in another space: leave it open */
+	}
+	l->closed = true;
+	t->stats.links++;
+	set_target(&t->code, l->patch, entry_for(l, to));
+	if (!l->far)
+		return;
+	note_page(t, to->rip);
+	if (global)
+		t->far_global[t->far_globals++] = link;
+	else
+		t->far_local[t->far_locals++] = link;
+}
+
+static void cut(struct tcpu *t, const uint32_t *list, uint32_t *count)
+{
+	for (uint32_t n = 0; n < *count; n++)
+		if (t->link[list[n]].closed)
+			link_open(t, &t->link[list[n]]);
+	*count = 0;
+}
+
+void cut_far(struct tcpu *t, bool globals_too)
+{
+	jump_flush(t);
+	cut(t, t->far_local, &t->far_locals);
+	if (!globals_too)
+		return;
+	cut(t, t->far_global, &t->far_globals);
+	memset(t->far_pages, 0, sizeof(t->far_pages));
+}
+
+void cut_page(struct tcpu *t, uint64_t lin)
+{
+	if (page_noted(t, lin))
+		cut_far(t, true);
+}
+
+/* ---- blocks ---- */
+
+struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
+{
+	uint32_t n = t->hash[block_hash(addr, rip, key)];
+
+	for (; n != NONE; n = t->block[n].next_hash) {
+		struct tblock *b = &t->block[n];
+
+		if (b->addr == addr && b->rip == rip && b->key == key)
+			return b;
+	}
+	return NULL;
+}
+
+struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)
+{
+	uint32_t *hash = &t->hash[block_hash(addr, rip, key)],
+		 *page = &t->page[page_hash(addr >> 12)];
+	uint32_t n = t->blocks++;
+
+	t->block[n] = (struct tblock){.addr = addr,
+		.rip = rip,
+		.version = version,
+		.links_in = NONE,
+		.next_hash = *hash,
+		.next_page = *page,
+		.key = key,
+		.live = true};
+	*hash = *page = n;
+	return &t->block[n];
+}
+
+static void unhash(struct tcpu *t, uint32_t which)
+{
+	const struct tblock *b = &t->block[which];
+	uint32_t *p = &t->hash[block_hash(b->addr, b->rip, b->key)];
+
+	while (*p != which)
+		p = &t->block[*p].next_hash;
+	*p = b->next_hash;
+}
+
+static void drop(struct tcpu *t, uint32_t which)
+{
+	struct tblock *b = &t->block[which];
+
+	t->stats.stale++;
+	b->live = false;
+	unhash(t, which);
+	for (uint32_t l = b->links_in, next; l != NONE; l = next) {
+		next = t->link[l].next_in;
+		if (t->link[l].closed)
+			link_open(t, &t->link[l]);
+		t->link[l].joined = false;
+	}
+	b->links_in = NONE;
+}
+
+/* Blocks of a page that are not of its present version. */
+static void drop_page(struct tcpu *t, uint64_t page)
+{
+	uint32_t *p = &t->page[page_hash(page)], version;
+	bool any = false;
+
+	if (page >= t->c.e->code_pages)
+		return;
+	version = atomic_load_explicit(&t->c.e->code[page].version, memory_order_acquire);
+	while (*p != NONE) {
+		struct tblock *b = &t->block[*p];
+
+		if (b->addr >> 12 == page && b->version != version) {
+			drop(t, *p);
+			*p = b->next_page;
+			any = true;
+		} else {
+			p = &b->next_page;
+		}
+	}
+	if (any)
+		jump_flush(t);
+}
+
+void cache_drop_stale(struct tcpu *t)
+{
+	struct interpret_engine *e = t->c.e;
+	uint64_t now = atomic_load_explicit(&e->stale_count, memory_order_acquire);
+
+	/* The last of them may not be in the ring yet. */
+	if (now - t->stale_seen >= STALE_RING / 2) {
+		cache_flush(t);
+		t->stale_seen = now;
+	}
+	for (; t->stale_seen < now; t->stale_seen++)
+		drop_page(t, atomic_load_explicit(
+				     &e->stale[t->stale_seen % STALE_RING], memory_order_acquire));
+}
+
+void cache_flush(struct tcpu *t)
+{
+	t->stats.flushes++;
+	t->code.at = t->first_block;
+	t->code.full = false;
+	t->blocks = t->links = t->insns = 0;
+	t->pending = NONE;
+	t->far_locals = t->far_globals = 0;
+	memset(t->hash, 0xff, sizeof(t->hash));
+	memset(t->page, 0xff, sizeof(t->page));
+	memset(t->far_pages, 0, sizeof(t->far_pages));
+	jump_flush(t);
+}
+
+void cache_reserve(struct tcpu *t)
+{
+	if (t->code.at + CODE_ROOM > t->code.size || t->blocks == BLOCKS ||
+		t->links + 2 * BLOCK_INSNS > LINKS || t->insns + BLOCK_INSNS > INSNS)
+		cache_flush(t);
+}
+
+/* ---- memory ---- */
+
+int cache_new(struct tcpu *t)
+{
+	int fd = memfd_create("tinamou-code", MFD_CLOEXEC), err = 0;
+	void *writer = MAP_FAILED, *exec = MAP_FAILED;
+
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, CODE_SIZE))
+		goto fail;
+	writer = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	exec = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	if (writer == MAP_FAILED || exec == MAP_FAILED)
+		goto fail;
+	close(fd);
+	t->code = (struct code){.base = writer, .size = CODE_SIZE};
+	t->exec = exec;
+	t->jump_used = JUMP_SIZE + 1; /* none is known to be clear */
+	make_stubs(t);
+	cache_flush(t);
+	t->stats.flushes = 0;
+	return 0;
+fail:
+	err = -errno;
+	if (writer != MAP_FAILED)
+		munmap(writer, CODE_SIZE);
+	if (exec != MAP_FAILED)
+		munmap(exec, CODE_SIZE);
+	close(fd);
+	return err;
+}
+
+void cache_free(struct tcpu *t)
+{
+	munmap(t->code.base, CODE_SIZE);
+	munmap(t->exec, CODE_SIZE);
+}

@@ -1,0 +1,414 @@
+/*
+ * emit.c - a scanned block becomes host code: its entries, its instructions,
+ * its exits.
+ *
+ * Order in the cache: entry with the flags in the host, entry with the flags
+ * in memory, the code, then what is rarely executed: exits and slow paths.
+ * An instruction has no effect before the last of its accesses has succeeded.
+ */
+#include "engine/translate/internal.h"
+
+/* ---- exits ---- */
+
+static void count(struct emitter *e, unsigned done)
+{
+	if (!e->t->counting)
+		return;
+	load64(e->c, T0, in_state(STATE(left)));
+	lea64(e->c, T0, at_reg(T0, -(int32_t)done));
+	store64(e->c, in_state(STATE(left)), T0);
+}
+
+static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip)
+{
+	struct texit *x = &e->exit[e->exits++];
+
+	*x = (struct texit){from, rip, (uint8_t)e->flags, (uint8_t)kind};
+	return x;
+}
+
+void exit_odd(struct emitter *e, uint32_t from)
+{
+	new_exit(e, EXIT_ODD, from, e->n->rip)->before = e->at;
+}
+
+static void jump_out(struct emitter *e, uint64_t rip, unsigned done)
+{
+	count(e, done);
+	new_exit(e, EXIT_JUMP, jmp_forward(e->c), rip);
+}
+
+/* Loads that miss the poll word fault, and the handler goes to the exit (run.c). */
+static void poll(struct emitter *e)
+{
+	load64(e->c, T0, in_state(STATE(poll)));
+	put_rm(e->c, OP(0xc7), 0, at_reg(T0, 0));
+	new_exit(e, EXIT_POLL, e->c->at, e->s->rip);
+	put32(e->c, 0);
+}
+
+static void emit_exit(struct emitter *e, const struct texit *x)
+{
+	struct code *c = e->c;
+	uint32_t why = x->kind == EXIT_ODD ? LEAVE_ODD : LEAVE_LOOK;
+	bool far = (x->rip ^ e->s->rip) >> 12;
+
+	if (x->kind == EXIT_POLL && x->from + 4 <= c->size)
+		memcpy(c->base + x->from, &c->at, 4);
+	else
+		land(c, x->from);
+	if (x->kind == EXIT_JUMP && !e->t->check) {
+		uint32_t link = link_new(e->t, x, e->key_index, far);
+
+		if (link != NONE)
+			why = LEAVE_LINK + link;
+	}
+	if (x->kind == EXIT_ODD)
+		count(e, x->before);
+	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
+	mov_imm(c, T1, why);
+	jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
+}
+
+/* ---- the stack ---- */
+
+static unsigned slot_size(const struct emitter *e)
+{
+	return wide(e) ? 8 : 4;
+}
+
+/* T0 becomes the host address of the stack slot at `by` from the top. */
+static void reach_stack(struct emitter *e, unsigned base, int32_t by, bool write)
+{
+	need_flags_in_memory(e);
+	if (wide(e))
+		lea64(e->c, T0, at_reg(base, by));
+	else
+		lea32(e->c, T0, at_reg(base, by));
+	emit_translate(e, slot_size(e), write);
+}
+
+static void move_top(struct emitter *e, unsigned base, int32_t by)
+{
+	if (wide(e))
+		lea64(e->c, G_RSP, at_reg(base, by));
+	else
+		lea32(e->c, G_RSP, at_reg(base, by));
+}
+
+static void load_slot(struct emitter *e, unsigned to)
+{
+	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, at_reg(T0, 0));
+}
+
+static void store_slot(struct emitter *e, unsigned from)
+{
+	put_rm(e->c, (struct opcode){.byte = 0x89, .w = wide(e)}, from, at_reg(T0, 0));
+}
+
+static void store_slot_imm(struct emitter *e, uint64_t v)
+{
+	if (wide(e)) {
+		store_imm(e->c, at_reg(T0, 0), v, T1);
+	} else {
+		put_rm(e->c, OP(0xc7), 0, at_reg(T0, 0));
+		put32(e->c, (uint32_t)v);
+	}
+}
+
+static void emit_push(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	const struct x86_operand *o = &i->opnd[0];
+	int32_t size = (int32_t)slot_size(e);
+
+	if (o->kind == X86_OPND_MEM) {
+		need_flags_in_memory(e);
+		emit_address(e, &i->mem, i->addrsize);
+		emit_translate(e, slot_size(e), false);
+		load_slot(e, T1);
+		store64(e->c, in_state(STATE(scratch)), T1);
+	}
+	reach_stack(e, G_RSP, -size, true);
+	if (o->kind == X86_OPND_MEM)
+		load64(e->c, T1, in_state(STATE(scratch)));
+	else if (o->kind == X86_OPND_GPR && home(o->reg) == SPILLED)
+		load64(e->c, T1, in_state(GPR(o->reg)));
+	if (o->kind == X86_OPND_IMM)
+		store_slot_imm(e, (uint64_t)i->imm);
+	else if (o->kind == X86_OPND_GPR && home(o->reg) != SPILLED)
+		store_slot(e, home(o->reg));
+	else
+		store_slot(e, T1);
+	move_top(e, G_RSP, -size);
+}
+
+static void emit_pop(struct emitter *e)
+{
+	unsigned guest = e->n->i.opnd[0].reg, to = home(guest);
+
+	reach_stack(e, G_RSP, 0, false);
+	load_slot(e, to == SPILLED ? T1 : to);
+	if (to == SPILLED)
+		store64(e->c, in_state(GPR(guest)), T1);
+	if (guest != X86_RSP)
+		move_top(e, G_RSP, (int32_t)slot_size(e));
+}
+
+static void emit_leave(struct emitter *e)
+{
+	reach_stack(e, G_RBP, 0, false);
+	move_top(e, G_RBP, (int32_t)slot_size(e));
+	load_slot(e, G_RBP);
+}
+
+/* ---- branches ---- */
+
+static uint64_t next_rip(const struct emitter *e)
+{
+	uint64_t next = e->n->rip + e->n->i.len;
+
+	return wide(e) ? next : (uint32_t)next;
+}
+
+static uint64_t target(const struct emitter *e)
+{
+	uint64_t to = next_rip(e) + (uint64_t)e->n->i.imm;
+
+	return wide(e) ? to : (uint32_t)to;
+}
+
+/* Conditions of flags in memory that one TEST decides; 0: none. Bits of tcpu.flags. */
+static uint32_t one_test(unsigned cc)
+{
+	static const uint16_t mask[8] = {1, X86_CF << 8, X86_ZF << 8, (X86_CF | X86_ZF) << 8,
+		X86_SF << 8, X86_PF << 8, 0, 0};
+
+	return mask[cc >> 1];
+}
+
+/* The condition code by which the host jumps when the guest's cc holds. */
+static unsigned host_condition(struct emitter *e, unsigned cc)
+{
+	uint32_t mask = one_test(cc);
+
+	if (e->flags != IN_MEMORY || !mask) {
+		need_flags_in_host(e);
+		return cc;
+	}
+	put_rm(e->c, OP(0xf7), 0, in_state(STATE(flags)));
+	put32(e->c, mask);
+	return cc & 1 ? CC_Z : CC_NZ;
+}
+
+static void emit_jcc(struct emitter *e)
+{
+	unsigned cc = host_condition(e, e->n->i.cc);
+	uint32_t over;
+
+	if (!e->t->counting) {
+		new_exit(e, EXIT_JUMP, jcc_forward(e->c, cc), target(e));
+		return;
+	}
+	over = jcc_forward(e->c, cc ^ 1);
+	jump_out(e, target(e), e->at + 1);
+	land(e->c, over);
+}
+
+/*
+ * The target in T0 is looked for; a miss leaves the branch to interpret, before
+ * anything has changed. Then T1 points to the entry.
+ */
+static struct mem find_jump(struct emitter *e)
+{
+	struct code *c = e->c;
+	uint32_t table =
+		STATE(jump) + (uint32_t)sizeof(struct jump_entry) * JUMP_SIZE * e->key_index;
+	struct mem entry = {RSP, T1, 1, (int32_t)table};
+
+	mov_rr32(c, T1, T0);
+	shift_imm(c, false, 4, T1, 4);
+	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
+	put_rm(c, OP_W(0x3b), T0, entry);
+	exit_odd(e, jcc_forward(c, CC_NZ));
+	entry.disp += (int32_t)offsetof(struct jump_entry, host);
+	return entry;
+}
+
+static void emit_ret(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	int32_t by = (int32_t)slot_size(e) + (i->nops ? (int32_t)(i->imm & 0xffff) : 0);
+	struct mem entry;
+
+	reach_stack(e, G_RSP, 0, false);
+	load_slot(e, T0);
+	entry = find_jump(e);
+	count(e, e->at + 1);
+	move_top(e, G_RSP, by);
+	jmp_mem(e->c, entry);
+}
+
+static void emit_call(struct emitter *e)
+{
+	int32_t size = (int32_t)slot_size(e);
+
+	reach_stack(e, G_RSP, -size, true);
+	store_slot_imm(e, next_rip(e));
+	move_top(e, G_RSP, -size);
+	jump_out(e, target(e), e->at + 1);
+}
+
+/* T0 becomes the target of an indirect branch. */
+static void load_target(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	unsigned reg = i->opnd[0].reg;
+
+	need_flags_in_memory(e);
+	if (i->opnd[0].kind == X86_OPND_MEM) {
+		emit_address(e, &i->mem, i->addrsize);
+		emit_translate(e, slot_size(e), false);
+		load_slot(e, T0);
+	} else if (home(reg) == SPILLED) {
+		load64(e->c, T0, in_state(GPR(reg)));
+	} else {
+		if (wide(e))
+			mov_rr(e->c, T0, home(reg));
+		else
+			mov_rr32(e->c, T0, home(reg));
+	}
+	e->flags = IN_MEMORY;
+}
+
+static void emit_jmp_indirect(struct emitter *e)
+{
+	struct mem entry;
+
+	load_target(e);
+	entry = find_jump(e);
+	count(e, e->at + 1);
+	jmp_mem(e->c, entry);
+}
+
+static void emit_call_indirect(struct emitter *e)
+{
+	int32_t size = (int32_t)slot_size(e);
+	struct mem entry;
+
+	load_target(e);
+	entry = find_jump(e);
+	load64(e->c, T0, entry);
+	store64(e->c, in_state(STATE(scratch)), T0);
+	reach_stack(e, G_RSP, -size, true);
+	store_slot_imm(e, next_rip(e));
+	move_top(e, G_RSP, -size);
+	count(e, e->at + 1);
+	jmp_mem(e->c, in_state(STATE(scratch)));
+}
+
+/* ---- all others ---- */
+
+static void emit_body(struct emitter *e)
+{
+	struct tcpu *t = e->t;
+
+	need_flags_in_memory(e);
+	t->insn[t->insns] = e->n->i;
+	t->insn_body[t->insns] = string_body(&e->n->i);
+	if (!t->insn_body[t->insns])
+		t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
+	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
+	mov_imm(e->c, T1, t->insns++ | e->at << 16);
+	call_to(e->c, e->stubs->body);
+	e->flags = IN_MEMORY;
+}
+
+static void (*const emit_kind[])(struct emitter *e) = {
+	[KIND_COPY] = emit_copy,
+	[KIND_VECTOR] = emit_vector,
+	[KIND_NOP] = NULL,
+	[KIND_LEA] = emit_lea,
+	[KIND_PUSH] = emit_push,
+	[KIND_POP] = emit_pop,
+	[KIND_LEAVE] = emit_leave,
+	[KIND_JCC] = emit_jcc,
+	[KIND_JMP] = NULL, /* the end of the block does it */
+	[KIND_CALL] = emit_call,
+	[KIND_RET] = emit_ret,
+	[KIND_JMP_INDIRECT] = emit_jmp_indirect,
+	[KIND_CALL_INDIRECT] = emit_call_indirect,
+	[KIND_BODY] = emit_body,
+};
+
+/* ---- the block ---- */
+
+static void check_budget(struct emitter *e)
+{
+	put_rm(e->c, OP_W(0x81), 7, in_state(STATE(left)));
+	put32(e->c, e->s->count);
+	new_exit(e, EXIT_LOOK, jcc_forward(e->c, CC_L), e->s->rip);
+}
+
+/* Where the flags are at the start is chosen by who needs them first. */
+static void emit_entries(struct emitter *e, struct tblock *b)
+{
+	struct code *c = e->c;
+	uint32_t body;
+
+	b->from_host = b->from_memory = c->at;
+	if (e->s->start_dead && !e->t->counting) {
+		e->flags = IN_MEMORY;
+		poll(e);
+		body = jmp_forward(c);
+		b->from_host = c->at;
+		e->flags = IN_HOST;
+		poll(e);
+		land(c, body);
+	} else if (e->s->start_reads && !e->t->counting) {
+		emit_restore_flags(c);
+		b->from_host = c->at;
+		e->flags = IN_HOST;
+		poll(e);
+	} else {
+		emit_save_flags(c);
+		b->from_memory = c->at;
+		e->flags = IN_MEMORY;
+		poll(e);
+		if (e->t->counting)
+			check_budget(e);
+	}
+}
+
+static void emit_end(struct emitter *e)
+{
+	const struct tinsn *last = &e->s->insn[e->s->count - 1];
+
+	e->n = last;
+	if (last->kind == KIND_JMP)
+		jump_out(e, target(e), e->s->count);
+	else if (last->kind <= KIND_JCC || last->kind == KIND_BODY)
+		jump_out(e, e->s->end, e->s->count);
+}
+
+void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
+{
+	struct emitter e = {.t = t,
+		.c = &t->code,
+		.s = s,
+		.key_index = b->key,
+		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
+
+	while (t->code.at % 16)
+		put8(&t->code, 0xcc);
+	emit_entries(&e, b);
+	for (e.at = 0; e.at < s->count; e.at++) {
+		e.n = &s->insn[e.at];
+		if (emit_kind[e.n->kind])
+			emit_kind[e.n->kind](&e);
+	}
+	emit_end(&e);
+	for (unsigned n = 0; n < e.exits; n++)
+		emit_exit(&e, &e.exit[n]);
+	emit_slow_paths(&e);
+}

@@ -1,0 +1,366 @@
+/*
+ * internal.h - between the files of engine translate.
+ *
+ * A struct tcpu is interpret's CPU with what translated code needs behind it.
+ * While translated code runs, host RSP is its address, and what is below it is
+ * a stack for signals. Guest registers live in the host registers of their own
+ * names, but for
+ *     RSP in r9, RBP in r10, and r9, r10, r11 in memory (s.gpr);
+ * host rbp and r11 are free for the translator. See docs/translator.md.
+ * Everything here belongs to one vCPU, and only its thread touches it but for
+ * `poll`, which any thread may clear.
+ */
+#ifndef TINAMOU_TRANSLATE_INTERNAL_H
+#define TINAMOU_TRANSLATE_INTERNAL_H
+
+#include "engine/interpret/door.h"
+#include "engine/translate/asm.h"
+
+#define T0      RBP /* the address of a memory operand; in place of a register in memory */
+#define T1      R11
+#define G_RSP   R9
+#define G_RBP   R10
+#define SPILLED NOREG
+
+#define FAST_SHIFT  10
+#define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
+#define JUMP_SHIFT  12
+#define JUMP_SIZE   (1u << JUMP_SHIFT)
+#define KEYS        8u
+#define NO_KEY      0xffu
+#define CODE_SIZE   (32u << 20)
+#define CODE_ROOM   (64u << 10) /* a block is surely smaller */
+#define BLOCKS      (1u << 17)
+#define LINKS       (1u << 18)
+#define INSNS       (1u << 15) /* instructions that translated code lets interpret execute */
+#define HASH_SIZE   (1u << 15)
+#define NONE        UINT32_MAX
+#define BLOCK_INSNS 32u
+#define STACK_ROOM  (64u << 10)
+
+/* A hit: page is the linear address of the page, addend what makes it a host address. */
+struct fast_entry {
+	uint64_t page, addend;
+};
+
+/* Where indirect jumps go. */
+struct jump_entry {
+	uint64_t rip, host;
+};
+
+/* Where the guest's arithmetic flags are. */
+enum place {
+	IN_MEMORY, /* tcpu.flags */
+	IN_HOST,
+	IN_BOTH
+};
+
+/* Of struct key. */
+#define UNITS_SSE  1u
+#define UNITS_AVX  2u
+#define UNITS_LIVE 4u /* the guest's vector registers are in the host's */
+
+/*
+ * What translated code was made for. Blocks are found by physical address, RIP
+ * and key: it holds for all of a block.
+ */
+struct key {
+	uint8_t mode, privilege;
+	uint8_t flat;  /* bit n: segment n is flat, or may be added to (FS, GS) */
+	uint8_t units; /* UNITS_* that may be used */
+};
+
+struct tblock {
+	gpa_t addr;
+	uint64_t rip;
+	uint32_t version;
+	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
+	uint32_t links_in;
+	uint32_t next_hash, next_page;
+	uint8_t key;
+	bool live;
+	bool wants_units; /* it begins with an instruction for a live key */
+};
+
+/* A direct jump out of a block. */
+struct link {
+	uint64_t rip;
+	uint32_t patch; /* where the displacement of the jump is */
+	uint32_t stub;  /* where it goes to while it is open */
+	uint32_t next_in;
+	uint32_t to; /* whose list of links it is in, while joined */
+	uint8_t key, place;
+	bool closed, joined, far; /* far: to another page */
+};
+
+/* Why translated code came back. */
+enum leave {
+	LEAVE_LOOK,      /* rip is set; look for events */
+	LEAVE_ODD,       /* the instruction at rip is to be interpreted */
+	LEAVE_LINK = 256 /* + link */
+};
+
+struct tstats {
+	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
+	uint64_t enters, links, bodies, slow, odd, stale, flushes;
+	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
+};
+
+/* Offsets in the code. */
+struct stubs {
+	uint32_t enter, leave_host, leave_memory, slow, body;
+};
+
+#define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
+
+struct signal_stack {
+	uint64_t magic;
+	struct tcpu *t;
+	uint8_t room[64 << 10];
+};
+
+struct tcpu {
+	struct cpu c; /* first */
+
+	/* Translated code reaches these. */
+	uint64_t host_rsp, ret, scratch;
+	uint32_t *_Atomic poll; /* NULL: leave at the next block */
+	uint32_t poll_word;
+	uint32_t host_mxcsr;
+	uint32_t flags; /* AH of LAHF in 15:8, OF in bit 0 */
+	int64_t left;   /* instructions before the budget is spent */
+	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
+	struct jump_entry jump[KEYS][JUMP_SIZE];
+
+	/* Only C code reaches these. */
+	int64_t granted;
+	bool with_stats;     /* --stats */
+	bool counting;       /* instructions, exactly */
+	struct check *check; /* --check, or NULL: then blocks are not chained */
+	uint8_t key_now;
+	unsigned keys;
+	struct key key[KEYS];
+	struct code code;
+	uint8_t *exec;         /* where code is executed */
+	struct stubs stubs[2]; /* [1]: of live keys */
+	uint32_t first_block;
+	bool can_live, live; /* live: blocks of live keys are asked for */
+	uint8_t live_for;    /* privilege */
+	uint32_t blocks, links, insns;
+	uint32_t pending; /* the link that waits for its block, or NONE */
+	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
+	uint32_t fast_used, jump_used, far_locals, far_globals;
+	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled */
+	uint32_t jump_list[JUMP_SIZE];
+	uint64_t far_pages[64]; /* hashed linear pages that far links and jumps go to */
+	uint64_t stale_seen;
+	uint32_t maps; /* how often the memory map has changed */
+	struct tstats stats;
+	struct signal_stack signal_stack;
+	uint32_t far_local[LINKS], far_global[LINKS];
+	struct tblock block[BLOCKS];
+	struct link link[LINKS];
+	struct x86_insn insn[INSNS];
+	insn_body *insn_body[INSNS];
+};
+
+#define STATE(field) ((uint32_t)offsetof(struct tcpu, field))
+#define GPR(n)       ((uint32_t)(offsetof(struct tcpu, c.s.gpr) + 8u * (n)))
+
+/* ---- scan.c: what a block is ---- */
+
+enum kind {
+	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
+	KIND_NOP,
+	KIND_VECTOR,
+	KIND_LEA,
+	KIND_PUSH,
+	KIND_POP,
+	KIND_LEAVE,
+	KIND_JCC,
+	KIND_JMP, /* direct */
+	KIND_CALL,
+	KIND_RET,
+	KIND_JMP_INDIRECT,
+	KIND_CALL_INDIRECT,
+	KIND_BODY, /* interpret's body is called */
+	KIND_ODD   /* ends a block before it */
+};
+
+struct tinsn {
+	struct x86_insn i;
+	const uint8_t *bytes;
+	uint64_t rip;
+	uint8_t kind;
+	uint8_t tail;       /* where the immediate is in bytes */
+	uint16_t reads;     /* flags */
+	uint16_t writes;    /* surely */
+	uint16_t live;      /* flags that matter after it */
+	bool reg_is_opcode; /* ModRM.reg extends the opcode */
+	bool rm_first;      /* operand 0 is ModRM.rm */
+	bool accesses;      /* memory, by the fast TLB: flags in the host are lost */
+};
+
+struct scan {
+	struct tinsn insn[BLOCK_INSNS];
+	unsigned count;
+	uint64_t rip, end; /* of the last instruction */
+	struct key key;
+	bool start_reads; /* the flags at the start are read before memory is accessed */
+	bool wants_units; /* the next instruction is for a live key */
+	bool start_dead;  /* ... are overwritten before anything can see them */
+};
+
+/* Decodes from rip, up to the end of its page. */
+void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, uint64_t rip,
+	struct scan *s);
+
+enum exit_kind {
+	EXIT_JUMP, /* to another block */
+	EXIT_POLL, /* somebody wants the vCPU */
+	EXIT_LOOK, /* the budget does not last for the block */
+	EXIT_ODD   /* interpret is to execute the instruction */
+};
+
+struct texit {
+	uint32_t from; /* a jump's displacement; the poll's constant */
+	uint64_t rip;
+	uint8_t place, kind;
+	unsigned before; /* instructions that an EXIT_ODD must count */
+};
+
+/* The arithmetic flags that it reads. */
+uint16_t flags_read(const struct x86_insn *i);
+
+/* ---- cache.c: blocks, links, and what becomes of them ---- */
+
+int cache_new(struct tcpu *t);
+void cache_free(struct tcpu *t);
+void cache_flush(struct tcpu *t); /* everything */
+struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
+struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
+/* Before a block of at most CODE_ROOM bytes is written; may flush. */
+void cache_reserve(struct tcpu *t);
+uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far);
+void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
+void jump_add(struct tcpu *t, const struct tblock *b);
+/* Drops what was made from pages that were written to. */
+void cache_drop_stale(struct tcpu *t);
+/* A linear page, or all, may be elsewhere now. */
+void cut_far(struct tcpu *t, bool globals_too);
+void cut_page(struct tcpu *t, uint64_t lin);
+
+/* ---- run.c ---- */
+
+bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
+int catch_faults(void);
+void use_signal_stack(struct tcpu *t);
+void leave_signal_stack(struct tcpu *t);
+
+/* ---- memory.c: the fast TLBs ---- */
+
+void fast_flush(struct tcpu *t);
+void fast_flush_page(struct tcpu *t, uint64_t lin);
+/* No vCPU's fast TLB lets it write to the page any more. */
+void seal_page(struct cpu *c, struct code_page *p);
+/* Called by translated code: host address of an access that missed, or NULL: interpret it. */
+uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
+/* info: size, whether it writes, and how many instructions of the block came before. */
+#define INFO(size, write, before) ((uint32_t)((size) | (write) << 8 | (before) << 16))
+
+/* ---- stubs.c: the ways in and out ---- */
+
+/* While instructions are counted: those done since the last time, and some more. */
+void account(struct tcpu *t, unsigned more);
+
+void make_stubs(struct tcpu *t);
+/* After vector registers were stored: s.xsave holds all of them. */
+void tidy_vectors(struct tcpu *t);
+enum leave enter(struct tcpu *t, const struct tblock *b);
+void flags_to_memory(struct tcpu *t);   /* from rflags */
+void flags_from_memory(struct tcpu *t); /* to rflags */
+void emit_save_flags(struct code *c);
+void emit_restore_flags(struct code *c);
+
+/* ---- check.c ---- */
+
+struct check *check_new(void);
+void check_free(struct check *k);
+/* Runs b, and interpret over the same instructions; raises a fatal error if they differ. */
+enum leave check_block(struct tcpu *t, struct tblock *b);
+/* Before a store of translated code. */
+void check_store(struct check *k, uint8_t *host, unsigned size);
+/* An access is to be taken for a fault. */
+bool check_refuse(struct check *k);
+
+/* ---- report.c ---- */
+
+void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
+void translate_report(struct engine *e, FILE *out);
+
+/* ---- string.c ---- */
+
+/* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */
+insn_body *string_body(const struct x86_insn *i);
+
+/* ---- vector.c ---- */
+
+uint8_t usable_units(const struct tcpu *t);
+bool is_vector(const struct tcpu *t, const struct x86_insn *i);
+bool loads_mxcsr(const struct x86_insn *i);
+
+/* ---- emit.c, operand.c ---- */
+
+/* Makes code of a scanned block, and its entries. */
+void emit_block(struct tcpu *t, struct scan *s, struct tblock *b);
+
+struct slow {
+	uint32_t from, back; /* the jump to the slow path; where it goes on */
+	uint32_t info, table;
+	uint64_t rip;
+};
+
+struct emitter {
+	struct tcpu *t;
+	struct code *c;
+	struct scan *s;
+	const struct tinsn *n;
+	unsigned at; /* of n in s */
+	uint8_t key_index;
+	const struct stubs *stubs;
+	enum place flags;
+	unsigned slows, exits;
+	struct slow slow[3 * BLOCK_INSNS];
+	struct texit exit[2 * BLOCK_INSNS + 4];
+};
+
+/* The flags are there, too, afterwards. */
+void need_flags_in_memory(struct emitter *e);
+void need_flags_in_host(struct emitter *e);
+/* T0 becomes the linear address of m; T1 and the flags in the host are lost. */
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
+void emit_translate(struct emitter *e, unsigned size, bool write);
+void emit_slow_paths(struct emitter *e);
+/* T0 becomes the host address of the memory operand, which it returns, if there is one. */
+const struct x86_operand *reach_memory(struct emitter *e);
+/* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
+void exit_odd(struct emitter *e, uint32_t from);
+void emit_copy(struct emitter *e);
+void emit_vector(struct emitter *e);
+void emit_lea(struct emitter *e);
+
+static inline unsigned home(unsigned guest)
+{
+	static const uint8_t where[X86_GPR_COUNT] = {RAX, RCX, RDX, RBX, G_RSP, G_RBP, RSI, RDI, R8,
+		SPILLED, SPILLED, SPILLED, R12, R13, R14, R15};
+
+	return where[guest];
+}
+
+static inline bool wide(const struct emitter *e)
+{
+	return e->s->key.mode == X86_MODE_64;
+}
+
+#endif

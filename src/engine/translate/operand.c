@@ -1,0 +1,350 @@
+/*
+ * operand.c - memory operands, flags, and instructions that the host executes
+ * with registers renamed.
+ *
+ * T0 holds the address of the memory operand; a register that lives in memory
+ * is brought to T1 if ModRM.reg names it, else to T0.
+ * Source: SDM vol. 2A chapter 2.
+ */
+#include "engine/translate/internal.h"
+
+/* ---- flags ---- */
+
+void need_flags_in_memory(struct emitter *e)
+{
+	if (e->flags == IN_HOST)
+		emit_save_flags(e->c);
+	if (e->flags == IN_HOST)
+		e->flags = IN_BOTH;
+}
+
+void need_flags_in_host(struct emitter *e)
+{
+	if (e->flags == IN_MEMORY) {
+		emit_restore_flags(e->c);
+		e->flags = IN_BOTH;
+	}
+}
+
+/* ---- addresses ---- */
+
+static unsigned in_host(struct emitter *e, unsigned guest, unsigned instead)
+{
+	if (home(guest) != SPILLED)
+		return home(guest);
+	load64(e->c, instead, in_state(GPR(guest)));
+	return instead;
+}
+
+static uint64_t relative_address(const struct emitter *e, const struct x86_mem *m)
+{
+	return e->n->rip + e->n->i.len + (uint64_t)m->disp;
+}
+
+/* The operand with its registers in the host's: T0 and T1 may be among them. */
+static struct mem rename_mem(struct emitter *e, const struct x86_mem *m)
+{
+	struct mem r = {NOREG, NOREG, 1, (int32_t)m->disp};
+
+	if (m->base != X86_NOREG)
+		r.base = (uint8_t)in_host(e, m->base, T0);
+	if (m->index != X86_NOREG) {
+		r.index = (uint8_t)in_host(e, m->index, T1);
+		r.scale = m->scale;
+	}
+	return r;
+}
+
+static void add_segment(struct emitter *e, unsigned seg)
+{
+	struct opcode add = {.byte = 0x03, .w = wide(e)};
+	uint32_t off = STATE(c.s.seg) + seg * (uint32_t)sizeof(struct x86_seg) +
+		       (uint32_t)offsetof(struct x86_seg, base);
+
+	if (seg >= X86_FS)
+		put_rm(e->c, add, T0, in_state(off));
+}
+
+/* `to` becomes the offset that m stands for. */
+static void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize)
+{
+	uint64_t mask = size_mask(addrsize);
+
+	if (m->base == X86_REG_IP)
+		mov_imm(e->c, to, relative_address(e, m) & mask);
+	else if (m->base == X86_NOREG && m->index == X86_NOREG)
+		mov_imm(e->c, to, (uint64_t)m->disp & mask);
+	else if (addrsize == 8)
+		lea64(e->c, to, rename_mem(e, m));
+	else
+		lea32(e->c, to, rename_mem(e, m));
+}
+
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize)
+{
+	emit_offset(e, T0, m, addrsize);
+	add_segment(e, m->seg);
+}
+
+/*
+ * T0 - page of the entry is the offset in it, or far too large. What is left
+ * of the page must hold the operand. A miss goes to the slow path, which comes
+ * back with the host address in T0 or leaves.
+ */
+void emit_translate(struct emitter *e, unsigned size, bool write)
+{
+	struct code *c = e->c;
+	uint32_t table = STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
+					       (e->s->key.privilege * 2u + write);
+	struct mem entry = {RSP, T1, 1, (int32_t)table};
+	struct slow *s = &e->slow[e->slows++];
+
+	mov_rr32(c, T1, T0);
+	shift_imm(c, false, 5, T1, 8);
+	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
+	put_rm(c, OP_W(0x2b), T0, entry);
+	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - size));
+	s->from = jcc_forward(c, CC_A);
+	entry.disp += (int32_t)offsetof(struct fast_entry, addend);
+	put_rm(c, OP_W(0x03), T0, entry);
+	s->back = c->at;
+	s->table = table;
+	s->rip = e->n->rip;
+	s->info = INFO(size, write, e->at);
+	e->flags = IN_MEMORY;
+}
+
+void emit_slow_paths(struct emitter *e)
+{
+	struct code *c = e->c;
+
+	for (unsigned n = 0; n < e->slows; n++) {
+		struct slow *s = &e->slow[n];
+
+		land(c, s->from);
+		put_rm(c, OP_W(0x03), T0, (struct mem){RSP, T1, 1, (int32_t)s->table});
+		store_imm(c, in_state(STATE(c.s.rip)), s->rip, T1);
+		mov_imm(c, T1, s->info);
+		call_to(c, e->stubs->slow);
+		jmp_to(c, s->back);
+	}
+}
+
+/* ---- copies ---- */
+
+/* What is known of an instruction's registers. */
+struct form {
+	bool modrm, memory, in_opcode;
+	unsigned reg, rm;       /* of the guest; NOREG: none */
+	bool reg_high, rm_high; /* AH to BH: not renamed */
+	const struct x86_operand *reg_opnd, *rm_opnd;
+};
+
+static bool is_short_inc(const struct x86_insn *i)
+{
+	return i->map == X86_MAP_1 && (i->opcode & 0xf0) == 0x40;
+}
+
+static bool names_in_opcode(const struct x86_insn *i)
+{
+	if (i->map == X86_MAP_0F)
+		return (i->opcode & 0xf8) == 0xc8; /* BSWAP */
+	return i->map == X86_MAP_1 &&
+	       (is_short_inc(i) || (i->opcode & 0xf8) == 0x90 || (i->opcode & 0xf0) == 0xb0);
+}
+
+static bool is_moffs(const struct x86_insn *i)
+{
+	return i->map == X86_MAP_1 && i->opcode >= 0xa0 && i->opcode <= 0xa3;
+}
+
+static struct form form_of(const struct tinsn *n)
+{
+	const struct x86_insn *i = &n->i;
+	struct form f = {.reg = NOREG, .rm = NOREG};
+
+	if (names_in_opcode(i)) {
+		f.in_opcode = true;
+		f.rm_opnd = &i->opnd[0];
+		f.rm = i->opnd[0].reg;
+		f.rm_high = i->opnd[0].high;
+	}
+	if (!i->has_modrm)
+		return f;
+	f.modrm = true;
+	f.memory = i->modrm < 0xc0;
+	f.rm_opnd = &i->opnd[n->rm_first ? 0 : 1];
+	if (!f.memory) {
+		f.rm = f.rm_opnd->reg;
+		f.rm_high = f.rm_opnd->high;
+	}
+	if (!n->reg_is_opcode) {
+		f.reg_opnd = &i->opnd[n->rm_first ? 1 : 0];
+		f.reg = f.reg_opnd->reg;
+		f.reg_high = f.reg_opnd->high;
+	}
+	return f;
+}
+
+/* These write all of the register: what was in it is not needed. */
+static bool only_writes(const struct x86_insn *i, const struct x86_operand *o)
+{
+	return o == &i->opnd[0] && o->size >= 4 &&
+	       (i->op == X86_OP_MOV || i->op == X86_OP_MOVZX || i->op == X86_OP_MOVSX ||
+		       i->op == X86_OP_MOVSXD);
+}
+
+static unsigned bring(
+	struct emitter *e, unsigned guest, const struct x86_operand *o, bool high, unsigned instead)
+{
+	if (guest == NOREG)
+		return 0;
+	if (high)
+		return guest + 4;
+	if (home(guest) != SPILLED)
+		return home(guest);
+	if (!only_writes(&e->n->i, o))
+		load64(e->c, instead, in_state(GPR(guest)));
+	return instead;
+}
+
+static void put_back(struct emitter *e, unsigned guest, const struct x86_operand *o, unsigned from)
+{
+	const struct x86_insn *i = &e->n->i;
+
+	if (guest == NOREG || home(guest) != SPILLED)
+		return;
+	if (x86_insn_table[i->entry].access[o - i->opnd] & 2)
+		store64(e->c, in_state(GPR(guest)), from);
+}
+
+/* SIL and DIL need a REX that AH to BH must not have. */
+static bool needs_rex(const struct x86_insn *i)
+{
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->opnd[n].kind == X86_OPND_GPR && i->opnd[n].size == 1 && !i->opnd[n].high &&
+			i->opnd[n].reg >= X86_RSI)
+			return true;
+	return false;
+}
+
+static struct opcode opcode_of(const struct x86_insn *i)
+{
+	return (struct opcode){
+		.prefix = i->map == X86_MAP_1 || !i->rep ? 0
+			  : i->rep == X86_REP_F3         ? 0xf3
+							 : 0xf2,
+		.map = i->map,
+		.byte = i->opcode,
+		.w = i->rex & 8,
+		.size16 = i->opsize_prefix,
+		.lock = i->lock,
+		.byte_regs = needs_rex(i),
+	};
+}
+
+static const struct x86_operand *memory_operand(const struct x86_insn *i)
+{
+	for (unsigned n = 0; n < i->nops; n++)
+		if (i->opnd[n].kind == X86_OPND_MEM)
+			return &i->opnd[n];
+	return NULL;
+}
+
+const struct x86_operand *reach_memory(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	const struct x86_operand *o = memory_operand(i);
+
+	if (!o)
+		return NULL;
+	need_flags_in_memory(e);
+	emit_address(e, &i->mem, i->addrsize);
+	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] >> 1 & 1);
+	return o;
+}
+
+static void put_tail(struct emitter *e)
+{
+	put_bytes(e->c, e->n->bytes + e->n->tail, e->n->i.len - e->n->tail);
+}
+
+static void put_copy(struct emitter *e, const struct form *f, unsigned reg, unsigned rm)
+{
+	const struct x86_insn *i = &e->n->i;
+	struct opcode o = opcode_of(i);
+
+	if (e->n->reg_is_opcode)
+		reg = i->modrm >> 3 & 7;
+	if (is_moffs(i)) {
+		o.byte = (uint8_t)(0x88 | (i->opcode & 1) | (~i->opcode & 2));
+		put_rm(e->c, o, RAX, at_reg(T0, 0));
+		return;
+	}
+	if (f->memory) {
+		put_rm(e->c, o, reg, at_reg(T0, 0));
+	} else if (f->modrm) {
+		put_rr(e->c, o, reg, rm);
+	} else if (is_short_inc(i)) {
+		o.byte = 0xff;
+		put_rr(e->c, o, i->opcode >> 3 & 1, rm);
+	} else {
+		if (f->in_opcode)
+			o.byte = (uint8_t)((i->opcode & 0xf8) | (rm & 7));
+		put_opcode(e->c, o, 0, 0, f->in_opcode ? rm : 0);
+	}
+	put_tail(e);
+}
+
+/* Does it change some flags and keep others that matter, or read any? */
+static bool needs_flags(const struct tinsn *n)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
+	bool changes = (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
+
+	return n->reads || (changes && n->live & ~n->writes);
+}
+
+void emit_copy(struct emitter *e)
+{
+	const struct tinsn *n = e->n;
+	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
+	struct form f = form_of(n);
+	unsigned reg, rm;
+
+	reach_memory(e);
+	if (needs_flags(n))
+		need_flags_in_host(e);
+	reg = bring(e, f.reg, f.reg_opnd, f.reg_high, T1);
+	rm = bring(e, f.rm, f.rm_opnd, f.rm_high, T0);
+	put_copy(e, &f, reg, rm);
+	put_back(e, f.reg, f.reg_opnd, reg);
+	put_back(e, f.rm, f.rm_opnd, rm);
+	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH)
+		e->flags = IN_HOST;
+}
+
+/* ---- LEA ---- */
+
+void emit_lea(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	unsigned guest = i->opnd[0].reg, to = home(guest);
+
+	if (i->opnd[0].size == 2) {
+		emit_offset(e, T0, &i->mem, i->addrsize);
+		if (to == SPILLED)
+			put_rm(e->c, (struct opcode){.byte = 0x89, .size16 = true}, T0,
+				in_state(GPR(guest)));
+		else
+			put_rr(e->c, (struct opcode){.byte = 0x8b, .size16 = true}, to, T0);
+		return;
+	}
+	if (to == SPILLED)
+		to = T0;
+	emit_offset(e, to, &i->mem, i->addrsize);
+	if (i->opnd[0].size == 4 && i->addrsize == 8) /* cut to 32 bits */
+		mov_rr32(e->c, to, to);
+	if (to == T0)
+		store64(e->c, in_state(GPR(guest)), T0);
+}

@@ -1,0 +1,67 @@
+/* report.c - what --stats tells of translated code. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "engine/translate/internal.h"
+
+#define SHOWN 24u
+
+void note_left(struct tcpu *t)
+{
+	struct cpu *c = &t->c;
+	uint64_t lin = code_address(c);
+	const struct tlb_entry *e = &c->tlb[lin / PAGE_SIZE % TLB_SIZE];
+	struct x86_insn i;
+
+	t->stats.odd++;
+	if (e->page == lin / PAGE_SIZE && e->host &&
+		x86_decode(e->host + (lin & 4095), MIN(PAGE_SIZE - (lin & 4095), X86_INSN_MAX),
+			c->mode, &i) == X86_DECODE_OK)
+		t->stats.by_op[i.op]++;
+}
+
+static void report_ops(const struct tstats *s, FILE *out)
+{
+	static const char *const name[X86_OP_COUNT] = {
+#define X86_MNEMONIC(name) [X86_OP_##name] = #name,
+#include "x86/mnemonic.def"
+	};
+	uint64_t count[X86_OP_COUNT];
+
+	memcpy(count, s->by_op, sizeof(count));
+	fprintf(out, "by interpret:");
+	for (unsigned n = 0; n < SHOWN; n++) {
+		unsigned most = 0;
+
+		for (unsigned op = 1; op < X86_OP_COUNT; op++)
+			if (count[op] > count[most])
+				most = op;
+		if (!count[most])
+			break;
+		fprintf(out, " %s %" PRIu64, name[most], count[most]);
+		count[most] = 0;
+	}
+	fprintf(out, "\n");
+}
+
+void translate_report(struct engine *e, FILE *out)
+{
+	for (unsigned n = 0; n < e->vm->vcpus; n++) {
+		const struct tcpu *t = e->vm->vcpu[n]->priv;
+		const struct tstats *s = t ? &t->stats : NULL;
+
+		if (!s)
+			continue;
+		fprintf(out,
+			"cpu%u: %" PRIu64 " blocks of %" PRIu64 " instructions, %" PRIu64
+			" bytes became %" PRIu64 "; %" PRIu64 " stale, cache emptied %" PRIu64
+			" times\n",
+			n, s->blocks, s->insns, s->bytes, s->expanded, s->stale, s->flushes);
+		fprintf(out,
+			"cpu%u: entered %" PRIu64 " times, %" PRIu64
+			" links; slow accesses %" PRIu64 ", bodies %" PRIu64
+			", left to interpret %" PRIu64 "\n",
+			n, s->enters, s->links, s->slow, s->bodies, s->odd);
+		report_ops(s, out);
+	}
+}

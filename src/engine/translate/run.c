@@ -1,0 +1,242 @@
+/*
+ * run.c - from interpret's loop into translated code and back, and the signal
+ * by which translated code is told to come back.
+ *
+ * A block begins with a store to where tcpu.poll points; its constant is where
+ * the block is left. Who wants the vCPU clears the pointer: the store faults,
+ * and the handler sends it there. The handler knows the vCPU by the thread's
+ * alternate signal stack, which begins with a struct signal_stack.
+ */
+#include "engine/translate/internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <ucontext.h>
+
+/* ---- the signal ---- */
+
+static const uint8_t poll_code[] = {0xc7, 0x45, 0x00}; /* mov dword [rbp], imm32 */
+
+static struct tcpu *vcpu_of_thread(const ucontext_t *uc)
+{
+	const struct signal_stack *s = uc->uc_stack.ss_sp;
+
+	if (uc->uc_stack.ss_flags & SS_DISABLE || uc->uc_stack.ss_size != sizeof(*s))
+		return NULL;
+	return s->magic == SIGNAL_MAGIC ? s->t : NULL;
+}
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+	struct tcpu *t = vcpu_of_thread(uc);
+	uint64_t at = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+	uint32_t to;
+
+	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size &&
+		!memcmp((const uint8_t *)(uintptr_t)at, poll_code, sizeof(poll_code))) {
+		memcpy(&to, (const uint8_t *)(uintptr_t)at + sizeof(poll_code), 4);
+		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
+		return;
+	}
+	signal(sig, SIG_DFL); /* not ours: it comes again and ends the process */
+}
+
+int catch_faults(void)
+{
+	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+
+	return sigaction(SIGSEGV, &sa, NULL) ? -errno : 0;
+}
+
+/* Before each run: vCPUs may take turns on one thread. */
+void use_signal_stack(struct tcpu *t)
+{
+	stack_t ss = {.ss_sp = &t->signal_stack, .ss_size = sizeof(t->signal_stack)}, now;
+
+	t->signal_stack.magic = SIGNAL_MAGIC;
+	t->signal_stack.t = t;
+	if (sigaltstack(NULL, &now) || now.ss_sp != ss.ss_sp)
+		sigaltstack(&ss, NULL);
+}
+
+void leave_signal_stack(struct tcpu *t)
+{
+	stack_t off = {.ss_flags = SS_DISABLE}, now;
+
+	if (!sigaltstack(NULL, &now) && now.ss_sp == (void *)&t->signal_stack)
+		sigaltstack(&off, NULL);
+}
+
+/* ---- what code is translated for ---- */
+
+static bool flat_data(const struct x86_seg *s)
+{
+	return !(s->attr & (X86_ATTR_UNUSABLE | TYPE_CODE | TYPE_CONFORMING)) &&
+	       s->attr & X86_ATTR_S && s->attr & TYPE_WRITABLE && s->limit == UINT32_MAX;
+}
+
+static uint8_t flat_segments(const struct cpu *c)
+{
+	uint8_t flat = 0;
+
+	for (unsigned n = X86_ES; n <= X86_GS; n++) {
+		const struct x86_seg *s = &c->s.seg[n];
+		bool good = n == X86_CS ? s->limit == UINT32_MAX : flat_data(s);
+
+		if (n == X86_SS)
+			good = good && s->attr & X86_ATTR_DB;
+		if (n < X86_FS)
+			good = good && !s->base;
+		flat |= (uint8_t)(good << n);
+	}
+	return flat;
+}
+
+/* false: this is not translated. */
+static bool find_key(struct tcpu *t)
+{
+	const struct cpu *c = &t->c;
+	struct key key = {c->mode, c->privilege, 0xff, usable_units(t)};
+
+	if (c->mode == X86_MODE_16 || c->align_check)
+		return false;
+	if (c->mode != X86_MODE_64)
+		key.flat = flat_segments(c);
+	if (!(key.flat >> X86_CS & 1) || !protected_mode(c))
+		return false;
+	t->live = t->live && key.units && t->live_for == c->privilege;
+	if (t->live)
+		key.units |= UNITS_LIVE;
+	for (t->key_now = 0; t->key_now < t->keys; t->key_now++)
+		if (!memcmp(&t->key[t->key_now], &key, sizeof(key)))
+			return true;
+	if (t->keys == KEYS) {
+		cache_flush(t);
+		t->keys = t->key_now = 0;
+	}
+	t->key[t->keys++] = key;
+	return true;
+}
+
+/* ---- blocks ---- */
+
+static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, uint64_t rip)
+{
+	uint32_t version = atomic_load_explicit(&page->code->version, memory_order_acquire), from;
+	struct tblock *b;
+	struct scan s;
+
+	cache_reserve(t);
+	scan(t, &t->key[t->key_now], page, rip, &s);
+	b = cache_add(t, page->gpa + (rip & 4095), rip, t->key_now, version);
+	from = t->code.at;
+	if (s.count)
+		emit_block(t, &s, b);
+	else
+		b->wants_units = s.wants_units;
+	t->stats.blocks++;
+	t->stats.insns += s.count;
+	t->stats.bytes += s.end - s.rip;
+	t->stats.expanded += t->code.at - from;
+	return b;
+}
+
+static struct tblock *find(struct tcpu *t);
+
+/* From here on the vector registers are in the host's, until the privilege changes. */
+static struct tblock *find_live(struct tcpu *t)
+{
+	t->live = true;
+	t->live_for = t->c.privilege;
+	return find_key(t) ? find(t) : NULL;
+}
+
+/* The block at rIP, or NULL if interpret must go on; raises the faults of a fetch. */
+static struct tblock *find(struct tcpu *t)
+{
+	struct cpu *c = &t->c;
+	uint64_t rip = c->s.rip;
+	const struct tlb_entry *e;
+	struct tblock *b;
+
+	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
+		return NULL;
+	e = tlb_find(c, rip, code_privilege(c), X86_FETCH);
+	if (!e->code || !e->host)
+		return NULL;
+	b = cache_find(t, e->gpa + (rip & 4095), rip, t->key_now);
+	if (!b || b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
+		b = translate(t, e, rip);
+	if (t->pending != NONE && b->from_memory)
+		link_close(t, t->pending, b, e->global);
+	t->pending = NONE;
+	if (b->wants_units)
+		return find_live(t);
+	if (!b->from_memory)
+		return NULL;
+	if (!t->check)
+		jump_add(t, b);
+	return b;
+}
+
+/* ---- the way in ---- */
+
+/* Armed before the look: who kicks after it clears the pointer. */
+static bool wanted(struct tcpu *t)
+{
+	atomic_store(&t->poll, &t->poll_word);
+	return vcpu_kicked(t->c.v);
+}
+
+static enum leave run_block(struct tcpu *t, const struct tblock *b)
+{
+	enum leave why;
+
+	flags_to_memory(t);
+	why = enter(t, b);
+	flags_from_memory(t);
+	account(t, 0);
+	return why;
+}
+
+static bool came_back(struct tcpu *t, enum leave why, bool progress)
+{
+	if (why >= LEAVE_LINK)
+		t->pending = (uint32_t)why - LEAVE_LINK;
+	return why >= LEAVE_LINK || (why == LEAVE_LOOK && progress);
+}
+
+static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
+{
+	struct tcpu *t = (struct tcpu *)c;
+	uint64_t before = r->executed;
+	struct tblock *b;
+	enum leave why;
+
+	c->one_block = false;
+	if (!t->counting && budget != UINT64_MAX)
+		return false;
+	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
+		cache_drop_stale(t);
+	if (!find_key(t))
+		return false;
+	c->one_block = true;
+	b = find(t);
+	if (!b || wanted(t))
+		return false;
+	t->left = t->granted = (int64_t)MIN(budget - r->executed, (uint64_t)INT64_MAX);
+	t->stats.enters++;
+	why = t->check ? check_block(t, b) : run_block(t, b);
+	return came_back(t, why, !t->counting || r->executed != before);
+}
+
+bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
+{
+	struct tcpu *t = (struct tcpu *)c;
+	bool done = advance(c, budget, r);
+
+	if (!done && t->with_stats)
+		note_left(t);
+	return done;
+}

@@ -1,0 +1,445 @@
+/*
+ * scan.c - decodes a block and says of each instruction how it is translated
+ * and which flags matter after it.
+ *
+ * A block goes on behind conditional jumps that are not taken, up to a jump,
+ * an instruction that only interpret executes, or the end of the page. Flags
+ * matter where an instruction reads them and where the state may be seen: at
+ * every access to memory, since it may fault, and at every exit.
+ * Source: SDM vol. 2, appendix A.
+ */
+#include "engine/translate/internal.h"
+
+#define MAX_SIDE_EXITS 4u
+
+/* ---- format ---- */
+
+static bool is_prefix(uint8_t b, bool wide)
+{
+	switch (b) {
+	case 0x66:
+	case 0x67:
+	case 0xf0:
+	case 0xf2:
+	case 0xf3:
+	case 0x26:
+	case 0x2e:
+	case 0x36:
+	case 0x3e:
+	case 0x64:
+	case 0x65:
+		return true;
+	default:
+		return wide && (b & 0xf0) == 0x40;
+	}
+}
+
+/* Bytes of SIB and displacement behind a ModRM byte, for addresses of 32 and 64 bits. */
+static unsigned address_bytes(const uint8_t *modrm)
+{
+	unsigned mod = *modrm >> 6, rm = *modrm & 7, n = 0;
+
+	if (mod == 3)
+		return 0;
+	if (rm == 4) {
+		n = 1;
+		if (mod == 0 && (modrm[1] & 7) == 5)
+			n += 4;
+	} else if (mod == 0 && rm == 5) {
+		n = 4;
+	}
+	return n + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
+}
+
+/* Where what follows opcode, ModRM and displacement begins: the immediate. */
+static uint8_t tail_of(const struct tinsn *n)
+{
+	const struct x86_insn *i = &n->i;
+	unsigned at = 0;
+
+	while (is_prefix(n->bytes[at], i->mode == X86_MODE_64))
+		at++;
+	if (i->vex)
+		at += n->bytes[at] == 0xc5 ? 2 : 3;
+	else
+		at += i->map == X86_MAP_1 ? 0 : i->map == X86_MAP_0F ? 1 : 2;
+	at++;
+	if (i->has_modrm)
+		at += 1 + address_bytes(n->bytes + at);
+	return (uint8_t)at;
+}
+
+/* ---- which instructions the host executes ---- */
+
+/* One-byte opcodes. */
+static bool copy_1(const struct x86_insn *i)
+{
+	uint8_t b = i->opcode;
+
+	if (b < 0x40)
+		return (b & 7) < 6;
+	if (b < 0x50)
+		return true; /* INC, DEC */
+	switch (b) {
+	case 0x63:
+		return i->op == X86_OP_MOVSXD;
+	case 0x8c:
+	case 0x8d:
+	case 0x8e:
+	case 0x8f:
+		return false;
+	case 0x69:
+	case 0x6b:
+	case 0x80:
+	case 0x81:
+	case 0x83:
+	case 0x98:
+	case 0x99:
+	case 0xa8:
+	case 0xa9:
+	case 0xc0:
+	case 0xc1:
+	case 0xc6:
+	case 0xc7:
+	case 0xd0:
+	case 0xd1:
+	case 0xd2:
+	case 0xd3:
+	case 0xf5:
+	case 0xf8:
+	case 0xf9:
+		return true;
+	case 0xf6:
+	case 0xf7:
+		return i->op != X86_OP_DIV && i->op != X86_OP_IDIV;
+	case 0xfe:
+	case 0xff:
+		return i->op == X86_OP_INC || i->op == X86_OP_DEC;
+	default:
+		return (b >= 0x84 && b <= 0x97) || (b >= 0xa0 && b <= 0xa3) ||
+		       (b >= 0xb0 && b <= 0xbf);
+	}
+}
+
+static bool copy_0f(const struct x86_insn *i)
+{
+	uint8_t b = i->opcode;
+
+	if ((b >= 0x40 && b <= 0x4f) || (b >= 0x90 && b <= 0x9f) || (b >= 0xc8 && b <= 0xcf))
+		return true;
+	switch (b) {
+	case 0xa3:
+	case 0xab:
+	case 0xb3:
+	case 0xbb:
+		return i->modrm >= 0xc0; /* a bit string in memory begins elsewhere */
+	case 0xa4:
+	case 0xa5:
+	case 0xac:
+	case 0xad:
+	case 0xaf:
+	case 0xb0:
+	case 0xb1:
+	case 0xb6:
+	case 0xb7:
+	case 0xb8:
+	case 0xba:
+	case 0xbc:
+	case 0xbd:
+	case 0xbe:
+	case 0xbf:
+	case 0xc0:
+	case 0xc1:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* With AH to BH there is no REX, so that all must have homes without one. */
+static bool high_fits(const struct x86_insn *i)
+{
+	bool high = false, far = false;
+
+	for (unsigned n = 0; n < i->nops; n++) {
+		high |= i->opnd[n].high;
+		far |= i->opnd[n].kind == X86_OPND_GPR && !i->opnd[n].high &&
+		       home(i->opnd[n].reg) >= R8;
+	}
+	return !high || !far;
+}
+
+/* Memory operands that the fast TLB reaches. */
+static bool address_fits(const struct x86_insn *i, const struct key *key)
+{
+	for (unsigned n = 0; n < i->nops; n++) {
+		if (i->opnd[n].kind != X86_OPND_MEM)
+			continue;
+		if (i->opnd[n].reg == X86_MEM2 || i->addrsize == 2 ||
+			!(key->flat >> i->mem.seg & 1) ||
+			(key->mode != X86_MODE_64 && i->mem.seg == X86_CS))
+			return false;
+	}
+	return true;
+}
+
+static bool offered(const struct tcpu *t, const struct x86_insn *i)
+{
+	return x86_model_executes(&t->c.v->vm->model, x86_insn_table[i->entry].feature);
+}
+
+static bool stack_fits(const struct x86_insn *i, const struct key *key)
+{
+	return i->opsize == (key->mode == X86_MODE_64 ? 8 : 4) && key->flat >> X86_SS & 1;
+}
+
+/* Vector instructions that may be executed; others are interpret's to raise. */
+static enum kind vector_kind(const struct x86_insn *i, const struct key *key)
+{
+	if (!(key->units & (i->vex ? UNITS_AVX : UNITS_SSE)) || !address_fits(i, key))
+		return KIND_BODY;
+	return key->units & UNITS_LIVE ? KIND_VECTOR : KIND_ODD;
+}
+
+static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, const struct key *key)
+{
+	const struct x86_operand *o = &i->opnd[0];
+
+	if (!offered(t, i))
+		return KIND_BODY;
+	if (is_vector(t, i))
+		return vector_kind(i, key);
+	if (key->units & UNITS_LIVE && loads_mxcsr(i))
+		return KIND_ODD;
+	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
+		return KIND_NOP;
+	if (i->op == X86_OP_LEA)
+		return i->addrsize == 2 ? KIND_BODY : KIND_LEA;
+	if (!address_fits(i, key) || !high_fits(i))
+		return KIND_BODY;
+	if (i->op == X86_OP_PUSH && stack_fits(i, key) && o->kind != X86_OPND_SEG)
+		return KIND_PUSH;
+	if (i->op == X86_OP_POP && stack_fits(i, key) && o->kind == X86_OPND_GPR)
+		return KIND_POP;
+	if (i->op == X86_OP_LEAVE && stack_fits(i, key))
+		return KIND_LEAVE;
+	if (i->vex || (i->map == X86_MAP_1 ? !copy_1(i) : i->map != X86_MAP_0F || !copy_0f(i)))
+		return KIND_BODY;
+	return KIND_COPY;
+}
+
+static bool canonical_target(const struct tinsn *n)
+{
+	return n->i.mode != X86_MODE_64 || is_canonical(n->rip + n->i.len + (uint64_t)n->i.imm);
+}
+
+static enum kind branch_kind(const struct tinsn *n, const struct key *key)
+{
+	const struct x86_insn *i = &n->i;
+	bool direct = i->opnd[0].kind == X86_OPND_REL;
+
+	if (i->opsize != (key->mode == X86_MODE_64 ? 8 : 4) || !address_fits(i, key) ||
+		!(key->flat >> X86_SS & 1) || (direct && !canonical_target(n)))
+		return KIND_ODD;
+	switch (i->op) {
+	case X86_OP_J:
+		return KIND_JCC;
+	case X86_OP_JMP:
+		return direct ? KIND_JMP : KIND_JMP_INDIRECT;
+	case X86_OP_CALL:
+		return direct ? KIND_CALL : KIND_CALL_INDIRECT;
+	case X86_OP_RET:
+		return KIND_RET;
+	default:
+		return KIND_ODD;
+	}
+}
+
+static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const struct key *key)
+{
+	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
+		return branch_kind(n, key);
+	/* Iterations count one by one. */
+	if (string_body(&n->i))
+		return t->counting ? KIND_ODD : KIND_BODY;
+	return is_plain(&n->i) ? plain_kind(t, &n->i, key) : KIND_ODD;
+}
+
+/* ModRM.reg is part of the opcode. */
+static bool reg_is_opcode(const struct x86_insn *i)
+{
+	if (i->map == X86_MAP_0F)
+		return i->opcode == 0xba || (i->opcode & 0xf0) == 0x90;
+	switch (i->opcode) {
+	case 0x80:
+	case 0x81:
+	case 0x83:
+	case 0xc0:
+	case 0xc1:
+	case 0xc6:
+	case 0xc7:
+	case 0xd0:
+	case 0xd1:
+	case 0xd2:
+	case 0xd3:
+	case 0xf6:
+	case 0xf7:
+	case 0xfe:
+	case 0xff:
+		return i->map == X86_MAP_1;
+	default:
+		return false;
+	}
+}
+
+static bool rm_first(const struct x86_insn *i)
+{
+	uint8_t b = i->opcode;
+
+	if (i->map == X86_MAP_1)
+		return b < 0x40 ? !(b & 2) : b >= 0x84 && b <= 0x89;
+	return b == 0xa3 || b == 0xab || b == 0xb3 || b == 0xbb || b == 0xa4 || b == 0xa5 ||
+	       b == 0xac || b == 0xad || b == 0xb0 || b == 0xb1 || b == 0xc0 || b == 0xc1;
+}
+
+/* ---- flags ---- */
+
+static uint16_t flags_of_condition(unsigned cc)
+{
+	static const uint16_t flags[] = {X86_OF, X86_CF, X86_ZF, X86_CF | X86_ZF, X86_SF, X86_PF,
+		X86_SF | X86_OF, X86_SF | X86_OF | X86_ZF};
+
+	return flags[cc >> 1];
+}
+
+uint16_t flags_read(const struct x86_insn *i)
+{
+	if (i->op == X86_OP_J || i->op == X86_OP_CMOV || i->op == X86_OP_SET)
+		return flags_of_condition(i->cc);
+	return x86_insn_table[i->entry].flags_read & X86_FLAGS_ARITH;
+}
+
+/* Shifts by an immediate that is not zero write for sure. */
+static bool by_unknown_count(const struct x86_insn *i)
+{
+	const struct x86_operand *last = &i->opnd[i->nops - 1];
+
+	return last->kind != X86_OPND_IMM || !(i->imm & (i->opnd[0].size == 8 ? 63 : 31));
+}
+
+static uint16_t flags_written(const struct x86_insn *i)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
+
+	if (d->flags_undefined & X86_FLAGS_BY_COUNT && by_unknown_count(i))
+		return 0;
+	return (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
+}
+
+static bool accesses(const struct tinsn *n)
+{
+	switch (n->kind) {
+	case KIND_COPY:
+	case KIND_VECTOR:
+		for (unsigned k = 0; k < n->i.nops; k++)
+			if (n->i.opnd[k].kind == X86_OPND_MEM)
+				return true;
+		return false;
+	case KIND_NOP:
+	case KIND_LEA:
+	case KIND_JCC:
+	case KIND_JMP:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void note_flags(struct tinsn *n)
+{
+	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR;
+
+	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
+	n->writes = copied ? flags_written(&n->i) : 0;
+	n->accesses = accesses(n);
+}
+
+static bool seen(const struct tinsn *n)
+{
+	return n->accesses || n->kind == KIND_JCC || n->kind == KIND_JMP;
+}
+
+static void find_live(struct scan *s)
+{
+	uint16_t live = X86_FLAGS_ARITH;
+
+	for (unsigned k = s->count; k-- > 0;) {
+		struct tinsn *n = &s->insn[k];
+
+		n->live = live;
+		live = seen(n) ? X86_FLAGS_ARITH : (live & ~n->writes) | n->reads;
+	}
+	s->start_dead = s->count && !live;
+	for (unsigned k = 0; k < s->count && !s->start_dead; k++) {
+		const struct tinsn *n = &s->insn[k];
+
+		s->start_reads = !n->accesses && (n->reads || n->writes);
+		if (s->start_reads || n->accesses || n->writes)
+			break;
+	}
+}
+
+/* ---- the block ---- */
+
+static bool ends(enum kind kind)
+{
+	return kind == KIND_JMP || kind == KIND_CALL || kind == KIND_RET ||
+	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT;
+}
+
+/* false: not to be decoded here, or not translated. */
+static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned room)
+{
+	struct tinsn *n = &s->insn[s->count];
+
+	n->bytes = code;
+	n->rip = s->end;
+	if (x86_decode(code, MIN(room, X86_INSN_MAX), s->key.mode, &n->i) != X86_DECODE_OK)
+		return false;
+	n->kind = (uint8_t)kind_of(t, n, &s->key);
+	s->wants_units = n->kind == KIND_ODD && is_plain(&n->i) && is_vector(t, &n->i);
+	if (n->kind == KIND_ODD || (n->kind == KIND_BODY && t->check))
+		return false;
+	n->tail = tail_of(n);
+	n->reg_is_opcode = reg_is_opcode(&n->i);
+	n->rm_first = n->reg_is_opcode || rm_first(&n->i);
+	note_flags(n);
+	s->count++;
+	s->end += n->i.len;
+	if (s->key.mode != X86_MODE_64)
+		s->end = (uint32_t)s->end;
+	return true;
+}
+
+void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, uint64_t rip,
+	struct scan *s)
+{
+	unsigned at = rip & 4095, exits = 0;
+
+	s->count = 0;
+	s->rip = s->end = rip;
+	s->key = *key;
+	s->start_reads = s->start_dead = s->wants_units = false;
+	while (s->count < BLOCK_INSNS && at < PAGE_SIZE) {
+		const struct tinsn *n = &s->insn[s->count];
+
+		/* Marked before it is read, so that no store comes between unseen. */
+		mark_code(&t->c, page->code, page->gpa + at, MIN(X86_INSN_MAX, PAGE_SIZE - at));
+		if (!add(t, s, page->host + at, PAGE_SIZE - at))
+			break;
+		at += n->i.len;
+		if (ends(n->kind) || (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS))
+			break;
+	}
+	find_live(s);
+}

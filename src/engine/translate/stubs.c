@@ -1,0 +1,278 @@
+/*
+ * stubs.c - the ways into translated code and out of it, and flags.
+ *
+ * Registers of the guest are in s.gpr outside; inside they are in the host's.
+ * C code runs on the thread's own stack. Source: System V ABI 3.2 (registers).
+ */
+#include "engine/translate/internal.h"
+
+static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+/* ---- flags ---- */
+
+#define LAHF_BITS 0xd5u /* SF ZF AF PF CF */
+
+void flags_to_memory(struct tcpu *t)
+{
+	uint32_t f = (uint32_t)t->c.s.rflags;
+
+	t->flags = (f & LAHF_BITS) << 8 | (f >> 11 & 1);
+}
+
+void flags_from_memory(struct tcpu *t)
+{
+	t->c.s.rflags = (t->c.s.rflags & ~(uint64_t)X86_FLAGS_ARITH) | (t->flags >> 8 & LAHF_BITS) |
+			(uint64_t)(t->flags & 1) << 11;
+}
+
+/* From the host's flags; T1 is lost, the flags too. */
+void emit_save_flags(struct code *c)
+{
+	mov_rr(c, T1, RAX);
+	put8(c, 0x9f);                  /* lahf */
+	put_rr(c, OP_0F(0x90), 0, RAX); /* seto al */
+	put_rm(c, (struct opcode){.byte = 0x89, .size16 = true}, RAX, in_state(STATE(flags)));
+	mov_rr(c, RAX, T1);
+}
+
+/* 127 and OF's bit overflow if it is set; SAHF brings the others. T1 is lost. */
+void emit_restore_flags(struct code *c)
+{
+	mov_rr(c, T1, RAX);
+	put_rm(c, OP_0F(0xb7), RAX, in_state(STATE(flags)));
+	put8(c, 0x04);
+	put8(c, 127);
+	put8(c, 0x9e); /* sahf */
+	mov_rr(c, RAX, T1);
+}
+
+/* ---- registers ---- */
+
+static void move_registers(struct code *c, bool load)
+{
+	for (unsigned n = 0; n < X86_GPR_COUNT; n++) {
+		if (home(n) == SPILLED)
+			continue;
+		put_rm(c, OP_W(load ? 0x8b : 0x89), home(n), in_state(GPR(n)));
+	}
+}
+
+/* ---- vector registers ---- */
+
+#define XSAVE   4u /* ModRM.reg of 0F AE */
+#define XRSTOR  5u
+#define LDMXCSR 2u
+#define STMXCSR 3u
+
+/* SSE and AVX: the x87 unit stays the host's. EAX and EDX are lost. */
+static void move_vectors(struct code *c, unsigned how)
+{
+	struct opcode o = {.map = 1, .byte = 0xae, .w = true};
+
+	mov_imm(c, RAX, X86_XCR0_SSE | X86_XCR0_AVX);
+	mov_imm(c, RDX, 0);
+	put_rm(c, o, how, in_state(STATE(c.s.xsave)));
+}
+
+static void load_vectors(struct code *c, bool live)
+{
+	if (!live)
+		return;
+	put_rm(c, OP_0F(0xae), STMXCSR, in_state(STATE(host_mxcsr)));
+	move_vectors(c, XRSTOR);
+}
+
+static void store_vectors(struct code *c, bool live)
+{
+	if (!live)
+		return;
+	move_vectors(c, XSAVE);
+	put_bytes(c, "\xc5\xf8\x77", 3); /* vzeroupper */
+	put_rm(c, OP_0F(0xae), LDMXCSR, in_state(STATE(host_mxcsr)));
+}
+
+/* XSAVE tells what it found in its initial state; for us all is always there. */
+void tidy_vectors(struct tcpu *t)
+{
+	const uint64_t all = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
+
+	memcpy(t->c.s.xsave + FPU_HEADER, &all, sizeof(all));
+}
+
+/* ---- in and out ---- */
+
+static void emit_enter(struct code *c, struct stubs *s, bool live)
+{
+	s->enter = c->at;
+	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
+		put_opcode(c, OP((uint8_t)(0x50 | (saved[n] & 7))), 0, 0, saved[n]);
+	alu_imm32(c, true, 5, RSP, 8);
+	store64(c, at_reg(RDI, (int32_t)STATE(host_rsp)), RSP);
+	mov_rr(c, RSP, RDI);
+	mov_rr(c, T1, RSI);
+	load_vectors(c, live);
+	move_registers(c, true);
+	put_rr(c, OP(0xff), 4, T1);
+}
+
+/* Back to enter(): RAX is the enum leave, all that is the guest's is stored. */
+static void emit_back(struct code *c)
+{
+	load64(c, RSP, in_state(STATE(host_rsp)));
+	alu_imm32(c, true, 0, RSP, 8);
+	for (unsigned n = ARRAY_SIZE(saved); n-- > 0;)
+		put_opcode(c, OP((uint8_t)(0x58 | (saved[n] & 7))), 0, 0, saved[n]);
+	put8(c, 0xc3);
+}
+
+/* T1 is the enum leave; the registers are the guest's. */
+static void emit_leave(struct code *c, struct stubs *s, bool live)
+{
+	s->leave_host = c->at;
+	store64(c, in_state(STATE(scratch)), T1);
+	emit_save_flags(c);
+	load64(c, T1, in_state(STATE(scratch)));
+	s->leave_memory = c->at;
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr32(c, RAX, T1);
+	emit_back(c);
+}
+
+/* ---- calls of C ---- */
+
+static void emit_call(struct code *c, uint64_t fn)
+{
+	mov_rr(c, RBX, RSP);
+	load64(c, RSP, in_state(STATE(host_rsp)));
+	mov_imm(c, RAX, fn);
+	put_rr(c, OP(0xff), 2, RAX);
+	mov_rr(c, RSP, RBX);
+}
+
+/* The return address waits in the state, since what is below it is no one's. */
+static void emit_take_return(struct code *c)
+{
+	put_rm(c, OP(0x8f), 0, in_state(STATE(ret)));
+}
+
+static void emit_return(struct code *c)
+{
+	put_rm(c, OP(0xff), 6, in_state(STATE(ret)));
+	put8(c, 0xc3);
+}
+
+/* T0 is the linear address, T1 the info; T0 becomes the host address. */
+static void emit_slow(struct code *c, struct stubs *s, bool live)
+{
+	uint32_t odd;
+
+	s->slow = c->at;
+	emit_take_return(c);
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr(c, RDI, RSP);
+	mov_rr(c, RSI, T0);
+	mov_rr(c, RDX, T1);
+	emit_call(c, (uint64_t)(uintptr_t)slow_access);
+	put_rr(c, OP_W(0x85), RAX, RAX);
+	odd = jcc_forward(c, CC_Z);
+	mov_rr(c, T0, RAX);
+	load_vectors(c, live);
+	move_registers(c, true);
+	emit_return(c);
+	land(c, odd);
+	mov_imm(c, RAX, LEAVE_ODD);
+	emit_back(c);
+}
+
+static void keep_count(struct tcpu *t, int64_t left, int64_t granted, uint64_t executed)
+{
+	t->left = left;
+	t->granted = granted;
+	t->c.result->executed = executed;
+}
+
+/* Interpret's body of an instruction; true: leave behind it. */
+static bool call_body(struct tcpu *t, uint32_t which)
+{
+	const struct x86_insn *i = &t->insn[which & 0xffff];
+	struct cpu *c = &t->c;
+	int64_t left = t->left, granted = t->granted;
+	uint64_t executed = c->result->executed;
+
+	t->stats.bodies++;
+	t->stats.by_op[i->op]++;
+	if (t->live)
+		tidy_vectors(t);
+	flags_from_memory(t);
+	account(t, (which >> 16) + 1); /* in case of a fault */
+	c->look = false;
+	c->next_rip = c->s.rip + i->len;
+	if (i->mode != X86_MODE_64)
+		c->next_rip = (uint32_t)c->next_rip;
+	t->insn_body[which & 0xffff](c, i);
+	c->s.rip = c->next_rip;
+	flags_to_memory(t);
+	if (!c->look)
+		keep_count(t, left, granted, executed);
+	return c->look;
+}
+
+static void emit_body(struct code *c, struct stubs *s, bool live)
+{
+	uint32_t look;
+
+	s->body = c->at;
+	emit_take_return(c);
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr(c, RDI, RSP);
+	mov_rr(c, RSI, T1);
+	emit_call(c, (uint64_t)(uintptr_t)call_body);
+	put_rr(c, OP(0x84), RAX, RAX);
+	look = jcc_forward(c, CC_NZ);
+	load_vectors(c, live);
+	move_registers(c, true);
+	emit_return(c);
+	land(c, look);
+	mov_imm(c, RAX, LEAVE_LOOK);
+	emit_back(c);
+}
+
+void make_stubs(struct tcpu *t)
+{
+	struct code *c = &t->code;
+
+	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
+		emit_enter(c, &t->stubs[live], live);
+		emit_leave(c, &t->stubs[live], live);
+		emit_slow(c, &t->stubs[live], live);
+		emit_body(c, &t->stubs[live], live);
+	}
+	t->first_block = c->at;
+}
+
+enum leave enter(struct tcpu *t, const struct tblock *b)
+{
+	typedef int way_in(struct tcpu *, const uint8_t *);
+	bool live = t->key[b->key].units & UNITS_LIVE;
+	way_in *in = (way_in *)(uintptr_t)(t->exec + t->stubs[live].enter);
+	int why;
+
+	if (live)
+		tidy_vectors(t);
+	why = in(t, t->exec + b->from_memory);
+	if (live)
+		tidy_vectors(t);
+	return (enum leave)why;
+}
+
+void account(struct tcpu *t, unsigned more)
+{
+	if (!t->counting)
+		return;
+	t->left -= more;
+	t->c.result->executed += (uint64_t)(t->granted - t->left);
+	t->granted = t->left;
+}

@@ -1,0 +1,205 @@
+/*
+ * translate.c - engine translate: interpret's contract, with translated code
+ * under its loop.
+ */
+#include "engine/translate/translate.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+
+#include "engine/translate/internal.h"
+
+static struct tcpu *tcpu_of(struct vcpu *v)
+{
+	return v->priv;
+}
+
+/* ---- what interpret tells ---- */
+
+static void flushed(struct cpu *c, bool globals_too)
+{
+	fast_flush((struct tcpu *)c);
+	cut_far((struct tcpu *)c, globals_too);
+}
+
+static void flushed_page(struct cpu *c, uint64_t lin)
+{
+	fast_flush_page((struct tcpu *)c, lin);
+	cut_page((struct tcpu *)c, lin);
+}
+
+static const struct cpu_hooks hooks = {
+	.advance = translate_advance,
+	.flushed = flushed,
+	.flushed_page = flushed_page,
+	.seal = seal_page,
+};
+
+/* ---- the contract ---- */
+
+/* Somebody wrote to code: translated code is to come back and look. */
+static void went_stale(struct interpret_engine *e)
+{
+	struct vm *vm = e->engine.vm;
+
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (e->kept[n])
+			atomic_store(&((struct tcpu *)e->kept[n])->poll, NULL);
+}
+
+static int translate_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
+{
+	int status = interpret_engine.open(vm, out, err, errlen);
+
+	if (status)
+		return status;
+	(*out)->ops = &translate_engine;
+	container_of(*out, struct interpret_engine, engine)->went_stale = went_stale;
+	return 0;
+}
+
+/* Below the state is a stack for signals. */
+#define WHOLE (STACK_ROOM + sizeof(struct tcpu))
+
+static void translate_close(struct engine *engine)
+{
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+
+	for (unsigned n = 0; n < ARRAY_SIZE(e->kept); n++)
+		if (e->kept[n])
+			munmap((uint8_t *)e->kept[n] - STACK_ROOM, WHOLE);
+	interpret_engine.close(engine);
+}
+
+/* Kept until the engine is closed, since others may still clear its poll pointer. */
+static struct tcpu *tcpu_memory(struct vcpu *v)
+{
+	struct interpret_engine *e = container_of(v->vm->engine, struct interpret_engine, engine);
+	uint8_t *memory;
+
+	if (e->kept[v->id]) {
+		memset(e->kept[v->id], 0, sizeof(struct tcpu));
+		return e->kept[v->id];
+	}
+	memory = mmap(NULL, WHOLE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	return e->kept[v->id] = (struct tcpu *)(void *)(memory + STACK_ROOM);
+}
+
+static void set_up(struct tcpu *t)
+{
+	const struct vm *vm = t->c.v->vm;
+
+	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
+	t->check = vm->config.check ? check_new() : NULL;
+	t->with_stats = vm->config.time_exits;
+	t->can_live = __builtin_cpu_supports("avx");
+	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
+	fast_flush(t);
+	t->c.hooks = &hooks;
+}
+
+static int translate_vcpu_open(struct vcpu *v)
+{
+	struct tcpu *t = tcpu_memory(v);
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
+	if (err)
+		return err;
+	err = cache_new(t);
+	if (!err)
+		err = catch_faults();
+	if (err)
+		cpu_close(&t->c);
+	else
+		set_up(t);
+	v->priv = err ? NULL : &t->c;
+	return err;
+}
+
+static void translate_vcpu_close(struct vcpu *v)
+{
+	struct tcpu *t = tcpu_of(v);
+
+	leave_signal_stack(t);
+	check_free(t->check);
+	cache_free(t);
+	cpu_close(&t->c);
+	v->priv = NULL;
+}
+
+static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
+{
+	for (unsigned n = 0; n < e->vm->vcpus; n++)
+		if (e->vm->vcpu[n]->priv) {
+			cache_flush(tcpu_of(e->vm->vcpu[n]));
+			tcpu_of(e->vm->vcpu[n])->maps++;
+		}
+	return interpret_engine.set_map(e, slot, count);
+}
+
+static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
+{
+	use_signal_stack(tcpu_of(v));
+	interpret_engine.run(v, budget, r);
+}
+
+static void translate_step(struct vcpu *v, struct run_result *r)
+{
+	use_signal_stack(tcpu_of(v));
+	interpret_engine.step(v, r);
+}
+
+/* From a signal handler, too. Before vcpu_open and after vcpu_close there is nobody to tell. */
+static void translate_kick(struct vcpu *v)
+{
+	struct tcpu *t = tcpu_of(v);
+
+	if (t)
+		atomic_store(&t->poll, NULL);
+}
+
+static int translate_get(struct vcpu *v, struct x86_state *s, unsigned mask)
+{
+	return interpret_engine.get(v, s, mask);
+}
+
+static int translate_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
+{
+	return interpret_engine.put(v, s, mask);
+}
+
+static void translate_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
+{
+	interpret_engine.ram_changed(e, gpa, len);
+}
+
+static void translate_probe(struct engine_verdict *v)
+{
+	v->level = ENGINE_SLOW; /* auto passes it by until it has proved itself */
+	snprintf(v->why, sizeof(v->why), "translates x86 to x86; new, chosen only by name");
+}
+
+const struct engine_ops translate_engine = {
+	.name = "translate",
+	.what = "our own translator, x86 to x86",
+	.caps = ENGINE_CAP_COUNTS | ENGINE_CAP_A20 | ENGINE_CAP_EXACT_CPU | ENGINE_CAP_CHECKS,
+	.probe = translate_probe,
+	.open = translate_open,
+	.close = translate_close,
+	.set_map = translate_set_map,
+	.vcpu_open = translate_vcpu_open,
+	.vcpu_close = translate_vcpu_close,
+	.run = translate_run,
+	.step = translate_step,
+	.kick = translate_kick,
+	.get = translate_get,
+	.put = translate_put,
+	.ram_changed = translate_ram_changed,
+	.report = translate_report,
+};

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""test_stress - stress-ng with --verify in Debian's cloud kernel on engine interpret.
+
+    test_stress.py TINAMOU SOURCE [--log FILE] [--only NAME,...] [OPTIONS of tinamou run]
+
+Each stressor of the classes cpu, cpu-cache, memory, vm, interrupt, scheduler and
+os runs by itself for a few rounds of its own; a wrong result of its own checks,
+a signal or no end in time is a failure. What the guest lacks is a skip. The
+stressors in LEFT_OUT do not run, with the reason. Exit status 77: no kernel or no
+package to be had.
+"""
+import argparse
+import pathlib
+import sys
+
+CLASSES = ("cpu", "cpu-cache", "memory", "vm", "interrupt", "scheduler", "os")
+ROUNDS = 2
+MORE_ROUNDS = {"cpu": 80}  # each of its methods once
+LIMIT = 60  # seconds for each
+MISSING = (3, 4)  # stress-ng's exit status where the kernel or the CPU lacks something
+LEFT_OUT = {
+}
+
+
+def stressors(linux_guest):
+    """All of the classes, from the program itself."""
+    names = []
+    for each in CLASSES:
+        listing = linux_guest.run_packaged("stress-ng", "usr/bin/stress-ng", "--class", f"{each}?")
+        names += listing.partition("stressors: ")[2].split()
+    return sorted(set(names))
+
+
+def command(name):
+    return (f"stress-ng --{name} 1 --{name}-ops {MORE_ROUNDS.get(name, ROUNDS)} --verify "
+            f"--timeout {LIMIT // 2} --oom-avoid")
+
+
+def report(names, results):
+    """One line each; returns the numbers of passed, failed and skipped ones."""
+    words = []
+    for name in names:
+        status, output = results.get(name, (None, b"it did not run"))
+        words.append("ok" if status == 0 else "skip" if status in MISSING else "FAIL")
+        lines = output.decode(errors="replace").splitlines() or [""]
+        telling = [l for l in lines if "fail:" in l or "error:" in l] or lines[-1:]
+        print(f"{words[-1]:<4} {name:<16} {status}" if status == 0 else
+              f"{words[-1]:<4} {name:<16} {status} {telling[0]}")
+    return tuple(words.count(word) for word in ("ok", "FAIL", "skip"))
+
+
+def main():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--log")
+    parser.add_argument("--only", type=lambda text: text.split(","))
+    parser.add_argument("tinamou", type=pathlib.Path)
+    parser.add_argument("source", type=pathlib.Path)
+    args, options = parser.parse_known_args()
+    sys.path.insert(0, str(args.source / "tools"))
+    import linux_guest  # by the path above
+    try:
+        guest = linux_guest.Guest(linux_guest.kernel("cloud-amd64"))
+        guest.add_packaged("stress-ng", "usr/bin/stress-ng", "bin/stress-ng")
+        names = args.only or [n for n in stressors(linux_guest) if n not in LEFT_OUT]
+    except linux_guest.Missing as why:
+        print(f"no guest to run: {why}")
+        return 77
+    machine = linux_guest.tinamou(args.tinamou, "--engine", "interpret", "--memory", "1G", *options)
+    results = guest.run(machine, [(n, command(n)) for n in names], limit=LIMIT, timeout=7200,
+                        log=args.log)
+    passed, failed, skipped = report(names, results)
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+sys.exit(main())
