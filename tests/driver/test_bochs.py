@@ -20,6 +20,9 @@ MODELS = {
     "svm": ("trinity_apu", ["this CPU has SVM", "VM_CR", "nested paging (NPT) yes",
                             "ready: /dev/tinamou, SVM"]),
 }
+# Its SVM panics where a triple fault should exit; its VMX does right.
+LEFT_OUT = {"vmx": {}, "svm": {name: "Bochs' SVM has no intercept of a shutdown"
+                               for name in ("triple_fault", "triple")}}
 ROUNDS = 10
 FUZZ_SECONDS = 2  # of the guest's clock
 
@@ -33,9 +36,10 @@ def main():
     except rig.Missing as why:
         print(f"the rig is not complete: {why}")
         return 77
-    guests = list(run_guests.guests(SOURCE))
-    results = machine.run(test_driver.commands(guests, FUZZ_SECONDS, ROUNDS), limit=120,
-                          timeout=1500, log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
+    left_out = LEFT_OUT[kind]
+    guests = [g for g in run_guests.guests(SOURCE) if g[0] not in left_out]
+    commands = test_driver.commands(guests, FUZZ_SECONDS, ROUNDS, without=left_out)
+    results = machine.run(commands, limit=120, timeout=1500, log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
     return test_driver.judge(results, wanted, guests)
 
 

@@ -65,10 +65,10 @@ def fill(machine, flavour):
     machine.cpio.file("spin.bin", SPIN)
 
 
-def commands(guests, fuzz, rounds, kvm=False):
+def commands(guests, fuzz, rounds, kvm=False, without=()):
     yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg; exit $s"
     yield "engines", "/tinamou engines"
-    yield "contract", "/contract"
+    yield "contract", " ".join(["/contract", *without])
     for name, _, start, memory, _ in guests:
         yield name, guest_command(name, start, memory)
     if kvm:

@@ -13,6 +13,7 @@
 	NOT_JUDGED(FEATURE, "no CPU model offers the feature")                                     \
 	NOT_JUDGED(HOST_VALUE, "SGDT and the like: the host's kernel emulates them (UMIP)")        \
 	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT 80h")         \
+	NOT_JUDGED(HOST_EFER, "SYSRET outside 64-bit code: #UD or #GP by the host's EFER.SCE")     \
 	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm")                \
 	NOT_JUDGED(IO, "port access, and real mode is CPL 0: compared with kvm")                   \
 	NOT_JUDGED(SEGMENT_LOAD,                                                                   \

@@ -193,7 +193,7 @@ enum leave check_block(struct tcpu *t, struct tblock *b)
 	k->before = c->s;
 	k->stores = 0;
 	flags_to_memory(t);
-	why = enter(t, b);
+	why = enter(t, t->exec + b->from_memory);
 	flags_from_memory(t);
 	account(t, 0);
 	count = c->result->executed - executed;
