@@ -170,7 +170,9 @@ def closure(package):
     done = subprocess.run(["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests",
                            "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances",
                            package], text=True, capture_output=True)
-    return [fetch(name) for name in re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]]
+    names = re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]
+    here = [sorted((ROOT / "build/packages").glob(f"{name}_*")) for name in names]
+    return [there[-1] if there else fetch(name) for name, there in zip(names, here)]
 
 
 def needed(path):

@@ -46,6 +46,7 @@ struct machine {
 	unsigned images;
 	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
+	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
 	struct shared_picture *picture; /* NULL: nobody looks */
@@ -603,17 +604,11 @@ static int open_kernel(struct machine *m)
 	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
 		return -errno;
 	c->console = add ? "ttyS0" : NULL;
-	err = read_kernel(m, m->fd[fd++], &c->kernel);
+	m->kernel_fd = m->fd[fd++];
+	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
 	return err;
-}
-
-static int load_kernel(void *ctx, struct x86_state *s)
-{
-	struct machine *m = ctx;
-
-	return boot_load(m->boot, s);
 }
 
 static int plan_kernel(struct machine *m, char *err, size_t errlen)
@@ -625,6 +620,33 @@ static int plan_kernel(struct machine *m, char *err, size_t errlen)
 		return -EINVAL;
 	log_info("%s: %s", m->config.kernel, boot_note(m->boot));
 	return 0;
+}
+
+/* Unpacked, a kernel is large. A reset reads it again, and checks it again. */
+static void forget_kernel(struct machine *m)
+{
+	boot_free(m->boot);
+	m->boot = NULL;
+	free((void *)m->boot_config.kernel.data);
+	m->boot_config.kernel.data = NULL;
+}
+
+static int load_kernel(void *ctx, struct x86_state *s)
+{
+	struct machine *m = ctx;
+	char why[256] = "it cannot be read any more";
+	int err = 0;
+
+	if (!m->boot_config.kernel.data)
+		err = read_kernel(m, m->kernel_fd, &m->boot_config.kernel);
+	if (!err && !m->boot)
+		err = plan_kernel(m, why, sizeof(why));
+	if (err)
+		log_error("%s: not loaded again: %s", m->config.kernel, why);
+	else
+		err = boot_load(m->boot, s);
+	forget_kernel(m);
+	return err;
 }
 
 static uint64_t entry_point(const struct config *c)
@@ -834,8 +856,7 @@ static int run(struct machine *m)
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);
-	boot_free(m->boot);
-	free((void *)m->boot_config.kernel.data);
+	forget_kernel(m);
 	free(m->serial_out);
 	config_free(&m->config);
 	return STATUS_OK;

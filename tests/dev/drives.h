@@ -31,6 +31,7 @@ struct drives {
 	struct ide *ide[2];
 	struct dma *dma;
 	struct floppy *floppy;
+	struct vga *display;
 	struct disk *disk[DRIVES_DISKS];
 	uint8_t *shadow, *flash;
 	uint32_t lines;
@@ -70,11 +71,13 @@ static inline void drives_make_pci(struct drives *d)
 	static const uint8_t rom[4096] = {0x55, 0xaa};
 	struct i440fx *host = i440fx_new(&b->memory, d->shadow);
 	struct piix_ide *master = piix_ide_new(d->ide[0], d->ide[1]);
-	struct pci_vga *vga = pci_vga_new(rom, sizeof(rom));
+	struct pci_vga *vga;
 	struct irq line[16];
 
 	for (int i = 0; i < 16; i++)
 		line[i] = (struct irq){drives_line, &d->lines, i};
+	d->display = vga_new(&b->clock); /* its own registers are another test's */
+	vga = pci_vga_new(rom, sizeof(rom), d->display);
 	d->pci = pci_new(&wires);
 	d->isa = piix3_new(line, 0x600, 9);
 	pci_add(d->pci, i440fx_func(host), 0, 0);
@@ -167,6 +170,7 @@ static inline void drives_destroy(struct drives *d)
 	bus_destroy(&d->bench.memory);
 	for (unsigned i = 0; i < d->devices; i++)
 		d->device[i]->destroy(d->device[i]);
+	vga_device(d->display)->destroy(vga_device(d->display));
 	for (unsigned i = 0; i < DRIVES_DISKS; i++)
 		disk_free(d->disk[i]);
 	free(d->shadow);

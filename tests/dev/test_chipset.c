@@ -180,7 +180,8 @@ static void test_option_rom(void **state)
 {
 	struct test *t = *state;
 	static const uint8_t rom[3000] = {0x55, 0xaa, 6};
-	struct pci_vga *vga = pci_vga_new(rom, sizeof(rom));
+	struct vga *display = vga_new(&t->bench.clock);
+	struct pci_vga *vga = pci_vga_new(rom, sizeof(rom), display);
 
 	pci_add(t->pci, pci_vga_func(vga), 2, 0);
 	pci_config_write(t->pci, 16, PCI_ROM, 4, 0xffffffff);
@@ -191,6 +192,7 @@ static void test_option_rom(void **state)
 	assert_int_equal(bus_read(&t->bench.memory, 0xe0000fff, 1), 0xff);
 	pci_vga_device(vga)->reset(pci_vga_device(vga));
 	pci_vga_device(vga)->destroy(pci_vga_device(vga));
+	vga_device(display)->destroy(vga_device(display));
 }
 
 /* ---- flash ---- */

@@ -140,8 +140,8 @@ void refresh(struct cpu *c)
 	else
 		c->privilege = s->rflags & X86_AC ? X86_SUPERVISOR_AC : X86_SUPERVISOR;
 	c->align_check = c->cpl == 3 && s->cr0 & X86_CR0_AM && s->rflags & X86_AC;
-	c->watch = data_breakpoint(s->dr[7]);
-	c->stop_exec = code_breakpoint(s->dr[7]);
+	c->watch = data_breakpoint(s->dr[7]) || stops_any(c, false);
+	c->stop_exec = code_breakpoint(s->dr[7]) || stops_any(c, true);
 	refresh_windows(c);
 	c->key = c->generation << 8 | c->flat << 3 | (c->cpl == 3) << 2 | c->mode;
 }
@@ -210,7 +210,7 @@ static void end_shadow(struct cpu *c)
 static void debug_trap(struct cpu *c, uint64_t causes)
 {
 	if (c->keep_shadow && c->s.events.shadow_mov_ss) {
-		c->dr6_held = causes & DR6_MATCHES;
+		c->s.events.db_held = causes & DR6_MATCHES;
 		return;
 	}
 	c->halt = false; /* the trap wakes from HLT at once */
@@ -252,8 +252,8 @@ void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	causes = c->dr6_hits | c->dr6_held | (traps(c, i, tf) ? DR6_BS : 0);
-	c->dr6_held = 0;
+	causes = c->dr6_hits | c->s.events.db_held | (traps(c, i, tf) ? DR6_BS : 0);
+	c->s.events.db_held = 0;
 	if (refreshes[i->op] || i->opnd[0].kind == X86_OPND_SEG)
 		refresh(c);
 	if (causes)
@@ -463,6 +463,19 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 	put_flags(c, f);
 }
 
+/* A stop of the debugger's, before the instruction or behind an access. */
+static bool debug_stop(struct run_result *r, uint64_t addr)
+{
+	r->exit = RUN_DEBUG;
+	r->debug_addr = addr;
+	return false;
+}
+
+bool is_quiet(const struct cpu *c)
+{
+	return !may_have_events(c) && !vcpu_attention(c->v) && undisturbed(c);
+}
+
 /* false: run is over. */
 static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
@@ -470,6 +483,8 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 	if (may_have_events(c))
 		take_events(c);
+	if (c->stops && !c->stepping && stops_here(c, code_address(c)))
+		return debug_stop(r, code_address(c));
 	look_for_writes(c);
 	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
 		return true;
@@ -481,6 +496,10 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 		run_blocks(c, b, budget, r);
 	else
 		run_one(c, r);
+	if (c->stop_met && !c->stepping) {
+		c->stop_met = false;
+		return debug_stop(r, c->stop_addr);
+	}
 	return !halted(c, r);
 }
 
@@ -489,6 +508,8 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	int why;
 
 	c->result = r;
+	c->stepping = !kicks;
+	c->stop_met = false;
 	if (c->clock_changed)
 		tell_clock(c);
 	why = setjmp(c->leave);
@@ -499,7 +520,7 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	if (why)
 		refresh(c);
 	if (why == JUMP_FAULT) {
-		c->keep_shadow = false;
+		c->keep_shadow = c->stop_met = false; /* the access did not happen */
 		end_shadow(c);
 		deliver_fault(c);
 	} else if (why && why != JUMP_RETRY) {
@@ -735,5 +756,6 @@ const struct engine_ops interpret_engine = {
 	.kick = interpret_kick,
 	.get = interpret_get,
 	.put = interpret_put,
+	.set_stops = interpret_set_stops,
 	.ram_changed = interpret_ram_changed,
 };

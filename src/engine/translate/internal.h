@@ -102,13 +102,13 @@ enum leave {
 
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
-	uint64_t enters, links, bodies, slow, odd, stale, flushes;
+	uint64_t enters, links, bodies, systems, slow, odd, stale, flushes;
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
 /* Offsets in the code. */
 struct stubs {
-	uint32_t enter, leave_host, leave_memory, slow, body;
+	uint32_t enter, leave_host, leave_memory, slow, body, system;
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -149,10 +149,13 @@ struct tcpu {
 	uint32_t blocks, links, insns;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
-	uint32_t fast_used, jump_used, far_locals, far_globals;
+	uint32_t fast_used, far_locals, far_globals;
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled */
-	uint32_t jump_list[JUMP_SIZE];
-	uint64_t far_pages[64]; /* hashed linear pages that far links and jumps go to */
+	struct jump_list {
+		uint32_t used; /* more than there is room for: the list is not complete */
+		uint32_t at[JUMP_SIZE];
+	} jumps[2];               /* entries that were filled; [1]: those to global pages */
+	uint64_t far_pages[1024]; /* hashed linear pages that far links and jumps go to */
 	uint64_t stale_seen;
 	uint32_t maps; /* how often the memory map has changed */
 	struct tstats stats;
@@ -173,6 +176,7 @@ enum kind {
 	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
 	KIND_NOP,
 	KIND_VECTOR,
+	KIND_BITS, /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -184,7 +188,13 @@ enum kind {
 	KIND_JMP_INDIRECT,
 	KIND_CALL_INDIRECT,
 	KIND_BODY, /* interpret's body is called */
-	KIND_ODD   /* ends a block before it */
+	KIND_CLI,
+	KIND_STI,
+	KIND_PUSHF,
+	KIND_POPF,
+	KIND_SWAPGS,
+	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
+	KIND_ODD     /* ends a block before it */
 };
 
 struct tinsn {
@@ -198,6 +208,7 @@ struct tinsn {
 	uint16_t live;      /* flags that matter after it */
 	bool reg_is_opcode; /* ModRM.reg extends the opcode */
 	bool rm_first;      /* operand 0 is ModRM.rm */
+	bool no_prefix;     /* TZCNT, LZCNT that are BSF, BSR for the guest */
 	bool accesses;      /* memory, by the fast TLB: flags in the host are lost */
 };
 
@@ -219,6 +230,7 @@ enum exit_kind {
 	EXIT_JUMP, /* to another block */
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
+	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
 	EXIT_ODD   /* interpret is to execute the instruction */
 };
 
@@ -226,9 +238,12 @@ struct texit {
 	uint32_t from; /* a jump's displacement; the poll's constant */
 	uint64_t rip;
 	uint8_t place, kind;
-	unsigned before; /* instructions that an EXIT_ODD must count */
+	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
+	int32_t pops;    /* bytes that the return takes off the stack */
 };
 
+/* Nothing of the block follows it. */
+bool ends_block(enum kind kind);
 /* The arithmetic flags that it reads. */
 uint16_t flags_read(const struct x86_insn *i);
 
@@ -243,7 +258,7 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
-void jump_add(struct tcpu *t, const struct tblock *b);
+void jump_add(struct tcpu *t, const struct tblock *b, bool global);
 /* Drops what was made from pages that were written to. */
 void cache_drop_stale(struct tcpu *t);
 /* A linear page, or all, may be elsewhere now. */
@@ -276,7 +291,7 @@ void account(struct tcpu *t, unsigned more);
 void make_stubs(struct tcpu *t);
 /* After vector registers were stored: s.xsave holds all of them. */
 void tidy_vectors(struct tcpu *t);
-enum leave enter(struct tcpu *t, const struct tblock *b);
+enum leave enter(struct tcpu *t, const uint8_t *entry);
 void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
@@ -337,8 +352,8 @@ struct emitter {
 /* The flags are there, too, afterwards. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
-/* T0 becomes the linear address of m; T1 and the flags in the host are lost. */
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size);
 /* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
 void emit_translate(struct emitter *e, unsigned size, bool write);
 void emit_slow_paths(struct emitter *e);
@@ -346,9 +361,20 @@ void emit_slow_paths(struct emitter *e);
 const struct x86_operand *reach_memory(struct emitter *e);
 /* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
 void exit_odd(struct emitter *e, uint32_t from);
+/* Pushes tcpu.scratch; T0 and T1 are lost. */
+void push_scratch(struct emitter *e);
+/* Loads the top of the stack, which stays where it is until move_top_by. */
+void pop_to(struct emitter *e, unsigned to);
+void move_top_by(struct emitter *e, int32_t by);
+void emit_cli(struct emitter *e);
+void emit_sti(struct emitter *e);
+void emit_pushf(struct emitter *e);
+void emit_popf(struct emitter *e);
+void emit_swapgs(struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
+void emit_bits(struct emitter *e);
 
 static inline unsigned home(unsigned guest)
 {
