@@ -52,6 +52,7 @@ static uint32_t changes(const struct tinsn *n)
 	case KIND_POP:
 		return sp | 1u << i->opnd[0].reg;
 	case KIND_NOP:
+	case KIND_JCC:
 		return 0;
 	case KIND_LEA:
 		return 1u << i->opnd[0].reg;
