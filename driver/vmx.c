@@ -12,6 +12,11 @@
 
 #define VPID_OF_GUESTS 1u
 #define EPTP_WB        6ull
+/*
+ * Ticks of the preemption timer, some milliseconds. External interrupts exit
+ * whatever the guest's IF is, but Bochs forgets them while it enters with IF clear.
+ */
+#define LONGEST_STAY 0x20000u
 
 static const struct table_format ept = {
 	.branch = 7,        /* read, write, execute */
@@ -64,10 +69,11 @@ static int settle_controls(struct vmx *m)
 {
 	u32 wish = PROC2_VPID | PROC2_RDTSCP | PROC2_INVPCID;
 	u32 may = (u32)(rdmsr64(MSR_VMX_PROC2) >> 32);
+	u32 timer = (u32)(rdmsr64(MSR_VMX_TRUE_PIN) >> 32) & PIN_PREEMPTION_TIMER;
 
 	if ((rdmsr64(MSR_VMX_EPT_VPID) & EPT_CAP_INVVPID_ALL) != EPT_CAP_INVVPID_ALL)
 		wish &= ~PROC2_VPID;
-	return settle(MSR_VMX_TRUE_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI,
+	return settle(MSR_VMX_TRUE_PIN, PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI | timer,
 		       &m->pin) &&
 	       settle(MSR_VMX_TRUE_PROC,
 		       PROC_TSC_OFFSET | PROC_HLT | PROC_MWAIT | PROC_RDPMC | PROC_CR8_LOAD |
@@ -211,11 +217,24 @@ static void vmx_cpu_off(struct hv *hv, struct hv_cpu *cpu)
 /* #DB and #AC too: a guest whose handler raises them again would never exit. */
 #define EXCEPTIONS (1u << 1 | 1u << 6 | 1u << 17 | 1u << 18)
 
+/* What is never used has to be told so: a new VMCS may hold anything. */
+static void clear_unused(void)
+{
+	static const enum vmcs_field unused[] = {PAGE_FAULT_MASK, PAGE_FAULT_MATCH,
+		CR3_TARGET_COUNT, EXIT_MSR_STORE_COUNT, EXIT_MSR_LOAD_COUNT, ENTRY_MSR_LOAD_COUNT,
+		ENTRY_EVENT, ENTRY_INSN_LEN, TPR_THRESHOLD, GUEST_DEBUGCTL, GUEST_ACTIVITY,
+		GUEST_SMBASE};
+
+	for (unsigned n = 0; n < sizeof(unused) / sizeof(unused[0]); n++)
+		vmwrite(unused[n], 0);
+}
+
 static void fill_vmcs(struct vmx_vcpu *x)
 {
 	struct hv *hv = x->v.vm->hv;
 	struct vmx *m = hv->priv;
 
+	clear_unused();
 	vmwrite(PIN_CONTROLS, m->pin);
 	vmwrite(PROC_CONTROLS, m->proc);
 	vmwrite(PROC2_CONTROLS, m->proc2);
@@ -318,6 +337,8 @@ static void prepare(struct vmx_vcpu *x)
 	vmwrite(EPT_POINTER, x->v.vm->root | EPTP_WB | 3 << 3);
 	vmwrite(PROC_CONTROLS, m->proc | (x->v.window ? PROC_INTERRUPT_WINDOW : 0));
 	vmwrite(ENTRY_CONTROLS, m->entry | (vmread(GUEST_EFER) & EFER_LMA ? ENTRY_GUEST_64 : 0));
+	if (m->pin & PIN_PREEMPTION_TIMER)
+		vmwrite(PREEMPTION_TIMER, LONGEST_STAY);
 	vmwrite(GUEST_RSP, x->v.regs.gpr[TINAMOU_RSP]);
 	vmx_host_refresh(x);
 	set_dr6(x->v.regs.dr[6]);

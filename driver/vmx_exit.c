@@ -89,6 +89,7 @@ static enum hv_next by_reason(struct vmx_vcpu *x, u32 reason)
 		return exit_exception(x);
 	case REASON_EXTERNAL_INTERRUPT:
 	case REASON_INIT:
+	case REASON_PREEMPTION_TIMER:
 		return HV_AGAIN;
 	case REASON_TRIPLE_FAULT:
 		return user(x, TINAMOU_EXIT_SHUTDOWN);

@@ -6,7 +6,7 @@ _tinamou()
 	--engine | -e) words="auto kvm driver interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
-	--display) words="text none" ;;
+	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;
 	*)

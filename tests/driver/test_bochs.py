@@ -20,8 +20,13 @@ MODELS = {
     "svm": ("trinity_apu", ["this CPU has SVM", "VM_CR", "nested paging (NPT) yes",
                             "ready: /dev/tinamou, SVM"]),
 }
+# Bochs' SVM panics where a triple fault should exit, and takes no interrupt from a guest
+# that was entered with IF clear: no random code there. Its VMX does both.
+SHUTDOWN = "Bochs' SVM has no intercept of a shutdown"
+LEFT_OUT = {"vmx": {}, "svm": {"triple_fault": SHUTDOWN, "triple": SHUTDOWN,
+                               "signal_with_interrupts_off": "Bochs' SVM takes no interrupt then"}}
+FUZZ = {"vmx": "2 1", "svm": "2 1 no-entry"}  # seconds of the guest's clock, seed
 ROUNDS = 10
-FUZZ_SECONDS = 2  # of the guest's clock
 
 
 def main():
@@ -33,9 +38,10 @@ def main():
     except rig.Missing as why:
         print(f"the rig is not complete: {why}")
         return 77
-    guests = list(run_guests.guests(SOURCE))
-    results = machine.run(test_driver.commands(guests, FUZZ_SECONDS, ROUNDS), limit=120,
-                          timeout=1500, log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
+    left_out = LEFT_OUT[kind]
+    guests = [g for g in run_guests.guests(SOURCE) if g[0] not in left_out]
+    commands = test_driver.commands(guests, FUZZ[kind], ROUNDS, without=left_out)
+    results = machine.run(commands, limit=120, timeout=1500, log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
     return test_driver.judge(results, wanted, guests)
 
 

@@ -71,7 +71,7 @@ class Bochs(rig.Rig):
                         "isolinux.bin", "-c", "boot.cat", "-no-emul-boot", "-boot-load-size", "4",
                         "-boot-info-table", root], check=True, capture_output=True)
 
-    def boot(self, initrd, append, timeout, extra):
+    def boot(self, initrd, append, timeout, out, extra):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
             self.make_iso(folder, initrd, append)
@@ -86,7 +86,7 @@ class Bochs(rig.Rig):
             log = folder / "log"
             if log.exists() and b"@ done" not in serial:
                 serial += b"\n".join(log.read_bytes().splitlines()[-20:])
-            return re.sub(rb"^\[ *[\d.]+\] rig: ", b"", serial, flags=re.M)
+            out.write(re.sub(rb"^\[ *[\d.]+\] rig: ", b"", serial, flags=re.M))
 
 
 def wait_for_end(process, serial, timeout):

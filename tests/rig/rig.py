@@ -40,12 +40,12 @@ class Rig(linux_guest.Guest):
 
     def run(self, commands, extra=(), **limits):
         """Boots, runs (name, command) in order; {name: (exit status, output)}."""
-        def machine(kernel, initrd, append, timeout):
-            return self.boot(initrd, append, timeout, extra)
+        def machine(kernel, initrd, append, timeout, out):
+            self.boot(initrd, append, timeout, out, extra)
 
         return super().run(machine, commands, append=self.append, **limits)
 
-    def boot(self, initrd, append, timeout, extra):
-        """The serial output of the whole run."""
-        return linux_guest.run_to_end(QEMU + ["-kernel", self.vmlinuz, "-initrd", initrd,
-                                              "-append", append, *extra], timeout)
+    def boot(self, initrd, append, timeout, out, extra):
+        """The serial output of the whole run goes to the file out."""
+        linux_guest.run_to_end(QEMU + ["-kernel", self.vmlinuz, "-initrd", initrd, "-append", append,
+                                       *extra], timeout, out)

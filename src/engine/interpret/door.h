@@ -12,6 +12,8 @@
 #include "engine/interpret/fpu.h"
 #include "engine/interpret/interpret.h"
 
+/* Nothing is to be done between two instructions, and nobody asks for the vCPU. */
+bool is_quiet(const struct cpu *c);
 /* The instruction at CS:rIP, decoded anew; c->apart holds it afterwards. Raises its faults. */
 void interpret_one(struct cpu *c, struct run_result *r);
 

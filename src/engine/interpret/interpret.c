@@ -354,7 +354,7 @@ static bool may_have_events(const struct cpu *c)
 	const struct x86_events *e = &c->s.events;
 
 	return e->type != X86_EVENT_NONE || e->exc_pending || e->db_pending || e->nmi_pending ||
-	       vcpu_intr_pending(c->v) ||
+	       (flag(c, X86_IF) && vcpu_intr_pending(c->v)) ||
 	       atomic_load_explicit(&c->v->nmi_line, memory_order_relaxed);
 }
 
@@ -442,6 +442,7 @@ static const struct block *next_block(struct cpu *c, uint32_t f)
  */
 static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
 {
+	bool takes_intr = flag(c, X86_IF);
 	uint32_t f = get_flags(c);
 
 	c->look = false;
@@ -455,7 +456,7 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
+		if (vcpu_attention(c->v, takes_intr) || c->one_block || r->executed >= budget)
 			break;
 		look_for_writes(c);
 		b = next_block(c, f);
@@ -469,6 +470,11 @@ static bool debug_stop(struct run_result *r, uint64_t addr)
 	r->exit = RUN_DEBUG;
 	r->debug_addr = addr;
 	return false;
+}
+
+bool is_quiet(const struct cpu *c)
+{
+	return !may_have_events(c) && !vcpu_attention(c->v, flag(c, X86_IF)) && undisturbed(c);
 }
 
 /* false: run is over. */

@@ -39,15 +39,17 @@ static void jump_clear(struct tcpu *t, uint32_t n)
 	jump_all(t)[n].rip = n % JUMP_SIZE == 0;
 }
 
-static void jump_flush(struct tcpu *t)
+static void jump_flush(struct tcpu *t, bool globals_too)
 {
-	if (t->jump_used > JUMP_SIZE)
-		for (uint32_t n = 0; n < KEYS * JUMP_SIZE; n++)
-			jump_clear(t, n);
-	else
-		for (uint32_t n = 0; n < t->jump_used; n++)
-			jump_clear(t, t->jump_list[n]);
-	t->jump_used = 0;
+	bool all = t->jumps[0].used > JUMP_SIZE || (globals_too && t->jumps[1].used > JUMP_SIZE);
+
+	for (uint32_t n = 0; all && n < KEYS * JUMP_SIZE; n++)
+		jump_clear(t, n);
+	for (unsigned k = 0; k < (all || globals_too ? 2u : 1u); k++) {
+		for (uint32_t n = 0; !all && n < t->jumps[k].used; n++)
+			jump_clear(t, t->jumps[k].at[n]);
+		t->jumps[k].used = 0;
+	}
 }
 
 static void note_page(struct tcpu *t, uint64_t rip)
@@ -64,16 +66,17 @@ static bool page_noted(const struct tcpu *t, uint64_t rip)
 	return t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] >> page % 64 & 1;
 }
 
-void jump_add(struct tcpu *t, const struct tblock *b)
+void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 {
+	struct jump_list *list = &t->jumps[global];
 	uint32_t n = b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
 
 	jump_all(t)[n] =
 		(struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
-	if (t->jump_used < JUMP_SIZE)
-		t->jump_list[t->jump_used] = n;
-	if (t->jump_used <= JUMP_SIZE)
-		t->jump_used++;
+	if (list->used < JUMP_SIZE)
+		list->at[list->used] = n;
+	if (list->used <= JUMP_SIZE)
+		list->used++;
 	note_page(t, b->rip);
 }
 
@@ -143,7 +146,7 @@ static void cut(struct tcpu *t, const uint32_t *list, uint32_t *count)
 
 void cut_far(struct tcpu *t, bool globals_too)
 {
-	jump_flush(t);
+	jump_flush(t, globals_too);
 	cut(t, t->far_local, &t->far_locals);
 	if (!globals_too)
 		return;
@@ -237,7 +240,7 @@ static void drop_page(struct tcpu *t, uint64_t page)
 		}
 	}
 	if (any)
-		jump_flush(t);
+		jump_flush(t, true);
 }
 
 void cache_drop_stale(struct tcpu *t)
@@ -260,13 +263,13 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	t->blocks = t->links = t->insns = 0;
+	t->blocks = t->links = t->insns = t->recipes = 0;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));
 	memset(t->page, 0xff, sizeof(t->page));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
-	jump_flush(t);
+	jump_flush(t, true);
 }
 
 void cache_reserve(struct tcpu *t)
@@ -294,7 +297,7 @@ int cache_new(struct tcpu *t)
 	close(fd);
 	t->code = (struct code){.base = writer, .size = CODE_SIZE};
 	t->exec = exec;
-	t->jump_used = JUMP_SIZE + 1; /* none is known to be clear */
+	t->jumps[0].used = JUMP_SIZE + 1; /* none is known to be clear */
 	make_stubs(t);
 	cache_flush(t);
 	t->stats.flushes = 0;

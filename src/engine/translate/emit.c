@@ -47,6 +47,36 @@ static void poll(struct emitter *e)
 	put32(e->c, 0);
 }
 
+/*
+ * The return is done, unless its target is not canonical: then it is
+ * interpret's. T0 is the target.
+ */
+static void emit_ret_exit(struct emitter *e, const struct texit *x)
+{
+	struct code *c = e->c;
+	uint32_t odd = 0;
+
+	if (wide(e)) {
+		mov_rr(c, T1, T0);
+		shift_imm(c, true, 4, T1, 16);
+		shift_imm(c, true, 7, T1, 16);
+		put_rr(c, OP_W(0x3b), T1, T0);
+		odd = jcc_forward(c, CC_NZ);
+	}
+	store64(c, in_state(STATE(c.s.rip)), T0);
+	put_rm(c, (struct opcode){.byte = 0x8d, .w = wide(e)}, G_RSP, at_reg(G_RSP, x->pops));
+	count(e, x->before + 1);
+	mov_imm(c, T1, LEAVE_LOOK);
+	jmp_to(c, e->stubs->leave_memory);
+	if (!odd)
+		return;
+	land(c, odd);
+	count(e, x->before);
+	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
+	mov_imm(c, T1, LEAVE_ODD);
+	jmp_to(c, e->stubs->leave_memory);
+}
+
 static void emit_exit(struct emitter *e, const struct texit *x)
 {
 	struct code *c = e->c;
@@ -62,6 +92,10 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 
 		if (link != NONE)
 			why = LEAVE_LINK + link;
+	}
+	if (x->kind == EXIT_RET) {
+		emit_ret_exit(e, x);
+		return;
 	}
 	if (x->kind == EXIT_ODD)
 		count(e, x->before);
@@ -116,6 +150,27 @@ static void store_slot_imm(struct emitter *e, uint64_t v)
 	}
 }
 
+void push_scratch(struct emitter *e)
+{
+	int32_t size = (int32_t)slot_size(e);
+
+	reach_stack(e, G_RSP, -size, true);
+	load64(e->c, T1, in_state(STATE(scratch)));
+	store_slot(e, T1);
+	move_top(e, G_RSP, -size);
+}
+
+void pop_to(struct emitter *e, unsigned to)
+{
+	reach_stack(e, G_RSP, 0, false);
+	load_slot(e, to);
+}
+
+void move_top_by(struct emitter *e, int32_t by)
+{
+	move_top(e, G_RSP, by);
+}
+
 static void emit_push(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
@@ -124,7 +179,7 @@ static void emit_push(struct emitter *e)
 
 	if (o->kind == X86_OPND_MEM) {
 		need_flags_in_memory(e);
-		emit_address(e, &i->mem, i->addrsize);
+		emit_address(e, &i->mem, i->addrsize, slot_size(e));
 		emit_translate(e, slot_size(e), false);
 		load_slot(e, T1);
 		store64(e->c, in_state(STATE(scratch)), T1);
@@ -219,7 +274,7 @@ static void emit_jcc(struct emitter *e)
  * The target in T0 is looked for; a miss leaves the branch to interpret, before
  * anything has changed. Then T1 points to the entry.
  */
-static struct mem find_jump(struct emitter *e)
+static struct mem find_jump(struct emitter *e, enum exit_kind miss)
 {
 	struct code *c = e->c;
 	uint32_t table =
@@ -230,7 +285,7 @@ static struct mem find_jump(struct emitter *e)
 	shift_imm(c, false, 4, T1, 4);
 	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
 	put_rm(c, OP_W(0x3b), T0, entry);
-	exit_odd(e, jcc_forward(c, CC_NZ));
+	new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip)->before = e->at;
 	entry.disp += (int32_t)offsetof(struct jump_entry, host);
 	return entry;
 }
@@ -243,7 +298,8 @@ static void emit_ret(struct emitter *e)
 
 	reach_stack(e, G_RSP, 0, false);
 	load_slot(e, T0);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_RET);
+	e->exit[e->exits - 1].pops = by;
 	count(e, e->at + 1);
 	move_top(e, G_RSP, by);
 	jmp_mem(e->c, entry);
@@ -267,7 +323,7 @@ static void load_target(struct emitter *e)
 
 	need_flags_in_memory(e);
 	if (i->opnd[0].kind == X86_OPND_MEM) {
-		emit_address(e, &i->mem, i->addrsize);
+		emit_address(e, &i->mem, i->addrsize, slot_size(e));
 		emit_translate(e, slot_size(e), false);
 		load_slot(e, T0);
 	} else if (home(reg) == SPILLED) {
@@ -286,7 +342,7 @@ static void emit_jmp_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_ODD);
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }
@@ -297,7 +353,7 @@ static void emit_call_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e);
+	entry = find_jump(e, EXIT_ODD);
 	load64(e->c, T0, entry);
 	store64(e->c, in_state(STATE(scratch)), T0);
 	reach_stack(e, G_RSP, -size, true);
@@ -309,7 +365,7 @@ static void emit_call_indirect(struct emitter *e)
 
 /* ---- all others ---- */
 
-static void emit_body(struct emitter *e)
+static void emit_call_of_body(struct emitter *e, uint32_t stub)
 {
 	struct tcpu *t = e->t;
 
@@ -320,13 +376,24 @@ static void emit_body(struct emitter *e)
 		t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
 	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
 	mov_imm(e->c, T1, t->insns++ | e->at << 16);
-	call_to(e->c, e->stubs->body);
+	call_to(e->c, stub);
 	e->flags = IN_MEMORY;
+}
+
+static void emit_body(struct emitter *e)
+{
+	emit_call_of_body(e, e->stubs->body);
+}
+
+static void emit_system(struct emitter *e)
+{
+	emit_call_of_body(e, e->stubs->system);
 }
 
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
+	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
 	[KIND_PUSH] = emit_push,
@@ -339,6 +406,12 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_JMP_INDIRECT] = emit_jmp_indirect,
 	[KIND_CALL_INDIRECT] = emit_call_indirect,
 	[KIND_BODY] = emit_body,
+	[KIND_CLI] = emit_cli,
+	[KIND_STI] = emit_sti,
+	[KIND_PUSHF] = emit_pushf,
+	[KIND_POPF] = emit_popf,
+	[KIND_SWAPGS] = emit_swapgs,
+	[KIND_SYSTEM] = emit_system,
 };
 
 /* ---- the block ---- */
@@ -387,7 +460,7 @@ static void emit_end(struct emitter *e)
 	e->n = last;
 	if (last->kind == KIND_JMP)
 		jump_out(e, target(e), e->s->count);
-	else if (last->kind <= KIND_JCC || last->kind == KIND_BODY)
+	else if (!ends_block(last->kind))
 		jump_out(e, e->s->end, e->s->count);
 }
 
@@ -397,6 +470,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.c = &t->code,
 		.s = s,
 		.key_index = b->key,
+		.producer = NONE,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)

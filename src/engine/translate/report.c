@@ -59,9 +59,9 @@ void translate_report(struct engine *e, FILE *out)
 			n, s->blocks, s->insns, s->bytes, s->expanded, s->stale, s->flushes);
 		fprintf(out,
 			"cpu%u: entered %" PRIu64 " times, %" PRIu64
-			" links; slow accesses %" PRIu64 ", bodies %" PRIu64
+			" links; slow accesses %" PRIu64 ", bodies %" PRIu64 ", system %" PRIu64
 			", left to interpret %" PRIu64 "\n",
-			n, s->enters, s->links, s->slow, s->bodies, s->odd);
+			n, s->enters, s->links, s->slow, s->bodies, s->systems, s->odd);
 		report_ops(s, out);
 	}
 }

@@ -99,7 +99,7 @@ static bool find_key(struct tcpu *t)
 	const struct cpu *c = &t->c;
 	struct key key = {c->mode, c->privilege, 0xff, usable_units(t)};
 
-	if (c->mode == X86_MODE_16 || c->align_check)
+	if (c->mode == X86_MODE_16 || c->align_check || c->cpl == 1 || c->cpl == 2)
 		return false;
 	if (c->mode != X86_MODE_64)
 		key.flat = flat_segments(c);
@@ -176,7 +176,7 @@ static struct tblock *find(struct tcpu *t)
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)
-		jump_add(t, b);
+		jump_add(t, b, e->global);
 	return b;
 }
 
@@ -189,12 +189,12 @@ static bool wanted(struct tcpu *t)
 	return vcpu_kicked(t->c.v);
 }
 
-static enum leave run_block(struct tcpu *t, const struct tblock *b)
+static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 {
 	enum leave why;
 
 	flags_to_memory(t);
-	why = enter(t, b);
+	why = enter(t, entry);
 	flags_from_memory(t);
 	account(t, 0);
 	return why;
@@ -207,35 +207,56 @@ static bool came_back(struct tcpu *t, enum leave why, bool progress)
 	return why >= LEAVE_LINK || (why == LEAVE_LOOK && progress);
 }
 
-static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
+/* Where the table of indirect jumps has it. */
+static const uint8_t *known_entry(const struct tcpu *t)
 {
-	struct tcpu *t = (struct tcpu *)c;
+	const struct jump_entry *j = &t->jump[t->key_now][t->c.s.rip % JUMP_SIZE];
+
+	return t->pending == NONE && j->rip == t->c.s.rip ? (const uint8_t *)(uintptr_t)j->host
+							  : NULL;
+}
+
+static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
+{
+	struct cpu *c = &t->c;
 	uint64_t before = r->executed;
-	struct tblock *b;
+	const uint8_t *entry;
+	struct tblock *b = NULL;
 	enum leave why;
 
 	c->one_block = false;
-	if (!t->counting && budget != UINT64_MAX)
-		return false;
 	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
 		cache_drop_stale(t);
 	if (!find_key(t))
 		return false;
 	c->one_block = true;
-	b = find(t);
-	if (!b || wanted(t))
+	entry = known_entry(t);
+	if (!entry) {
+		b = find(t);
+		if (!b)
+			return false;
+		entry = t->exec + b->from_memory;
+	}
+	if (wanted(t))
 		return false;
 	t->left = t->granted = (int64_t)MIN(budget - r->executed, (uint64_t)INT64_MAX);
 	t->stats.enters++;
-	why = t->check ? check_block(t, b) : run_block(t, b);
+	why = t->check ? check_block(t, b) : run_code(t, entry);
 	return came_back(t, why, !t->counting || r->executed != before);
 }
 
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 {
 	struct tcpu *t = (struct tcpu *)c;
-	bool done = advance(c, budget, r);
+	bool done;
 
+	if (!t->counting && budget != UINT64_MAX) {
+		c->one_block = false;
+		return false;
+	}
+	do
+		done = advance(t, budget, r);
+	while (done && r->executed < budget && is_quiet(c));
 	if (!done && t->with_stats)
 		note_left(t);
 	return done;

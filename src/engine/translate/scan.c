@@ -188,6 +188,20 @@ static bool offered(const struct tcpu *t, const struct x86_insn *i)
 	return x86_model_executes(&t->c.v->vm->model, x86_insn_table[i->entry].feature);
 }
 
+/* F3 before BSF and BSR has no meaning where the model lacks TZCNT and LZCNT. */
+static bool is_old_scan(const struct tcpu *t, const struct x86_insn *i)
+{
+	return (i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT) && !offered(t, i);
+}
+
+static bool is_bit_string(const struct x86_insn *i)
+{
+	uint8_t b = i->opcode;
+
+	return i->map == X86_MAP_0F && i->modrm < 0xc0 && i->opsize >= 4 &&
+	       (b == 0xa3 || b == 0xab || b == 0xb3 || b == 0xbb);
+}
+
 static bool stack_fits(const struct x86_insn *i, const struct key *key)
 {
 	return i->opsize == (key->mode == X86_MODE_64 ? 8 : 4) && key->flat >> X86_SS & 1;
@@ -201,16 +215,22 @@ static enum kind vector_kind(const struct x86_insn *i, const struct key *key)
 	return key->units & UNITS_LIVE ? KIND_VECTOR : KIND_ODD;
 }
 
+/* Interpret's loop looks at HLT itself. */
+static enum kind system_kind(const struct tcpu *t, const struct x86_insn *i)
+{
+	return t->check || i->op == X86_OP_HLT ? KIND_ODD : KIND_SYSTEM;
+}
+
 static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, const struct key *key)
 {
 	const struct x86_operand *o = &i->opnd[0];
 
-	if (!offered(t, i))
+	if (!offered(t, i) && !is_old_scan(t, i))
 		return KIND_BODY;
 	if (is_vector(t, i))
 		return vector_kind(i, key);
 	if (key->units & UNITS_LIVE && loads_mxcsr(i))
-		return KIND_ODD;
+		return system_kind(t, i);
 	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
 		return KIND_NOP;
 	if (i->op == X86_OP_LEA)
@@ -223,6 +243,8 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_POP;
 	if (i->op == X86_OP_LEAVE && stack_fits(i, key))
 		return KIND_LEAVE;
+	if (is_bit_string(i))
+		return KIND_BITS;
 	if (i->vex || (i->map == X86_MAP_1 ? !copy_1(i) : i->map != X86_MAP_0F || !copy_0f(i)))
 		return KIND_BODY;
 	return KIND_COPY;
@@ -255,14 +277,44 @@ static enum kind branch_kind(const struct tinsn *n, const struct key *key)
 	}
 }
 
+/* Ring 0's own, of those that follow; others are for interpret. */
+static enum kind ring_0_kind(const struct x86_insn *i, const struct key *key)
+{
+	bool stack = stack_fits(i, key);
+
+	if (key->privilege == X86_USER)
+		return KIND_ODD;
+	switch (i->op) {
+	case X86_OP_CLI:
+		return KIND_CLI;
+	case X86_OP_STI:
+		return KIND_STI;
+	case X86_OP_PUSHF:
+		return stack ? KIND_PUSHF : KIND_ODD;
+	case X86_OP_POPF:
+		return stack ? KIND_POPF : KIND_ODD;
+	case X86_OP_SWAPGS:
+		return KIND_SWAPGS;
+	default:
+		return KIND_ODD;
+	}
+}
+
 static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const struct key *key)
 {
-	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
-		return branch_kind(n, key);
+	enum kind kind = KIND_ODD;
+
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
-	return is_plain(&n->i) ? plain_kind(t, &n->i, key) : KIND_ODD;
+	kind = ring_0_kind(&n->i, key);
+	if (kind != KIND_ODD)
+		return kind;
+	if (is_plain(&n->i))
+		return plain_kind(t, &n->i, key);
+	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
+		kind = branch_kind(n, key);
+	return kind == KIND_ODD ? system_kind(t, &n->i) : kind;
 }
 
 /* ModRM.reg is part of the opcode. */
@@ -349,6 +401,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_LEA:
 	case KIND_JCC:
 	case KIND_JMP:
+	case KIND_SWAPGS:
 		return false;
 	default:
 		return true;
@@ -357,7 +410,7 @@ static bool accesses(const struct tinsn *n)
 
 static void note_flags(struct tinsn *n)
 {
-	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR;
+	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR || n->kind == KIND_BITS;
 
 	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
 	n->writes = copied ? flags_written(&n->i) : 0;
@@ -369,14 +422,34 @@ static bool seen(const struct tinsn *n)
 	return n->accesses || n->kind == KIND_JCC || n->kind == KIND_JMP;
 }
 
+/* All flags are looked at, faults apart. */
+static bool ends_or_calls(const struct tinsn *n)
+{
+	switch (n->kind) {
+	case KIND_COPY:
+	case KIND_VECTOR:
+	case KIND_BITS:
+	case KIND_NOP:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static void find_live(struct scan *s)
 {
-	uint16_t live = X86_FLAGS_ARITH;
+	uint16_t live = X86_FLAGS_ARITH, real = X86_FLAGS_ARITH;
 
 	for (unsigned k = s->count; k-- > 0;) {
 		struct tinsn *n = &s->insn[k];
 
 		n->live = live;
+		real = ends_or_calls(n) ? X86_FLAGS_ARITH : (real & ~n->writes) | n->reads;
+		n->real = real;
 		live = seen(n) ? X86_FLAGS_ARITH : (live & ~n->writes) | n->reads;
 	}
 	s->start_dead = s->count && !live;
@@ -391,10 +464,10 @@ static void find_live(struct scan *s)
 
 /* ---- the block ---- */
 
-static bool ends(enum kind kind)
+bool ends_block(enum kind kind)
 {
 	return kind == KIND_JMP || kind == KIND_CALL || kind == KIND_RET ||
-	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT;
+	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT || kind == KIND_SYSTEM;
 }
 
 /* false: not to be decoded here, or not translated. */
@@ -412,6 +485,7 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 		return false;
 	n->tail = tail_of(n);
 	n->reg_is_opcode = reg_is_opcode(&n->i);
+	n->no_prefix = is_old_scan(t, &n->i);
 	n->rm_first = n->reg_is_opcode || rm_first(&n->i);
 	note_flags(n);
 	s->count++;
@@ -438,7 +512,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 		if (!add(t, s, page->host + at, PAGE_SIZE - at))
 			break;
 		at += n->i.len;
-		if (ends(n->kind) || (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS))
+		if (ends_block(n->kind) || (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS))
 			break;
 	}
 	find_live(s);

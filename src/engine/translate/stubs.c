@@ -219,17 +219,34 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	return c->look;
 }
 
-static void emit_body(struct code *c, struct stubs *s, bool live)
+/* An instruction that may change anything: translated code is left. */
+static bool call_system(struct tcpu *t, uint32_t which)
+{
+	const struct x86_insn *i = &t->insn[which & 0xffff];
+
+	t->stats.systems++;
+	t->stats.by_op[i->op]++;
+	if (t->live)
+		tidy_vectors(t);
+	flags_from_memory(t);
+	account(t, which >> 16);
+	t->c.result->executed++;
+	execute(&t->c, i, t->insn_body[which & 0xffff]);
+	flags_to_memory(t);
+	return true;
+}
+
+/* T1 is the number of the instruction and how many came before it in the block. */
+static void emit_body(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
 {
 	uint32_t look;
 
-	s->body = c->at;
 	emit_take_return(c);
 	move_registers(c, false);
 	store_vectors(c, live);
 	mov_rr(c, RDI, RSP);
 	mov_rr(c, RSI, T1);
-	emit_call(c, (uint64_t)(uintptr_t)call_body);
+	emit_call(c, (uint64_t)(uintptr_t)call);
 	put_rr(c, OP(0x84), RAX, RAX);
 	look = jcc_forward(c, CC_NZ);
 	load_vectors(c, live);
@@ -248,21 +265,24 @@ void make_stubs(struct tcpu *t)
 		emit_enter(c, &t->stubs[live], live);
 		emit_leave(c, &t->stubs[live], live);
 		emit_slow(c, &t->stubs[live], live);
-		emit_body(c, &t->stubs[live], live);
+		t->stubs[live].body = c->at;
+		emit_body(c, live, call_body);
+		t->stubs[live].system = c->at;
+		emit_body(c, live, call_system);
 	}
 	t->first_block = c->at;
 }
 
-enum leave enter(struct tcpu *t, const struct tblock *b)
+enum leave enter(struct tcpu *t, const uint8_t *entry)
 {
 	typedef int way_in(struct tcpu *, const uint8_t *);
-	bool live = t->key[b->key].units & UNITS_LIVE;
+	bool live = t->live;
 	way_in *in = (way_in *)(uintptr_t)(t->exec + t->stubs[live].enter);
 	int why;
 
 	if (live)
 		tidy_vectors(t);
-	why = in(t, t->exec + b->from_memory);
+	why = in(t, entry);
 	if (live)
 		tidy_vectors(t);
 	return (enum leave)why;

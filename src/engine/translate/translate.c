@@ -114,12 +114,13 @@ static int translate_vcpu_open(struct vcpu *v)
 	err = cache_new(t);
 	if (!err)
 		err = catch_faults();
-	if (err)
+	if (err) {
 		cpu_close(&t->c);
-	else
-		set_up(t);
-	v->priv = err ? NULL : &t->c;
-	return err;
+		return err;
+	}
+	set_up(t);
+	v->priv = &t->c;
+	return 0;
 }
 
 static void translate_vcpu_close(struct vcpu *v)

@@ -1,0 +1,116 @@
+/*
+ * system.c - what a kernel does at every entry and exit, without leaving
+ * translated code: CLI, STI, PUSHF, POPF, SWAPGS.
+ *
+ * Only for ring 0, 64-bit mode for SWAPGS. Whatever would need a look (an
+ * interrupt that could come now, a flag that changes the mode) is interpret's.
+ * Source: SDM vol. 2.
+ */
+#include "engine/translate/internal.h"
+
+#define RFLAGS in_state(STATE(c.s.rflags))
+/* POPF changes these here; a change of others is interpret's. */
+#define EASY (X86_FLAGS_ARITH | X86_IF | X86_DF)
+
+static void alu_state(struct code *c, unsigned op, uint32_t v)
+{
+	put_rm(c, OP_W(0x81), op, RFLAGS);
+	put32(c, v);
+}
+
+/* Interpret goes on if an interrupt waits. T0 is lost. */
+static void odd_if_interrupt(struct emitter *e)
+{
+	struct code *c = e->c;
+
+	load64(c, T0, in_state(STATE(c.v)));
+	put_rm(c, OP(0x80), 7, at_reg(T0, (int32_t)offsetof(struct vcpu, intr_line)));
+	put8(c, 0);
+	exit_odd(e, jcc_forward(c, CC_NZ));
+}
+
+void emit_cli(struct emitter *e)
+{
+	need_flags_in_memory(e);
+	alu_state(e->c, 4, ~(uint32_t)X86_IF);
+	e->flags = IN_MEMORY;
+}
+
+/* The shadow of one instruction only shows if an interrupt waits. */
+void emit_sti(struct emitter *e)
+{
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	odd_if_interrupt(e);
+	alu_state(e->c, 1, X86_IF);
+}
+
+/* To RSP's memory by way of T1. */
+void emit_pushf(struct emitter *e)
+{
+	struct code *c = e->c;
+
+	need_flags_in_memory(e);
+	need_flags_in_host(e);
+	put8(c, 0x9c); /* pushfq */
+	put_opcode(c, OP(0x58 | (T1 & 7)), 0, 0, T1);
+	alu_imm32(c, false, 4, T1, X86_FLAGS_ARITH);
+	load64(c, T0, RFLAGS);
+	alu_imm32(c, false, 4, T0, (int32_t) ~(X86_FLAGS_ARITH | X86_VM | X86_RF));
+	put_rr(c, OP_W(0x0b), T1, T0);
+	store64(c, in_state(STATE(scratch)), T1);
+	e->flags = IN_MEMORY;
+	push_scratch(e);
+}
+
+/* AH of LAHF is the low byte of the flags, OF is apart. */
+static void put_arithmetic(struct code *c)
+{
+	mov_rr32(c, T0, T1);
+	shift_imm(c, false, 5, T0, 11);
+	alu_imm32(c, false, 4, T0, 1);
+	put_rr(c, (struct opcode){.map = 1, .byte = 0xb6, .byte_regs = true}, T1, T1);
+	shift_imm(c, false, 4, T1, 8);
+	put_rr(c, OP(0x0b), T0, T1);
+	put_rm(c, OP(0x89), T0, in_state(STATE(flags)));
+}
+
+void emit_popf(struct emitter *e)
+{
+	struct code *c = e->c;
+	uint32_t quiet;
+
+	pop_to(e, T1);
+	e->flags = IN_MEMORY;
+	store64(c, in_state(STATE(scratch)), T1);
+	put_rm(c, OP_W(0x33), T1, RFLAGS);
+	put_rr(c, OP(0xf7), 0, T1); /* test */
+	put32(c, ~(uint32_t)EASY & ~(uint32_t)X86_FLAGS_FIXED);
+	exit_odd(e, jcc_forward(c, CC_NZ));
+	put_rr(c, OP(0xf7), 0, T1);
+	put32(c, X86_IF);
+	quiet = jcc_forward(c, CC_Z);
+	odd_if_interrupt(e);
+	land(c, quiet);
+	load64(c, T1, in_state(STATE(scratch)));
+	alu_state(c, 4, ~(uint32_t)(X86_IF | X86_DF));
+	mov_rr32(c, T0, T1);
+	alu_imm32(c, false, 4, T0, X86_IF | X86_DF);
+	put_rm(c, OP_W(0x09), T0, RFLAGS);
+	put_arithmetic(c);
+	move_top_by(e, wide(e) ? 8 : 4);
+}
+
+/* The base is kept in a second place, for interpret's accesses. */
+void emit_swapgs(struct emitter *e)
+{
+	struct code *c = e->c;
+	struct mem base = in_state(STATE(c.s.seg[X86_GS].base));
+	struct mem other = in_state(STATE(c.s.msr[X86_MSR_KERNEL_GS_BASE]));
+
+	load64(c, T0, base);
+	load64(c, T1, other);
+	store64(c, other, T0);
+	store64(c, base, T1);
+	store64(c, in_state(STATE(c.window[X86_GS].base)), T1);
+}
