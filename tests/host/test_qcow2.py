@@ -6,7 +6,8 @@
 PART random: batches of writes, zeroes and discards in flight together, ours and
 qemu-io's in turn, on images of many shapes; after each round the content is
 what a model says and `qemu-img check` finds nothing. PART kill: kill -9 in
-mid-write; check finds at most leaks, and all that was flushed is there.
+mid-write; check finds at most leaks, and all that was flushed is there. PART
+power: the same for a host that loses power (powerloss.c).
 PART rest: what is no matter of chance. Exit status 77: qemu-img is missing.
 """
 import os
@@ -259,15 +260,49 @@ def test_kill(work, rounds, seed):
         done = run("qemu-img", "check", "-f", "qcow2", image)
         assert done.returncode in (0, 3), f"round {i}, {options}: {done.stdout}"
         leaks += done.returncode == 3
-        must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw)
-        data = raw.read_bytes()
-        for s, stamps in enumerate(possible(i + 1, size // SECTOR, flushed)):
-            block = data[s * SECTOR:(s + 1) * SECTOR]
-            stamp = int.from_bytes(block[:4], "little")
-            assert block == block[:4] * 128 and stamp in stamps, \
-                f"round {i}, {options}: sector {s} holds {stamp}, flushed {flushed}: {sorted(stamps)}"
+        try:
+            holds_what_was_flushed(image, raw, i + 1, flushed)
+        except AssertionError as failed:
+            raise AssertionError(f"round {i}, {options}: {failed}")
         diskio_ok(image, ["w 0 65536 7", "f"])
     print(f"{rounds} kills after {writes} flushed writes: {leaks} images with leaks, none worse")
+
+
+def holds_what_was_flushed(image, raw, seed, flushed):
+    must("qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw)
+    data = raw.read_bytes()
+    for s, stamps in enumerate(possible(seed, len(data) // SECTOR, flushed)):
+        block = data[s * SECTOR:(s + 1) * SECTOR]
+        stamp = int.from_bytes(block[:4], "little")
+        assert block == block[:4] * 128 and stamp in stamps, \
+            f"sector {s} holds {stamp}, flushed {flushed}: {sorted(stamps)}"
+
+
+def test_power(work, rounds, seed):
+    """DISKIO is the one with powerloss.c: of what was not synced, any part may be missing."""
+    leaks = writes = 0
+    for i in range(rounds):
+        rng = random.Random(seed * 1000 + i)
+        image, copy = work / "p.qcow2", work / "p.copy"
+        image.unlink(missing_ok=True)
+        options = rng.choice(["cluster_size=65536", "cluster_size=512", "cluster_size=4096,refcount_bits=64",
+                              "cluster_size=4096,compat=0.10"])
+        must("qemu-img", "create", "-q", "-f", "qcow2", "-o", options, image, 4 << 20)
+        shutil.copy(image, copy)
+        at = rng.randint(1, rng.choice([30, 300, 3000])) if i % 3 == 0 else -rng.randint(1, 40)
+        env = dict(os.environ, POWERLOSS=str(copy), POWERLOSS_AT=str(at))
+        done = run(DISKIO, image, input=f"storm {i + 1}\n", env=env)
+        assert done.returncode == 9, done.stdout
+        flushed = max([0] + [int(line.split()[1]) for line in done.stdout.splitlines()])
+        writes += flushed
+        done = run("qemu-img", "check", "-f", "qcow2", copy)
+        assert done.returncode in (0, 3), f"round {i}, {options}: {done.stdout}"
+        leaks += done.returncode == 3
+        try:
+            holds_what_was_flushed(copy, work / "p.raw", i + 1, flushed)
+        except AssertionError as failed:
+            raise AssertionError(f"round {i}, {options}: {failed}")
+    print(f"{rounds} power losses after {writes} flushed writes: {leaks} images with leaks, none worse")
 
 
 # ---- the rest ----
@@ -392,6 +427,8 @@ def main():
             test_random(work, rounds, seed)
         elif sys.argv[2] == "kill":
             test_kill(work, rounds, seed)
+        elif sys.argv[2] == "power":
+            test_power(work, rounds, seed)
         else:
             for test in (test_throwaway, test_locks, test_refusals, test_states, test_full):
                 part = work / test.__name__

@@ -176,6 +176,7 @@ enum kind {
 	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
 	KIND_NOP,
 	KIND_VECTOR,
+	KIND_BITS, /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -207,6 +208,7 @@ struct tinsn {
 	uint16_t live;      /* flags that matter after it */
 	bool reg_is_opcode; /* ModRM.reg extends the opcode */
 	bool rm_first;      /* operand 0 is ModRM.rm */
+	bool no_prefix;     /* TZCNT, LZCNT that are BSF, BSR for the guest */
 	bool accesses;      /* memory, by the fast TLB: flags in the host are lost */
 };
 
@@ -350,8 +352,8 @@ struct emitter {
 /* The flags are there, too, afterwards. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
-/* T0 becomes the linear address of m; T1 and the flags in the host are lost. */
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size);
 /* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
 void emit_translate(struct emitter *e, unsigned size, bool write);
 void emit_slow_paths(struct emitter *e);
@@ -372,6 +374,7 @@ void emit_swapgs(struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
+void emit_bits(struct emitter *e);
 
 static inline unsigned home(unsigned guest)
 {
