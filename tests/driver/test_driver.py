@@ -178,8 +178,9 @@ def main():
         return 77
     guests = [g for g in run_guests.guests(SOURCE) if g[0] not in LEFT_OUT]
     extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
-    results = machine.run(commands(guests, "15 1" if SMP else "3 1", ROUNDS, True), limit=200, timeout=500 if SMP else 280,
-                          log=str(SOURCE / "build/driver.log"), extra=extra)
+    results = machine.run(commands(guests, "15 1" if SMP else "3 1", ROUNDS, kvm=True), limit=200,
+                          timeout=500 if SMP else 280, extra=extra,
+                          log=str(SOURCE / f"build/{TEST}.log"))
     for name, why in LEFT_OUT.items():
         print(f"skip {TEST}:{name}: {why}")
     return judge(results, REPORT, guests, len(LEFT_OUT))
