@@ -14,22 +14,22 @@ demo: all ## build, and play a few scenes
 	@tools/demo $(B)/tinamou
 
 check: ## build and pass all quick tests
-	@tools/need build test
+	@tools/need build test driver
 	@tools/build $(B) -Dtests=true
 	@tools/check quick
 
 check-long: ## check, then sanitizers, clang, long tests, the package
-	@tools/need build test long
+	@tools/need build test driver long
 	@tools/build $(B) -Dtests=true
 	@tools/check long
 
-driver: ## the kernel module for Debian's kernel: build/driver/tinamou.ko
+driver: ## the kernel module for Debian's kernel: build/driver/amd64/tinamou.ko
 	@tools/need driver
 	@tools/module
 
 bench: all ## compare speed with QEMU TCG and Bochs
 	@tools/need bench
-	@bench/run $(B)/tinamou
+	@bench/run $(B)/tinamou && bench/linux $(B)/tinamou
 
 install: all ## install below PREFIX (/usr/local), honours DESTDIR
 	@tools/install $(B)/tinamou "$(DESTDIR)" "$(or $(PREFIX),/usr/local)"

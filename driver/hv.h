@@ -80,11 +80,14 @@ struct hv_ops {
 	/* v->regs to the hardware's form and back; what they hold has been checked. */
 	void (*put)(struct hv_vcpu *v, u32 groups);
 	void (*get)(struct hv_vcpu *v, u32 groups);
+	/* Begin and end of a stay, between host begin and end; NULL: nothing to do. */
+	void (*arrive)(struct hv_vcpu *v);
+	void (*depart)(struct hv_vcpu *v);
 	/* One entry and exit; between host begin and end, interrupts off. */
 	enum hv_next (*enter)(struct hv_vcpu *v, struct hv_cpu *cpu);
 };
 
-extern const struct hv_ops svm_ops;
+extern const struct hv_ops svm_ops, vmx_ops;
 
 /* ---- run.c ---- */
 

@@ -121,7 +121,8 @@ static int vcpu_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct vcpu *c = file->private_data;
 
-	if (vma->vm_end - vma->vm_start != PAGE_SIZE || vma->vm_pgoff)
+	if (vma->vm_end - vma->vm_start != PAGE_SIZE || vma->vm_pgoff ||
+		!(vma->vm_flags & VM_SHARED))
 		return -EINVAL;
 	return vm_insert_page(vma, vma->vm_start, virt_to_page(c->page));
 }

@@ -10,7 +10,7 @@
 
 const struct hv_ops *hv_detect(struct hv *hv)
 {
-	static const struct hv_ops *const list[] = {&svm_ops};
+	static const struct hv_ops *const list[] = {&svm_ops, &vmx_ops};
 	struct cpuid top = cpuid(0x80000000u, 0);
 
 	hv->phys_bits = top.eax >= 0x80000008u ? cpuid(0x80000008u, 0).eax & 0xff : 36;
@@ -190,6 +190,8 @@ static int stay(struct hv_vcpu *v, const volatile struct tinamou_page *page, enu
 		return -HV_EIO;
 	}
 	switch_to_guest(v);
+	if (hv->ops->arrive)
+		hv->ops->arrive(v);
 	do {
 		interrupts_off();
 		if (hv->host->must_leave() || page->immediate_exit) {
@@ -201,6 +203,8 @@ static int stay(struct hv_vcpu *v, const volatile struct tinamou_page *page, enu
 		}
 		interrupts_on();
 	} while (!rc && *next == HV_AGAIN);
+	if (hv->ops->depart)
+		hv->ops->depart(v);
 	switch_to_host(v);
 	hv->host->end();
 	return rc;

@@ -137,7 +137,7 @@ static void svm_cpu_off(struct hv *hv, struct hv_cpu *cpu)
 
 /* #DB and #AC too: a guest whose handler raises them again would never exit. */
 #define INTERCEPT_EXCEPTIONS (EXCEPTION(1) | EXCEPTION(6) | EXCEPTION(17) | EXCEPTION(18))
-#define INTERCEPT_CR8        (1u << 8 | 1u << 24)
+#define INTERCEPT_CR         (1u << 8 | 1u << (16 + 8) | 1u << (16 + 4)) /* CR8; writes of CR4 */
 #define INTERCEPT1_ALWAYS                                                                          \
 	(INTERCEPT1_INTR | INTERCEPT1_NMI | INTERCEPT1_INIT | INTERCEPT1_RDPMC |                   \
 		INTERCEPT1_CPUID | INTERCEPT1_RSM | INTERCEPT1_INVD | INTERCEPT1_HLT |             \
@@ -150,7 +150,7 @@ static void fill_control(struct svm_vcpu *s)
 	struct svm *svm = hv->priv;
 	struct vmcb *c = s->vmcb;
 
-	c->intercept_cr = INTERCEPT_CR8;
+	c->intercept_cr = INTERCEPT_CR;
 	c->intercept_exceptions = INTERCEPT_EXCEPTIONS;
 	c->intercept1 = INTERCEPT1_ALWAYS;
 	c->intercept2 = INTERCEPT2_ALL;

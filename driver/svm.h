@@ -13,7 +13,7 @@ struct vmcb_seg {
 	u16 sel, attr;
 	u32 limit;
 	u64 base;
-} __attribute__((packed));
+};
 
 struct vmcb {
 	/* Control area. */
@@ -58,7 +58,7 @@ struct vmcb {
 	u8 reserved10[0x668 - 0x648];
 	u64 g_pat;
 	u8 reserved11[0x1000 - 0x670];
-} __attribute__((packed));
+};
 
 _Static_assert(__builtin_offsetof(struct vmcb, eventinj) == 0xa8, "VMCB");
 _Static_assert(__builtin_offsetof(struct vmcb, efer) == 0x4d0, "VMCB");

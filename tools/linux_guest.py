@@ -170,7 +170,9 @@ def closure(package):
     done = subprocess.run(["apt-cache", "depends", "--recurse", "--no-recommends", "--no-suggests",
                            "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances",
                            package], text=True, capture_output=True)
-    return [fetch(name) for name in re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]]
+    names = re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]
+    here = [sorted((ROOT / "build/packages").glob(f"{name}_*")) for name in names]
+    return [there[-1] if there else fetch(name) for name, there in zip(names, here)]
 
 
 def needed(path):
@@ -198,17 +200,20 @@ mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmp /tmp
 cd /tmp
 for module in {modules}; do insmod /modules/$module.ko || echo "@ no module $module"; done
+emit() {{
+	{emit}
+}}
 run() {{
 	name=$1
 	shift
-	echo "@ begin $name"
+	echo "@ begin $name" | emit
 	timeout -s KILL {limit} sh -c "$*" >/tmp/out 2>&1 </dev/null
 	status=$?
-	base64 /tmp/out
-	echo "@ end $name $status"
+	base64 /tmp/out | emit
+	echo "@ end $name $status" | emit
 }}
 {commands}
-echo "@ done"
+echo "@ done" | emit
 poweroff -f
 """
 
@@ -216,17 +221,19 @@ poweroff -f
 APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init"
 
 
-def run_to_end(command, timeout):
-    """Its output, up to its end or to the timeout."""
+def run_to_end(command, timeout, out):
+    """Its output goes to the file out, up to its end or to the timeout."""
     try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=timeout, cwd=ROOT).stdout
-    except subprocess.TimeoutExpired as late:
-        return late.stdout or b""
+        subprocess.run(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                       timeout=timeout, cwd=ROOT)
+    except subprocess.TimeoutExpired:
+        pass
 
 
 class Guest:
     """A kernel and an initramfs whose init runs a list of commands, in any monitor."""
+
+    emit = "cat"  # how a line goes out
 
     def __init__(self, kernel_folder, busybox_folder=None):
         self.folder = kernel_folder
@@ -272,20 +279,22 @@ class Guest:
     def run(self, machine, commands, limit=30, timeout=120, log=None, append=""):
         """Boots, runs (name, command) in order; {name: (exit status, output)}.
 
-        machine: a function of the paths of kernel and initramfs and the kernel's command line that
-        gives the command which runs them, with the guest's serial port as its output.
+        machine: a function of the paths of kernel and initramfs, the kernel's command line, the
+        timeout, and the file for what comes over the guest's serial port.
         """
         lines = "\n".join(f"run {name} {shlex.quote(command)}" for name, command in commands)
         self.cpio.file("init", INIT.format(modules=" ".join(self.modules), limit=limit,
-                                           commands=lines).encode())
-        with tempfile.NamedTemporaryFile(suffix=".cpio") as image:
+                                           emit=self.emit, commands=lines).encode())
+        if log:
+            os.makedirs(os.path.dirname(os.path.abspath(log)), exist_ok=True)
+        with (tempfile.NamedTemporaryFile(suffix=".cpio") as image,
+              open(log, "wb+") if log else tempfile.TemporaryFile() as out):
             image.write(self.cpio.bytes())
             image.flush()
-            done = run_to_end(machine(self.vmlinuz, image.name, f"{APPEND} {append}"), timeout)
+            machine(self.vmlinuz, image.name, f"{APPEND} {append}", timeout, out)
+            out.seek(0)
+            done = out.read()
         text = done.decode(errors="replace").replace("\r", "")
-        if log:
-            os.makedirs(os.path.dirname(log), exist_ok=True)
-            pathlib.Path(log).write_text(text)
         if "@ done" not in text:
             raise RuntimeError("the guest did not come to its end:\n" + text[-3000:])
         pattern = re.compile(r"^@ begin (\S+)\n(.*?)@ end \1 (\d+)$", re.M | re.S)
@@ -300,6 +309,6 @@ def decode(body):
 
 def tinamou(binary, *options):
     """A machine for Guest.run."""
-    return lambda kernel, initrd, append: [binary, "run", "-q", "--serial", "stdio", "--no-reboot",
-                                           *options, "--kernel", kernel, "--initrd", initrd,
-                                           "--append", append]
+    return lambda kernel, initrd, append, timeout, out: run_to_end(
+        [binary, "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
+         "--initrd", initrd, "--append", append], timeout, out)

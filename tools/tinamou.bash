@@ -3,10 +3,10 @@ _tinamou()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	case $prev in
-	--engine | -e) words="auto kvm interpret" ;;
+	--engine | -e) words="auto kvm driver interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
-	--display) words="text none" ;;
+	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;
 	*)

@@ -4,8 +4,10 @@
  * Vector n leads to F000:E000 + 8n, where a stub stores n into the ROM at
  * F000:FFF0 and returns by IRET. The ROM hands that store up; after the
  * instruction the vCPU's registers tell who called and what for. Teletype
- * output (INT 10h AH=0Eh) prints; everything else ends the run with a line
- * that says what was asked and where.
+ * output (INT 10h AH=0Eh) prints, and the timer's tick counts; everything else
+ * ends the run with a line that says what was asked and where.
+ * PICs and PIT are set up as a PC's firmware leaves them, with the tick alone
+ * unmasked; no guest sees it before it sets IF.
  * Source: the IBM PC BIOS interface; SDM vol. 3A 20.1.4 for the frame.
  */
 #include "board/barebios.h"
@@ -27,6 +29,7 @@
 #define STUB_STORE 6u      /* length of the store: CS:IP of a call is behind it */
 
 #define BDA_BASE_KIB 0x413u /* word: how much base memory there is */
+#define BDA_TICKS    0x46cu /* doubleword: IRQ 0 since midnight */
 
 #define SCREEN_BASE 0xb8000u
 #define SCREEN_COLS 80u
@@ -124,6 +127,44 @@ static void teletype(struct vm *vm, uint8_t ch)
 	crtc_write(vm, CRTC_CURSOR_LOW, pos);
 }
 
+/* ---- the tick (8259A and 8254 datasheets) ---- */
+
+#define PIC_MASTER_PORT 0x20u
+#define PIC_READ_ISR    0x0bu
+#define PIC_EOI         0x20u
+#define VECTOR_TICK     0x08u
+
+static void out(struct vm *vm, uint16_t port, uint8_t value)
+{
+	bus_write(&vm->port_bus, port, 1, value);
+}
+
+void barebios_timer(struct vm *vm)
+{
+	static const uint8_t writes[][2] = {{0x20, 0x11}, {0x21, 0x08}, {0x21, 0x04}, {0x21, 0x01},
+		{0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 0x02}, {0xa1, 0x01}, /* vectors 08h, 70h */
+		{0x21, 0xfa}, {0xa1, 0xff},                             /* the tick and the slave */
+		{0x43, 0x34}, {0x40, 0}, {0x40, 0}};                    /* mode 2, 65536: 18.2 Hz */
+
+	for (unsigned n = 0; n < ARRAY_SIZE(writes); n++)
+		out(vm, writes[n][0], writes[n][1]);
+}
+
+/* Vector 8 is #DF, too: IRQ 0 it is if the PIC says so. */
+static bool serve_tick(struct vm *vm)
+{
+	uint32_t ticks = 0;
+
+	out(vm, PIC_MASTER_PORT, PIC_READ_ISR);
+	if (!(bus_read(&vm->port_bus, PIC_MASTER_PORT, 1) & 1))
+		return false;
+	mem_read(&vm->mem, BDA_TICKS, &ticks, sizeof(ticks));
+	ticks++;
+	mem_write(&vm->mem, BDA_TICKS, &ticks, sizeof(ticks));
+	out(vm, PIC_MASTER_PORT, PIC_EOI);
+	return true;
+}
+
 /* ---- calls ---- */
 
 static const char *const exception_name[] = {
@@ -191,7 +232,7 @@ static void serve_call(struct vcpu *v, void *ctx)
 		return;
 	if (c.by_int && b->vector == 0x10 && (s.gpr[X86_RAX] >> 8 & 0xff) == 0x0e)
 		teletype(b->vm, (uint8_t)s.gpr[X86_RAX]);
-	else
+	else if (c.by_int || b->vector != VECTOR_TICK || !serve_tick(b->vm))
 		end_run(b->vm, b->vector, &s, &c);
 }
 

@@ -12,6 +12,8 @@ struct barebios *barebios_new(struct vm *vm);
 /* Writes the vectors at 0 and the size of base memory at 413h; call before images are loaded over
  * it. */
 void barebios_vectors(struct vm *vm);
+/* Sets up PICs and PIT as PC firmware leaves them. */
+void barebios_timer(struct vm *vm);
 /* Sets the MTRRs of all vCPUs as PC firmware leaves them. 0 or -errno. */
 int barebios_mtrrs(struct vm *vm);
 

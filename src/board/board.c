@@ -513,6 +513,7 @@ static int boot(void *ctx, struct vm *vm)
 	err = mem_fill(&vm->mem, 0, 0, MIN(vm->ram.size, VECTORS_SIZE));
 	chipset_setup(&b->chipset);
 	barebios_vectors(vm);
+	barebios_timer(vm);
 	for (unsigned i = 0; i < b->config.images && !err; i++) {
 		const struct board_image *im = &b->config.image[i];
 

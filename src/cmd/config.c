@@ -243,10 +243,10 @@ static int opt_debugcon(struct context *x, const char *value)
 
 static int opt_display(struct context *x, const char *value)
 {
-	static const char *const names[] = {"text", "none", NULL};
+	static const char *const names[] = {"none", "auto", "blocks", "sixel", "text", NULL};
 	int n = choose(x, "display", value, names);
 
-	x->c->display = n == 0;
+	x->c->display = (enum display)MAX(n, 0);
 	return n < 0 ? -1 : 0;
 }
 
@@ -553,7 +553,7 @@ static const struct option options[] = {
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
-	{"display", 0, "WHICH", opt_display, false, false, "text or none"},
+	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
@@ -662,7 +662,7 @@ void config_init(struct config *c)
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
 		.engine = xstrdup("auto"),
-		.display = true};
+		.display = DISPLAY_AUTO};
 	x86_model_baseline(&c->model);
 }
 

@@ -23,6 +23,7 @@
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
+enum display { DISPLAY_NONE, DISPLAY_AUTO, DISPLAY_BLOCKS, DISPLAY_SIXEL, DISPLAY_TEXT };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
@@ -76,7 +77,7 @@ struct config {
 	char *serial_path;
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
-	bool display;     /* text */
+	enum display display;
 	char *screenshot; /* PNG file, or NULL */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;

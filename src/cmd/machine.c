@@ -27,6 +27,7 @@
 #include "util/util.h"
 
 #define SCREEN_INTERVAL_NS 25000000
+#define PICTURE_TICKS      4
 #define SERIAL_BUFFER_MAX  (4 * MiB)
 #define SERIAL_INPUT_MAX   65536
 
@@ -45,8 +46,11 @@ struct machine {
 	unsigned images;
 	int firmware_fd, vgabios_fd, vars_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
+	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
 	struct shared_screen *screen;
+	struct shared_picture *picture; /* NULL: nobody looks */
+	unsigned ticks;
 	uint64_t generation;
 	int tick;
 
@@ -248,13 +252,49 @@ static void show_screen(struct machine *m)
 		m->generation = frame.generation;
 }
 
+static void share_picture(struct machine *m, const struct picture *p)
+{
+	static const char screen_message = MSG_SCREEN;
+	struct shared_picture *s = m->picture;
+	size_t pixels = (size_t)p->width * p->height;
+	bool same = s->width == p->width && s->height == p->height;
+
+	if (pixels > PICTURE_MAX_PIXELS || (same && !memcmp(s->pixel, p->pixel, pixels * 4)))
+		return;
+	atomic_fetch_add(&s->sequence, 1);
+	s->width = p->width;
+	s->height = p->height;
+	if (pixels)
+		memcpy(s->pixel, p->pixel, pixels * 4);
+	atomic_fetch_add(&s->sequence, 1);
+	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
+static void show_picture(struct machine *m)
+{
+	struct picture p = {0};
+
+	if (board_screen_graphics(m->board)) {
+		if (m->ticks++ % PICTURE_TICKS)
+			return;
+		board_picture(m->board, &p);
+	}
+	if (p.pixel || m->picture->width)
+		share_picture(m, &p);
+	free(p.pixel);
+}
+
 static void on_tick(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	uint64_t n;
 
-	if (read(m->tick, &n, sizeof(n)) > 0)
-		show_screen(m);
+	if (read(m->tick, &n, sizeof(n)) <= 0)
+		return;
+	if (m->picture)
+		show_picture(m);
+	show_screen(m);
 }
 
 /* ---- memory dumps and statistics ---- */
@@ -330,17 +370,15 @@ static void report_text(struct machine *m)
 	free(text);
 }
 
-static void save_screenshot(struct machine *m)
+static void save_picture(struct machine *m, int fd)
 {
 	struct picture p = {0};
 	int error;
 
-	if (!m->config.screenshot)
-		return;
 	board_picture(m->board, &p);
-	error = png_write(m->fd[FD_SCREENSHOT], &p);
+	error = png_write(fd, &p);
 	if (error)
-		log_error("--screenshot: %s", strerror(-error));
+		log_error("the screenshot: %s", strerror(-error));
 	free(p.pixel);
 }
 
@@ -392,16 +430,37 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	}
 }
 
+/* The descriptor of a message, or -1. */
+static int message_descriptor(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
 static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
-	char buf[4096];
-	ssize_t n = recv(m->ctl, buf, sizeof(buf), MSG_DONTWAIT);
+	char buf[4096], control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = {buf, sizeof(buf)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
-	if (n > 0)
+	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
+		save_picture(m, fd);
+	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
 	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
 		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
+	if (fd >= 0)
+		close(fd);
 }
 
 /* ---- start ---- */
@@ -545,17 +604,11 @@ static int open_kernel(struct machine *m)
 	if (m->config.clock == CLOCK_HOST && getrandom(&c->seed, sizeof(c->seed), 0) < 0)
 		return -errno;
 	c->console = add ? "ttyS0" : NULL;
-	err = read_kernel(m, m->fd[fd++], &c->kernel);
+	m->kernel_fd = m->fd[fd++];
+	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
 	return err;
-}
-
-static int load_kernel(void *ctx, struct x86_state *s)
-{
-	struct machine *m = ctx;
-
-	return boot_load(m->boot, s);
 }
 
 static int plan_kernel(struct machine *m, char *err, size_t errlen)
@@ -567,6 +620,33 @@ static int plan_kernel(struct machine *m, char *err, size_t errlen)
 		return -EINVAL;
 	log_info("%s: %s", m->config.kernel, boot_note(m->boot));
 	return 0;
+}
+
+/* Unpacked, a kernel is large. A reset reads it again, and checks it again. */
+static void forget_kernel(struct machine *m)
+{
+	boot_free(m->boot);
+	m->boot = NULL;
+	free((void *)m->boot_config.kernel.data);
+	m->boot_config.kernel.data = NULL;
+}
+
+static int load_kernel(void *ctx, struct x86_state *s)
+{
+	struct machine *m = ctx;
+	char why[256] = "it cannot be read any more";
+	int err = 0;
+
+	if (!m->boot_config.kernel.data)
+		err = read_kernel(m, m->kernel_fd, &m->boot_config.kernel);
+	if (!err && !m->boot)
+		err = plan_kernel(m, why, sizeof(why));
+	if (err)
+		log_error("%s: not loaded again: %s", m->config.kernel, why);
+	else
+		err = boot_load(m->boot, s);
+	forget_kernel(m);
+	return err;
 }
 
 static uint64_t entry_point(const struct config *c)
@@ -583,6 +663,19 @@ static int map_screen(struct machine *m)
 
 	m->screen = p == MAP_FAILED ? NULL : p;
 	return m->screen ? 0 : -errno;
+}
+
+static int map_picture(struct machine *m)
+{
+	struct stat st;
+	void *p;
+
+	if (fstat(m->fd[FD_PICTURE], &st) || st.st_size < (off_t)sizeof(*m->picture))
+		return 0;
+	p = mmap(NULL, sizeof(*m->picture), PROT_READ | PROT_WRITE, MAP_SHARED, m->fd[FD_PICTURE],
+		0);
+	m->picture = p == MAP_FAILED ? NULL : p;
+	return m->picture ? 0 : -errno;
 }
 
 static int watch(struct machine *m)
@@ -721,6 +814,9 @@ static void report(struct machine *m)
 		"serial", m->serial_touched);
 	char *text = json_dumps(result, JSON_COMPACT);
 
+	m->ticks = 0;
+	if (m->picture)
+		show_picture(m);
 	show_screen(m);
 	report_text(m);
 	if (vm->config.trace)
@@ -745,7 +841,7 @@ static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
 
-	if (map_screen(m) || map_images(m) || open_kernel(m))
+	if (map_screen(m) || map_picture(m) || map_images(m) || open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
@@ -755,12 +851,12 @@ static int run(struct machine *m)
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	drain_serial(m);
-	save_screenshot(m);
+	if (m->config.screenshot)
+		save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	free_disks(m);
 	vm_free(m->vm);
-	boot_free(m->boot);
-	free((void *)m->boot_config.kernel.data);
+	forget_kernel(m);
 	free(m->serial_out);
 	config_free(&m->config);
 	return STATUS_OK;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@
 #include "cmd/status.h"
 #include "core/engine.h"
 #include "core/vm.h"
+#include "host/picture.h"
 #include "host/terminal.h"
 #include "util/util.h"
 
@@ -54,6 +56,8 @@ struct front {
 	int pty;                     /* master of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
+	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
+	bool picture_shown;
 	struct screen_view *view;
 
 	bool terminal;      /* both standard input and output are one */
@@ -434,6 +438,22 @@ static int open_screenshot(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
+static int open_picture(struct front *f)
+{
+	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.display &&
+		      f->config.display != DISPLAY_TEXT;
+	int fd = memfd_create("tinamou-picture", MFD_CLOEXEC);
+	void *p;
+
+	if (fd < 0 || !wanted)
+		return fd;
+	if (ftruncate(fd, sizeof(struct shared_picture)))
+		return -1;
+	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
+	f->shared_picture = p == MAP_FAILED ? NULL : p;
+	return f->shared_picture ? fd : -1;
+}
+
 static int open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -449,6 +469,7 @@ static int open_all(struct front *f)
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
 	f->fd[FD_SCREENSHOT] = open_screenshot(f);
+	f->fd[FD_PICTURE] = open_picture(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
@@ -548,11 +569,89 @@ static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 	return false;
 }
 
+/* The picture on the screen, copied; NULL: it is text. */
+static uint32_t *read_picture(const struct shared_picture *s, struct picture *p)
+{
+	for (unsigned tries = 0; s && tries < 100; tries++) {
+		uint32_t before = atomic_load(&((struct shared_picture *)s)->sequence);
+		uint32_t width = s->width, height = s->height;
+		uint64_t pixels = (uint64_t)width * height;
+
+		if (!pixels || pixels > PICTURE_MAX_PIXELS)
+			return NULL;
+		*p = (struct picture){width, height, xcalloc(pixels, 4)};
+		memcpy(p->pixel, s->pixel, pixels * 4);
+		atomic_thread_fence(memory_order_acquire);
+		if (!(before & 1) && atomic_load(&((struct shared_picture *)s)->sequence) == before)
+			return p->pixel;
+		free(p->pixel);
+	}
+	return NULL;
+}
+
+/* By the terminals that are known to have them. */
+static bool has_sixels(const struct config *c)
+{
+	static const char *const known[] = {"foot", "mlterm", "yaft", "contour", "sixel"};
+	const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
+	bool found = c->display == DISPLAY_SIXEL || (program && !strcmp(program, "WezTerm"));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(known) && term; i++)
+		found |= strstr(term, known[i]) != NULL;
+	return found && c->display != DISPLAY_BLOCKS;
+}
+
+static void draw_picture(struct front *f, const struct picture *p, bool clear)
+{
+	struct winsize w = {0};
+	size_t len;
+	char *out;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) || !w.ws_col || !w.ws_row)
+		w = (struct winsize){.ws_col = 80, .ws_row = 25};
+	if (has_sixels(&f->config))
+		out = picture_sixels(p, w.ws_col, w.ws_row - 1u, clear,
+			w.ws_xpixel ? w.ws_xpixel / w.ws_col : 8,
+			w.ws_ypixel ? w.ws_ypixel / w.ws_row : 16, &len);
+	else
+		out = picture_half_blocks(p, w.ws_col, w.ws_row, clear, &len);
+	write_all(STDOUT_FILENO, out, len);
+	free(out);
+}
+
+/* false: the screen is text. */
+static bool show_picture(struct front *f)
+{
+	bool before = f->picture_shown;
+	struct picture p;
+
+	f->picture_shown = read_picture(f->shared_picture, &p) != NULL;
+	if (f->picture_shown) {
+		draw_picture(f, &p, !before);
+		free(p.pixel);
+	} else if (before) {
+		screen_view_redraw(f->view);
+	}
+	return f->picture_shown;
+}
+
+/* The cursor goes below what is shown. */
+static void leave_screen(struct front *f)
+{
+	static const char below[] = "\033[0m\033[?25h\033[999;1H\r\n";
+
+	if (f->picture_shown)
+		write_all(STDOUT_FILENO, below, strlen(below));
+	else
+		screen_view_leave(f->view);
+	f->picture_shown = false;
+}
+
 /* Text between the guest's output; over the screen it stays until the next key. */
 static void overlay(struct front *f, const char *text, size_t len)
 {
 	if (f->view && f->screen_active && !f->overlay)
-		screen_view_leave(f->view);
+		leave_screen(f);
 	f->overlay = f->terminal && f->screen_active;
 	fwrite(text, 1, len, stderr);
 }
@@ -580,7 +679,7 @@ static void show_screen(struct front *f)
 		return;
 	if (!f->screen_active)
 		tell_other_side(f);
-	else if (!f->overlay)
+	else if (!f->overlay && !show_picture(f))
 		screen_view_show(f->view, &frame);
 }
 
@@ -680,19 +779,48 @@ static void switch_side(struct front *f)
 		return;
 	}
 	f->overlay = false;
-	screen_view_leave(f->view);
+	leave_screen(f);
 	write_all(STDOUT_FILENO, f->backlog, f->backlog_len);
 	f->backlog_len = 0;
 }
 
 static void help(struct front *f)
 {
-	static const char text[] = "\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
-				   "Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
-				   "Ctrl-A Tab  screen or serial line\r\n"
-				   "Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+	static const char text[] =
+		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
+		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
+		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
+		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	overlay(f, text, sizeof(text) - 1);
+}
+
+/* The machine writes it, into a file that the front opened: the first free number. */
+static void take_screenshot(struct front *f)
+{
+	char control[CMSG_SPACE(sizeof(int))] = {0}, type = MSG_SCREENSHOT, text[128];
+	struct iovec iov = {&type, 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+	char name[32];
+	int fd = -1;
+
+	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
+		snprintf(name, sizeof(name), "tinamou-%u.png", i);
+		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	}
+	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %s%s%s\r\n", name,
+		fd < 0 ? ": " : "", fd < 0 ? strerror(errno) : "");
+	overlay(f, text, strlen(text));
+	if (fd < 0)
+		return;
+	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	close(fd);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
@@ -718,6 +846,9 @@ static void escape_key(struct front *f, char key)
 		break;
 	case 'd':
 		send_message(f, MSG_DUMP, "", 0);
+		break;
+	case 's':
+		take_screenshot(f);
 		break;
 	case 'c':
 		overlay(f, no_monitor, sizeof(no_monitor) - 1);
@@ -772,7 +903,11 @@ static bool input_typed(struct front *f)
 
 static void redraw(struct front *f)
 {
-	if (f->view && f->screen_active && !f->overlay)
+	if (!f->view || !f->screen_active || f->overlay)
+		return;
+	if (f->picture_shown)
+		show_screen(f);
+	else
 		screen_view_redraw(f->view);
 }
 
@@ -780,7 +915,7 @@ static void redraw(struct front *f)
 static void suspend(struct front *f)
 {
 	if (f->view && f->screen_active)
-		screen_view_leave(f->view);
+		leave_screen(f);
 	terminal_restore(&f->saved);
 	raise(SIGSTOP);
 	if (f->terminal)
@@ -892,7 +1027,7 @@ static void show_end(struct front *f)
 	char *text;
 
 	if (f->view)
-		screen_view_leave(f->view);
+		leave_screen(f);
 	terminal_restore(&f->saved);
 	if (!f->terminal && f->config.display &&
 		json_is_true(json_object_get(f->result, "screen")) &&

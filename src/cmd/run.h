@@ -15,7 +15,7 @@
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
-#define MACHINE_MAX_FDS     16
+#define MACHINE_MAX_FDS     32
 #define MACHINE_MESSAGE_MAX 60000
 
 /* First byte of every message between front and machine, one datagram each. */
@@ -26,7 +26,8 @@ enum message {
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
-	MSG_QUIT = 'q', /* byte: signal number, 0 for Ctrl-A x */
+	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
 	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
@@ -41,8 +42,17 @@ struct shared_screen {
 	struct text_frame frame;
 };
 
+/* The same for a picture; its memory is empty where nobody would look at it. */
+#define PICTURE_MAX_PIXELS (4096 * 1024)
+
+struct shared_picture {
+	_Atomic uint32_t sequence;
+	uint32_t width, height; /* 0: the screen is text */
+	uint32_t pixel[PICTURE_MAX_PIXELS];
+};
+
 /* Descriptors of MSG_START, in this order, then one an image. */
-enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_IMAGES };
+enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, FD_IMAGES };
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY };
 

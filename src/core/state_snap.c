@@ -43,6 +43,7 @@ static void snap_events(struct snap *s, struct x86_events *e)
 	snap_bool(s, "sipi.pending", &e->sipi_pending);
 	snap_u8(s, "sipi.vector", &e->sipi_vector);
 	snap_bool(s, "db.pending", &e->db_pending);
+	snap_u8_max(s, "db.held", &e->db_held, 15);
 	snap_u8_max(s, "run", &e->run, X86_SHUTDOWN);
 }
 

@@ -78,6 +78,7 @@ void ide_complete(struct ide *c, uint8_t status, uint8_t error)
 		c->master.done(c->master.ctx);
 	c->phase = IDE_IDLE;
 	c->wait_dma = c->packet = false;
+	c->left = 0;
 	d->status = IDE_DRDY | IDE_DSC | status;
 	d->error = error;
 	ide_raise(c);
@@ -146,6 +147,7 @@ static void cancel(struct ide *c)
 	c->in_flight = false;
 	c->phase = IDE_IDLE;
 	c->wait_dma = c->packet = false;
+	c->left = 0;
 }
 
 void ide_wait_disk(struct ide *c, enum disk_op op)

@@ -397,17 +397,17 @@ static int qcow2_write(struct image *im, uint64_t off, const struct span *s)
 
 static int write_zero_bytes(struct qcow2 *q, uint64_t off, uint64_t len)
 {
-	static const uint8_t zero[64 * KiB];
-	struct iovec iov = {(uint8_t *)zero, sizeof(zero)};
+	struct iovec iov = {xcalloc(1, 64 * KiB), 64 * KiB};
 	int error = 0;
 
 	while (len && !error) {
-		uint64_t n = MIN(len, sizeof(zero));
+		uint64_t n = MIN(len, iov.iov_len);
 
 		error = qcow2_write(&q->im, off, &(struct span){&iov, 1, 0, n});
 		off += n;
 		len -= n;
 	}
+	free(iov.iov_base);
 	return error;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "x86/feature.h"
 
@@ -50,6 +51,20 @@ struct x86_model {
 static inline bool x86_model_has(const struct x86_model *m, enum x86_cpu_feature f)
 {
 	return (bool)(m->feature >> f & 1);
+}
+
+/* MAXPHYADDR, bits. */
+static inline unsigned x86_model_phys_bits(const struct x86_model *m)
+{
+	if (x86_model_has(m, X86_CPU_LM))
+		return 40;
+	return x86_model_has(m, X86_CPU_PAE) || x86_model_has(m, X86_CPU_PSE36) ? 36 : 32;
+}
+
+/* AMD's architecture, where it differs from Intel's. */
+static inline bool x86_model_amd(const struct x86_model *m)
+{
+	return !memcmp(m->vendor, "AuthenticAMD", 12) || !memcmp(m->vendor, "HygonGenuine", 12);
 }
 
 /* May an instruction of this row of feature.def be executed? */

@@ -188,7 +188,7 @@ static const struct field fields[] = {
 	EVENT(error), EVENT(exc_pending), EVENT(exc_vector), EVENT(exc_has_error),
 	EVENT(exc_has_payload), EVENT(exc_error), EVENT(exc_payload), EVENT(shadow_sti),
 	EVENT(shadow_mov_ss), EVENT(nmi_masked), EVENT(nmi_pending), EVENT(init_pending),
-	EVENT(sipi_pending), EVENT(sipi_vector), EVENT(db_pending), EVENT(run),
+	EVENT(sipi_pending), EVENT(sipi_vector), EVENT(db_pending), EVENT(db_held), EVENT(run),
 };
 /* clang-format on */
 

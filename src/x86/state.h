@@ -188,6 +188,8 @@ struct x86_events {
 	bool sipi_pending;
 	uint8_t sipi_vector;
 	bool db_pending; /* single-step trap due before the next instruction */
+	uint8_t db_held; /* DR6 3:0, met by a MOV SS: their trap comes behind the next instruction
+			  */
 	uint8_t run;     /* enum x86_run */
 };
 

@@ -78,7 +78,7 @@ class Usage(Case):
         for library in ("jansson", "zlib", "liblzma", "libzstd", "liblz4", "libbz2"):
             self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
-        self.assertEqual([line.split()[0] for line in lines], ["kvm", "interpret"])
+        self.assertEqual([line.split()[0] for line in lines], ["kvm", "driver", "translate", "interpret"])
 
     def test_disk(self):
         base, top = (os.path.join(self.folder.name, name) for name in ("base", "top"))
@@ -298,6 +298,7 @@ class Terminal(Case):
     def start(self, code, *args):
         self.pid, self.tty = pty.fork()
         if not self.pid:
+            os.chdir(self.folder.name)
             os.execve(TINAMOU, [TINAMOU, "run", *args, self.file(sector(code))],
                       self.environment())
         fcntl.ioctl(self.tty, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
@@ -371,6 +372,21 @@ class Terminal(Case):
         self.see(b"hi")
         self.type(b"\x01x")
         self.status()
+
+    def test_screenshots(self):
+        self.start(HELLO + FOREVER, "--screenshot", "end.png")
+        self.see(b"Hi")
+        for name in ("tinamou-1.png", "tinamou-2.png"):
+            self.type(b"\x01s")
+            self.see(name.encode())
+        self.type(b"\x01x")
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 0)
+        for name in ("tinamou-1.png", "tinamou-2.png", "end.png"):
+            with open(os.path.join(self.folder.name, name), "rb") as f:
+                data = f.read()
+            self.assertEqual(data[:8], b"\x89PNG\r\n\x1a\n")
+            self.assertEqual(struct.unpack(">II", data[16:24]), (720, 400))
+            self.assertEqual(data[-8:-4], b"IEND")
 
     def test_serial_console_echo(self):
         # in 3fdh until a byte is there, in 3f8h, out 3f8h

@@ -49,15 +49,15 @@ static inline void bench_destroy(struct bench *b)
 static inline struct disk *bench_disk(struct bench *b, unsigned sectors, bool ro)
 {
 	struct disk_files *f = xcalloc(1, sizeof(*f));
-	uint8_t sector[SECTOR_SIZE];
+	uint8_t *bytes = xcalloc(sectors, SECTOR_SIZE);
 	char err[256];
 	int fd = memfd_create("disk", MFD_CLOEXEC);
 
-	for (unsigned n = 0; n < sectors; n++) {
-		memset(sector, (int)n, sizeof(sector));
-		if (pwrite(fd, sector, sizeof(sector), (off_t)n * SECTOR_SIZE) != SECTOR_SIZE)
-			abort();
-	}
+	for (unsigned n = 0; n < sectors; n++)
+		memset(bytes + n * SECTOR_SIZE, (int)n, SECTOR_SIZE);
+	if (pwrite(fd, bytes, sectors * SECTOR_SIZE, 0) != (ssize_t)(sectors * SECTOR_SIZE))
+		abort();
+	free(bytes);
 	f->count = 1;
 	f->file[0] =
 		(struct disk_file){.fd = fd, .name = xstrdup("disk"), .format = "raw", .ro = ro};

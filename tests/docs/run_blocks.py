@@ -7,7 +7,7 @@ it ends with, by a comment in its first line: '# exit status 2'.
 
 Commands that would start this very test again, or take longer than a quick
 test may, are looked up in the Makefile instead (make -n): make check,
-check-long, bench, sanitize, tsan, clang, fuzz, deb, and make clean.
+check-long, driver, bench, sanitize, tsan, clang, fuzz, deb, and make clean.
 
 Every other fenced block must be marked as what it is: text, console (a
 picture of a session), c, make or json. An unmarked one is an error, so that
@@ -21,7 +21,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NOT_COMMANDS = {"text", "console", "c", "make", "json", "asm"}
-LOOKED_UP = re.compile(r"^(make) (?=(check|check-long|bench|sanitize|tsan|clang|fuzz|deb|clean)\b)",
+LOOKED_UP = re.compile(r"^(make) (?=(check|check-long|driver|bench|sanitize|tsan|clang|fuzz|deb|clean)\b)",
                        re.M)
 
 

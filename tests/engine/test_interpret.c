@@ -3,6 +3,8 @@
  * programs: budget, HLT, repeats, faults, traps and the triple fault's words.
  * Single instructions are judged by the real CPU in tests/insn.
  */
+#include <errno.h>
+
 #include "tests/engine/machine.h"
 
 static void halts_behind_hlt(void **state)
@@ -95,13 +97,88 @@ static void triple_fault_is_told(void **state)
 	assert_non_null(strstr(m->r.why, "#DF"));
 }
 
+static void set_stop(struct machine *m, unsigned kind, uint64_t addr, uint8_t len)
+{
+	const struct debug_stop stop = {.addr = addr, .len = len, .kind = kind};
+
+	assert_int_equal(interpret_engine.set_stops(m->v, &stop, 1), 0);
+}
+
+static void breakpoint_stops_before(void **state)
+{
+	struct machine *m = *state;
+
+	set_stop(m, STOP_EXEC, CODE + 1, 0);
+	RUN(m, UINT64_MAX, 0x40, 0x40, 0xf4); /* inc ax; inc ax; hlt */
+	assert_int_equal(m->r.exit, RUN_DEBUG);
+	assert_int_equal(m->r.debug_addr, CODE + 1);
+	assert_int_equal(m->s.rip, CODE + 1);
+	assert_int_equal(m->s.gpr[X86_RAX], 1);
+	m->r = (struct run_result){0};
+	interpret_engine.run(m->v, UINT64_MAX, &m->r);
+	assert_int_equal(m->r.exit, RUN_DEBUG); /* it still stands there */
+	m->r = (struct run_result){0};
+	interpret_engine.step(m->v, &m->r); /* over it */
+	assert_int_equal(m->r.exit, RUN_BUDGET);
+	m->r = (struct run_result){0};
+	interpret_engine.run(m->v, UINT64_MAX, &m->r);
+	assert_int_equal(m->r.exit, RUN_HALTED);
+	assert_int_equal(interpret_engine.set_stops(m->v, NULL, 0), 0);
+	m->s.rip = CODE;
+	RUN(m, UINT64_MAX, 0x40, 0x40, 0xf4);
+	assert_int_equal(m->r.exit, RUN_HALTED);
+}
+
+static void watchpoint_stops_behind(void **state)
+{
+	struct machine *m = *state;
+
+	set_stop(m, STOP_WRITE, 0x9002, 2);
+	/* mov al, [9002h]; mov [9000h], ax; mov [9001h], ax; hlt */
+	RUN(m, UINT64_MAX, 0xa0, 0x02, 0x90, 0xa3, 0x00, 0x90, 0xa3, 0x01, 0x90, 0xf4);
+	assert_int_equal(m->r.exit, RUN_DEBUG);
+	assert_int_equal(m->r.debug_addr, 0x9002);
+	assert_int_equal(m->s.rip, CODE + 9);
+	set_stop(m, STOP_ACCESS, 0x9002, 2);
+	m->s.rip = CODE;
+	RUN(m, UINT64_MAX, 0xa0, 0x02, 0x90, 0xf4);
+	assert_int_equal(m->r.exit, RUN_DEBUG);
+	assert_int_equal(m->s.rip, CODE + 3);
+}
+
+static void too_many_stops_are_refused(void **state)
+{
+	struct machine *m = *state;
+	struct debug_stop stop[65] = {0};
+
+	assert_int_equal(interpret_engine.set_stops(m->v, stop, 65), -ENOSPC);
+}
+
+/* Between a MOV SS and the next instruction the trap is a part of the state. */
+static void held_breakpoint_is_state(void **state)
+{
+	struct machine *m = *state;
+
+	m->s.dr[0] = 0x9000;
+	m->s.dr[7] |= 1 | 3 << 16 | 1 << 18;     /* word, accessed */
+	RUN(m, 1, 0x8e, 0x16, 0x00, 0x90, 0x40); /* mov ss, [9000h]; inc ax */
+	assert_int_equal(m->s.rip, CODE + 4);
+	assert_int_equal(m->s.events.db_held, 1);
+	RUN(m, 1, 0x8e, 0x16, 0x00, 0x90, 0x40);
+	assert_int_equal(m->s.events.db_held, 0);
+	assert_int_equal(m->s.rip, HANDLER);
+	assert_int_equal(m->s.dr[6] & 15, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(halts_behind_hlt), TEST(budget_is_exact),
 		TEST(repeat_stops_between_iterations), TEST(code_may_change_itself),
 		TEST(fault_restarts), TEST(trap_wakes_from_hlt),
-		TEST(pending_exception_comes_first), TEST(triple_fault_is_told)};
+		TEST(pending_exception_comes_first), TEST(triple_fault_is_told),
+		TEST(breakpoint_stops_before), TEST(watchpoint_stops_behind),
+		TEST(too_many_stops_are_refused), TEST(held_breakpoint_is_state)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

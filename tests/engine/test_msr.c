@@ -167,6 +167,18 @@ static void models_lack_registers(void **state)
 	}
 }
 
+static void amd_has_its_own(void **state)
+{
+	struct machine *m = machine_new("baseline,vendor=AuthenticAMD");
+
+	for (uint32_t n = 0xc0010000; n < 0xc0010008; n++) {
+		assert_true(wr(m, n, 0xffff));
+		assert_reads(m, n, 0);
+	}
+	machine_free(m);
+	assert_false(wr(*state, 0xc0010000, 0));
+}
+
 static void hypercalls_need_the_hypervisor(void **state)
 {
 	struct machine *m = *state;
@@ -185,7 +197,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(mtrrs_keep_and_refuse), TEST(pat_refuses_bad_types),
 		TEST(tsc_adjust_follows), TEST(kvmclock_runs), TEST(wall_clock_is_told),
-		TEST(models_lack_registers), TEST(hypercalls_need_the_hypervisor)};
+		TEST(models_lack_registers), TEST(amd_has_its_own),
+		TEST(hypercalls_need_the_hypervisor)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,7 @@
 #define CODE        0x8000u
 #define CODE_SIZE   0x4000u
 #define STACK       0xf000u
+#define PAGE        4096u
 
 const char *const garbage_mode_name[GARBAGE_MODES] = {"real", "16-bit protected",
 	"32-bit protected", "virtual-8086", "32-bit paging", "PAE paging", "64-bit",
@@ -228,10 +229,35 @@ void garbage_fill(struct garbage *g, enum garbage_mode mode, const struct garbag
 	changed(g);
 }
 
+uint8_t *garbage_keep(const struct garbage *g)
+{
+	uint8_t *kept = xcalloc(1, RAM_SIZE);
+
+	memcpy(kept, g->vm->ram.host, RAM_SIZE);
+	return kept;
+}
+
+void garbage_restore(struct garbage *g, const uint8_t *kept)
+{
+	for (unsigned at = 0; at < RAM_SIZE; at += PAGE) {
+		uint8_t *ram = g->vm->ram.host + at;
+
+		if (!memcmp(ram, kept + at, PAGE))
+			continue;
+		memcpy(ram, kept + at, PAGE);
+		vm_lock(g->vm);
+		interpret_engine.ram_changed(g->vm->engine, at, PAGE);
+		vm_unlock(g->vm);
+	}
+}
+
 void garbage_code(struct garbage *g, const uint8_t *bytes, unsigned len)
 {
-	memcpy(g->vm->ram.host + CODE, bytes, MIN(len, CODE_SIZE));
-	changed(g);
+	len = MIN(len, CODE_SIZE);
+	memcpy(g->vm->ram.host + CODE, bytes, len);
+	vm_lock(g->vm);
+	interpret_engine.ram_changed(g->vm->engine, CODE, len);
+	vm_unlock(g->vm);
 }
 
 /* ---- the entry state ---- */

@@ -38,6 +38,9 @@ void garbage_free(struct garbage *g);
 
 /* New memory: code, tables, stacks. */
 void garbage_fill(struct garbage *g, enum garbage_mode mode, const struct garbage_source *from);
+/* A copy of all memory, for free(); and back to it, as far as a run changed it. */
+uint8_t *garbage_keep(const struct garbage *g);
+void garbage_restore(struct garbage *g, const uint8_t *kept);
 /* Bytes in the place where the next run begins. */
 void garbage_code(struct garbage *g, const uint8_t *bytes, unsigned len);
 /* A new entry state, then at most budget instructions; returns how many. */

@@ -28,7 +28,7 @@ MODES = {
 VERSION = re.compile(rb"SeaBIOS \(version [^)]*\)")
 
 
-def guests(source, name):
+def guests(source, name="guests.list"):
     for line in (source / "guests" / name).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, modes, start, memory, status = line.split()

@@ -6,12 +6,16 @@
 guests/screen.S sets each mode through the VGA BIOS and draws; --screenshot on
 one side, screendump on the other, pixel by pixel. Exit status 77: no QEMU.
 """
+import fcntl
+import os
 import pathlib
+import pty
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 import zlib
 
@@ -116,6 +120,40 @@ def theirs(work, image):
     return read_ppm(ppm)
 
 
+def in_terminal(work, image, *options):
+    """What a terminal of 100 x 40 is sent, until the machine ends."""
+    pid, fd = pty.fork()
+    if not pid:
+        os.environ["TERM"] = "xterm-256color"
+        os.execv(TINAMOU, [TINAMOU, "run", "-q", "--engine", "interpret", "--firmware", "bios", "--disk",
+                           f"{image},format=raw,ro", "--timeout", "60", *options])
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 1000, 800))
+    seen = b""
+    while True:
+        try:
+            part = os.read(fd, 65536)
+        except OSError:
+            part = b""
+        if not part:
+            break
+        seen += part
+    os.waitpid(pid, 0)
+    return seen
+
+
+def terminal_shows(work):
+    """The last picture: half blocks that fill the width, or sixels of that size."""
+    image = disk(work, next(case for case in CASES if case[0] == "VGA 320x200"))
+    blocks = in_terminal(work, image, "--display", "blocks").split(b"\033[1;1H")[-1]
+    sixels = in_terminal(work, image, "--display", "sixel")
+    text = in_terminal(work, image, "--display", "text")
+    if blocks.count("\u2580".encode()) != 100 * 31:
+        return f"{blocks.count(bytes(chr(0x2580), 'utf-8'))} half blocks instead of {100 * 31}"
+    if b"\033P0;1q\"1;1;640;400" not in sixels:
+        return "no sixels of 640x400"
+    return "a picture where text was asked for" if "\u2580".encode() in text else None
+
+
 def differences(a, b, known):
     if a[:2] != b[:2]:
         return f"{a[0]}x{a[1]} instead of {b[0]}x{b[1]}"
@@ -143,7 +181,10 @@ def main():
             what = differences(ours(work, image), theirs(work, image), KNOWN.get(case[0], 0))
             print(f"{'FAIL' if what else 'ok  '} {case[0]}{': ' + what if what else ''}", flush=True)
             failed += bool(what)
-    print(f"\n{len(wanted) - failed} passed, {failed} failed, 0 skipped")
+        what = terminal_shows(work)
+        print(f"{'FAIL' if what else 'ok  '} terminal{': ' + what if what else ''}")
+        failed += bool(what)
+    print(f"\n{len(wanted) + 1 - failed} passed, {failed} failed, 0 skipped")
     sys.exit(failed > 0)
 
 

@@ -90,6 +90,8 @@ static enum insn_exception excluded_everywhere(
 	if (IS_ONE_OF(insn, X86_OP_SYSCALL, X86_OP_SYSENTER) ||
 		(insn->op == X86_OP_INT && (insn->imm & 0xff) == LINUX_CALL))
 		return EXCEPTION_HOST_CALL;
+	if (insn->op == X86_OP_SYSRET && insn->mode != X86_MODE_64)
+		return EXCEPTION_HOST_EFER;
 	if (!x86_model_executes(model, x86_insn_table[insn->entry].feature) ||
 		(is_x87(insn) && !x86_model_executes(model, X86_FEATURE_FPU)))
 		return EXCEPTION_FEATURE;
@@ -301,12 +303,13 @@ static bool forgive_wide_pe(
 	return true;
 }
 
-/* Which byte of a large operand faulted: CPUs go over them in orders of their own. */
+/* Which byte of a large operand, which may wrap, faulted: CPUs have orders of their own. */
 static bool forgive_address(
 	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
 {
 	if (!is_fpu_state(&c->insn) || oracle->end != X86_PFV || engine->end != X86_PFV ||
-		oracle->cr2 - engine->cr2 + FPU_SIZE > 2 * FPU_SIZE || oracle->cr2 == engine->cr2)
+		(uint32_t)(oracle->cr2 - engine->cr2) + FPU_SIZE > 2 * FPU_SIZE ||
+		oracle->cr2 == engine->cr2)
 		return false;
 	engine->cr2 = oracle->cr2;
 	engine->error = oracle->error;
@@ -380,6 +383,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	}
 	if ((IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
 		    engine->end == X86_SSV) ||
+		(IS_ONE_OF(&c->insn, X86_OP_CALLF) && oracle->end < INSN_RETIRED &&
+			oracle->end == engine->end && oracle->error == engine->error) ||
 		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_FNSTENV, X86_OP_FLDENV) &&
 			oracle->end < INSN_RETIRED &&
 			(oracle->end == engine->end || oracle->end == X86_MF))) {

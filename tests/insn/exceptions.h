@@ -13,6 +13,7 @@
 	NOT_JUDGED(FEATURE, "no CPU model offers the feature")                                     \
 	NOT_JUDGED(HOST_VALUE, "SGDT and the like: the host's kernel emulates them (UMIP)")        \
 	NOT_JUDGED(HOST_CALL, "would enter the host's kernel: SYSCALL, SYSENTER, INT 80h")         \
+	NOT_JUDGED(HOST_EFER, "SYSRET outside 64-bit code: #UD or #GP by the host's EFER.SCE")     \
 	NOT_JUDGED(SYSTEM, "privileged, and real mode is CPL 0: compared with kvm")                \
 	NOT_JUDGED(IO, "port access, and real mode is CPL 0: compared with kvm")                   \
 	NOT_JUDGED(SEGMENT_LOAD,                                                                   \
@@ -70,9 +71,10 @@
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(NULL_RPL,                                                                         \
 		"the host's IRET on the way to the handler clears a null selector's RPL")          \
-	FORGIVEN(HALF_DONE, "PUSHA, POPA, FNSAVE, FNSTENV, FRSTOR, FLDENV that fault: this CPU "   \
-			    "keeps what was done; ours "                                           \
-			    "does all or nothing")                                                 \
+	FORGIVEN(HALF_DONE,                                                                        \
+		"PUSHA, POPA, far CALL, FNSAVE, FNSTENV, FRSTOR, FLDENV that fault: this CPU "     \
+		"keeps what was done; ours "                                                       \
+		"does all or nothing")                                                             \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

@@ -27,16 +27,25 @@ QEMU = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-di
 class Rig(linux_guest.Guest):
     """modules: of the kernel's package, by name, loaded in this order."""
 
+    flavour = "amd64"
+    program = QEMU[0]
+    append = ""
+
     def __init__(self, modules=MODULES):
-        if not shutil.which(QEMU[0]):
-            raise Missing(f"{QEMU[0]} is not installed")
-        super().__init__(linux_guest.kernel("amd64"))
+        if not shutil.which(self.program):
+            raise Missing(f"{self.program} is not installed")
+        super().__init__(linux_guest.kernel(self.flavour))
         for name in modules:
             self.add_module(name)
 
     def run(self, commands, extra=(), **limits):
         """Boots, runs (name, command) in order; {name: (exit status, output)}."""
-        def machine(kernel, initrd, append):
-            return QEMU + ["-kernel", kernel, "-initrd", initrd, "-append", append, *extra]
+        def machine(kernel, initrd, append, timeout, out):
+            self.boot(initrd, append, timeout, out, extra)
 
-        return super().run(machine, commands, **limits)
+        return super().run(machine, commands, append=self.append, **limits)
+
+    def boot(self, initrd, append, timeout, out, extra):
+        """The serial output of the whole run goes to the file out."""
+        linux_guest.run_to_end(QEMU + ["-kernel", self.vmlinuz, "-initrd", initrd, "-append", append,
+                                       *extra], timeout, out)

@@ -25,9 +25,6 @@ struct listed_difference {
 };
 
 static const struct listed_difference listed[] = {
-	{ONLY_ZYDIS, "syscall",
-		"legacy-mode SYSCALL is AMD's alone; Intel: #UD outside 64-bit mode"},
-	{ONLY_ZYDIS, "sysret", "legacy-mode SYSRET is AMD's alone; Intel: #UD outside 64-bit mode"},
 	{ONLY_ZYDIS, "ptwrite", "Processor Trace is offered to no guest"},
 	{ONLY_ZYDIS, "rdpkru", "protection keys are offered to no guest"},
 	{ONLY_ZYDIS, "wrpkru", "protection keys are offered to no guest"},

@@ -111,8 +111,8 @@ void op_INTO(struct cpu *c, const struct x86_insn *i)
 /* Breakpoints that a MOV SS held back come with this #DB, and not with another. */
 void op_INT1(struct cpu *c, const struct x86_insn *i)
 {
-	c->s.dr[6] = (c->s.dr[6] & ~UINT64_C(15)) | c->dr6_held;
-	c->dr6_held = 0;
+	c->s.dr[6] = (c->s.dr[6] & ~UINT64_C(15)) | c->s.events.db_held;
+	c->s.events.db_held = 0;
 	deliver(c, X86_DB, false, false, 0, c->next_rip);
 	c->next_rip = c->s.rip;
 }

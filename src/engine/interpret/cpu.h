@@ -22,6 +22,7 @@
 #define INSN_COUNT  131072u
 #define WAY_COUNT   8192u
 #define TLB_SIZE    4096u
+#define STOPS_MAX   64u /* of a debugger */
 #define PAGE_SIZE   4096u
 #define LINE_SHIFT  6 /* code is tracked by lines of 64 bytes, 64 a page */
 #define NO_PAGE     UINT64_MAX
@@ -173,8 +174,8 @@ struct cpu {
 	uint8_t privilege; /* enum x86_privilege of data accesses */
 	uint8_t cpl;
 	bool align_check;  /* CR0.AM, AC, ring 3 */
-	bool watch;        /* DR7 enables a data breakpoint */
-	bool stop_exec;    /* DR7 enables an instruction breakpoint */
+	bool watch;        /* DR7 enables a data breakpoint, or the debugger has one */
+	bool stop_exec;    /* likewise instruction breakpoints */
 	bool flat;         /* 32-bit code; CS, DS, ES and SS are all of the 4 GiB */
 	uint64_t key;      /* of block hints: mode, ring and the TLB's generation */
 	uint64_t lin_mask; /* linear addresses of data wrap so */
@@ -182,7 +183,13 @@ struct cpu {
 	unsigned phys_bits;
 	uint64_t cr4_withheld; /* bits of features that CPUID does not tell of */
 	uint64_t dr6_hits;     /* data breakpoints met by this instruction */
-	uint64_t dr6_held;     /* met by a MOV SS: they trap behind the instruction after it */
+
+	/* The debugger's own stops, which the guest does not see. */
+	struct debug_stop stop[STOPS_MAX];
+	unsigned stops;
+	bool stepping;      /* over whatever stop there is */
+	bool stop_met;      /* a watched place was accessed */
+	uint64_t stop_addr; /* which */
 
 	jmp_buf leave;
 	bool undo_ss; /* a fault puts old_ss back: SS is on trial for a stack switch */
@@ -227,6 +234,11 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks);
 
 /* Recomputes what follows from the state. After CS, SS, CR0, CR4, EFER, DR7 or AC changed. */
 void refresh(struct cpu *c);
+/* stops.c: notes accesses that the debugger watches; what stands at linear address lin. */
+void stops_note(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a);
+bool stops_here(const struct cpu *c, uint64_t lin);
+bool stops_any(const struct cpu *c, bool exec);
+int interpret_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count);
 /* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
 void tell_clock(struct cpu *c);
 

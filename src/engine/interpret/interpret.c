@@ -140,8 +140,8 @@ void refresh(struct cpu *c)
 	else
 		c->privilege = s->rflags & X86_AC ? X86_SUPERVISOR_AC : X86_SUPERVISOR;
 	c->align_check = c->cpl == 3 && s->cr0 & X86_CR0_AM && s->rflags & X86_AC;
-	c->watch = data_breakpoint(s->dr[7]);
-	c->stop_exec = code_breakpoint(s->dr[7]);
+	c->watch = data_breakpoint(s->dr[7]) || stops_any(c, false);
+	c->stop_exec = code_breakpoint(s->dr[7]) || stops_any(c, true);
 	refresh_windows(c);
 	c->key = c->generation << 8 | c->flat << 3 | (c->cpl == 3) << 2 | c->mode;
 }
@@ -185,8 +185,15 @@ static const bool steps_over[X86_OP_COUNT] = {
 	[X86_OP_INT3] = true,
 	[X86_OP_INTO] = true,
 	[X86_OP_INT1] = true,
-	[X86_OP_SYSCALL] = true,
 };
+
+/* These load TF so that it counts for themselves: a kernel is entered without a trap. */
+static bool traps(const struct cpu *c, const struct x86_insn *i, bool tf_before)
+{
+	if (i->op == X86_OP_SYSCALL || i->op == X86_OP_SYSRET)
+		return c->s.rflags & X86_TF;
+	return tf_before && !steps_over[i->op];
+}
 
 static void end_shadow(struct cpu *c)
 {
@@ -203,7 +210,7 @@ static void end_shadow(struct cpu *c)
 static void debug_trap(struct cpu *c, uint64_t causes)
 {
 	if (c->keep_shadow && c->s.events.shadow_mov_ss) {
-		c->dr6_held = causes & DR6_MATCHES;
+		c->s.events.db_held = causes & DR6_MATCHES;
 		return;
 	}
 	c->halt = false; /* the trap wakes from HLT at once */
@@ -232,7 +239,7 @@ static void check_code_breakpoint(struct cpu *c)
 /* One instruction with everything that may come before and behind it. */
 void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 {
-	bool trap = flag(c, X86_TF);
+	bool tf = flag(c, X86_TF);
 	uint64_t causes;
 
 	c->next_rip = c->s.rip + i->len;
@@ -245,8 +252,8 @@ void execute(struct cpu *c, const struct x86_insn *i, insn_body *fn)
 	if (i->op != X86_OP_IRET)
 		c->s.rflags &= ~(uint64_t)X86_RF;
 	end_shadow(c);
-	causes = c->dr6_hits | c->dr6_held | (trap && !steps_over[i->op] ? DR6_BS : 0);
-	c->dr6_held = 0;
+	causes = c->dr6_hits | c->s.events.db_held | (traps(c, i, tf) ? DR6_BS : 0);
+	c->s.events.db_held = 0;
 	if (refreshes[i->op] || i->opnd[0].kind == X86_OPND_SEG)
 		refresh(c);
 	if (causes)
@@ -347,7 +354,7 @@ static bool may_have_events(const struct cpu *c)
 	const struct x86_events *e = &c->s.events;
 
 	return e->type != X86_EVENT_NONE || e->exc_pending || e->db_pending || e->nmi_pending ||
-	       vcpu_intr_pending(c->v) ||
+	       (flag(c, X86_IF) && vcpu_intr_pending(c->v)) ||
 	       atomic_load_explicit(&c->v->nmi_line, memory_order_relaxed);
 }
 
@@ -435,6 +442,7 @@ static const struct block *next_block(struct cpu *c, uint32_t f)
  */
 static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
 {
+	bool takes_intr = flag(c, X86_IF);
 	uint32_t f = get_flags(c);
 
 	c->look = false;
@@ -448,7 +456,7 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
+		if (vcpu_attention(c->v, takes_intr) || c->one_block || r->executed >= budget)
 			break;
 		look_for_writes(c);
 		b = next_block(c, f);
@@ -456,9 +464,17 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 	put_flags(c, f);
 }
 
+/* A stop of the debugger's, before the instruction or behind an access. */
+static bool debug_stop(struct run_result *r, uint64_t addr)
+{
+	r->exit = RUN_DEBUG;
+	r->debug_addr = addr;
+	return false;
+}
+
 bool is_quiet(const struct cpu *c)
 {
-	return !may_have_events(c) && !vcpu_attention(c->v) && undisturbed(c);
+	return !may_have_events(c) && !vcpu_attention(c->v, flag(c, X86_IF)) && undisturbed(c);
 }
 
 /* false: run is over. */
@@ -468,6 +484,8 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 
 	if (may_have_events(c))
 		take_events(c);
+	if (c->stops && !c->stepping && stops_here(c, code_address(c)))
+		return debug_stop(r, code_address(c));
 	look_for_writes(c);
 	if (c->hooks && undisturbed(c) && c->hooks->advance(c, budget, r))
 		return true;
@@ -479,6 +497,10 @@ static bool advance(struct cpu *c, uint64_t budget, struct run_result *r)
 		run_blocks(c, b, budget, r);
 	else
 		run_one(c, r);
+	if (c->stop_met && !c->stepping) {
+		c->stop_met = false;
+		return debug_stop(r, c->stop_addr);
+	}
 	return !halted(c, r);
 }
 
@@ -487,6 +509,8 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	int why;
 
 	c->result = r;
+	c->stepping = !kicks;
+	c->stop_met = false;
 	if (c->clock_changed)
 		tell_clock(c);
 	why = setjmp(c->leave);
@@ -497,7 +521,7 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	if (why)
 		refresh(c);
 	if (why == JUMP_FAULT) {
-		c->keep_shadow = false;
+		c->keep_shadow = c->stop_met = false; /* the access did not happen */
 		end_shadow(c);
 		deliver_fault(c);
 	} else if (why && why != JUMP_RETRY) {
@@ -629,12 +653,37 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
+/* Bits of CR4 that came with a feature are reserved without it (SDM vol. 3A 2.5). */
+static uint64_t cr4_withheld(const struct x86_model *m)
+{
+	static const struct {
+		uint32_t bits;
+		uint8_t needs; /* enum x86_cpu_feature */
+	} rule[] = {{X86_CR4_TSD, X86_CPU_TSC}, {X86_CR4_DE, X86_CPU_DE},
+		{X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE}, {X86_CR4_MCE, X86_CPU_MCE},
+		{X86_CR4_PGE, X86_CPU_PGE},
+		{X86_CR4_PCE, X86_CPU_CMOV}, /* performance counters came with the Pentium Pro */
+		{X86_CR4_OSFXSR, X86_CPU_FXSR}, {X86_CR4_OSXMMEXCPT, X86_CPU_SSE},
+		{X86_CR4_UMIP, X86_CPU_UMIP}, {X86_CR4_FSGSBASE, X86_CPU_FSGSBASE},
+		{X86_CR4_PCIDE, X86_CPU_PCID}, {X86_CR4_OSXSAVE, X86_CPU_XSAVE},
+		{X86_CR4_SMEP, X86_CPU_SMEP}, {X86_CR4_SMAP, X86_CPU_SMAP}};
+	uint64_t withheld = 0;
+
+	for (unsigned n = 0; n < ARRAY_SIZE(rule); n++)
+		if (!x86_model_has(m, rule[n].needs))
+			withheld |= rule[n].bits;
+	return withheld;
+}
+
 int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 {
+	const bool native = v->vm->engine && v->vm->engine->ops->caps & ENGINE_CAP_NATIVE;
+
 	c->v = v;
 	c->e = e;
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	/* As the emulator of another engine it meets what the host's CPU allowed. */
+	c->phys_bits = native ? 52 : x86_model_phys_bits(&v->vm->model);
+	c->cr4_withheld = native ? 0 : cr4_withheld(&v->vm->model);
 	tlb_reset(c);
 	forget_blocks(c);
 	return host_stubs_new(&c->stubs);
@@ -733,5 +782,6 @@ const struct engine_ops interpret_engine = {
 	.kick = interpret_kick,
 	.get = interpret_get,
 	.put = interpret_put,
+	.set_stops = interpret_set_stops,
 	.ram_changed = interpret_ram_changed,
 };

@@ -51,6 +51,8 @@ static void watch(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a)
 		if (lin < base + len && base < lin + size)
 			c->dr6_hits |= UINT64_C(1) << n;
 	}
+	if (c->stops)
+		stops_note(c, lin, size, a);
 }
 
 static uint64_t linear_64(struct cpu *c, unsigned seg, uint64_t off, unsigned size)

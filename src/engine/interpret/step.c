@@ -40,7 +40,6 @@ void stepper_step(struct stepper *p, struct x86_state *s, struct run_result *r)
 
 	c->s = *s;
 	c->s.tsc = offset; /* inside */
-	c->dr6_held = 0;
 	tlb_flush(c, true);
 	refresh(c);
 	cpu_run(c, 1, r, false);

@@ -1,6 +1,7 @@
 /*
  * syscall.c - SYSCALL, SYSRET, SYSENTER, SYSEXIT, STAC and CLAC.
- * Source: SDM vol. 2B.
+ * Source: SDM vol. 2B. Outside 64-bit mode only AMD's CPUs have SYSCALL and
+ * SYSRET (AMD64 architecture, vol. 3).
  */
 #include "engine/interpret/cpu.h"
 
@@ -17,15 +18,46 @@ static void flat_segments(struct cpu *c, uint16_t cs, uint16_t ss, unsigned ring
 		0, 0xffffffff, FLAT_DATA | ring << 5, (uint16_t)((ss & 0xfffc) | ring)};
 }
 
+static void check_syscall(struct cpu *c)
+{
+	const char *vendor = c->v->vm->model.vendor;
+	bool everywhere =
+		!memcmp(vendor, "AuthenticAMD", 12) || !memcmp(vendor, "HygonGenuine", 12);
+
+	if (!(c->s.efer & X86_EFER_SCE) || !protected_mode(c) ||
+		(c->mode != X86_MODE_64 && !everywhere))
+		raise_fault(c, X86_UD);
+}
+
+/* Without long mode STAR has the entry point, and the flags are not kept. */
+static void legacy_syscall(struct cpu *c, uint16_t sel)
+{
+	set_gpr(c, X86_RCX, 4, c->next_rip);
+	c->next_rip = (uint32_t)c->s.msr[X86_MSR_STAR];
+	c->s.rflags &= ~(uint64_t)(X86_IF | X86_RF);
+	flat_segments(c, sel, (uint16_t)(sel + 8), 0, false);
+}
+
+static void legacy_sysret(struct cpu *c, uint16_t sel)
+{
+	c->next_rip = (uint32_t)c->s.gpr[X86_RCX];
+	c->s.rflags |= X86_IF;
+	flat_segments(c, sel, (uint16_t)(sel + 8), 3, false);
+}
+
 void op_SYSCALL(struct cpu *c, const struct x86_insn *i)
 {
 	uint16_t sel = (uint16_t)(c->s.msr[X86_MSR_STAR] >> 32);
+	bool wide = c->mode == X86_MODE_64;
 
-	if (c->mode != X86_MODE_64 || !(c->s.efer & X86_EFER_SCE))
-		raise_fault(c, X86_UD);
+	check_syscall(c);
+	if (!long_mode(c)) {
+		legacy_syscall(c, sel);
+		return;
+	}
 	c->s.gpr[X86_RCX] = c->next_rip;
 	c->s.gpr[X86_R11] = c->s.rflags & ~(uint64_t)X86_RF;
-	c->next_rip = c->s.msr[X86_MSR_LSTAR];
+	c->next_rip = c->s.msr[wide ? X86_MSR_LSTAR : X86_MSR_CSTAR];
 	c->s.rflags &= ~(c->s.msr[X86_MSR_SFMASK] | X86_RF);
 	c->s.rflags |= X86_FLAGS_FIXED;
 	flat_segments(c, sel, (uint16_t)(sel + 8), 0, true);
@@ -38,10 +70,13 @@ void op_SYSRET(struct cpu *c, const struct x86_insn *i)
 	uint16_t sel = (uint16_t)(c->s.msr[X86_MSR_STAR] >> 48);
 	bool wide = i->opsize == 8;
 
-	if (c->mode != X86_MODE_64 || !(c->s.efer & X86_EFER_SCE))
-		raise_fault(c, X86_UD);
+	check_syscall(c);
 	if (cpl(c) || (wide && !is_canonical(c->s.gpr[X86_RCX])))
 		raise_error(c, X86_GP, 0);
+	if (!long_mode(c)) {
+		legacy_sysret(c, sel);
+		return;
+	}
 	c->next_rip = wide ? c->s.gpr[X86_RCX] : (uint32_t)c->s.gpr[X86_RCX];
 	c->s.rflags = (c->s.gpr[X86_R11] & SYSRET_FLAGS) | X86_FLAGS_FIXED;
 	flat_segments(c, (uint16_t)(sel + (wide ? 16 : 0)), (uint16_t)(sel + 8), 3, wide);

@@ -175,6 +175,11 @@ static int translate_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 	return interpret_engine.put(v, s, mask);
 }
 
+static int translate_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count)
+{
+	return interpret_engine.set_stops(v, stop, count);
+}
+
 static void translate_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 {
 	interpret_engine.ram_changed(e, gpa, len);
@@ -201,6 +206,7 @@ const struct engine_ops translate_engine = {
 	.kick = translate_kick,
 	.get = translate_get,
 	.put = translate_put,
+	.set_stops = translate_set_stops,
 	.ram_changed = translate_ram_changed,
 	.report = translate_report,
 };

@@ -1,0 +1,50 @@
+/*
+ * stops.c - a debugger's breakpoints and watchpoints, beside the guest's own in
+ * its debug registers. Where there are any, instructions run one at a time.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "engine/interpret/cpu.h"
+
+bool stops_any(const struct cpu *c, bool exec)
+{
+	for (unsigned n = 0; n < c->stops; n++)
+		if ((c->stop[n].kind == STOP_EXEC) == exec)
+			return true;
+	return false;
+}
+
+bool stops_here(const struct cpu *c, uint64_t lin)
+{
+	for (unsigned n = 0; n < c->stops; n++)
+		if (c->stop[n].kind == STOP_EXEC && c->stop[n].addr == lin)
+			return true;
+	return false;
+}
+
+void stops_note(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a)
+{
+	for (unsigned n = 0; n < c->stops; n++) {
+		const struct debug_stop *s = &c->stop[n];
+
+		if (s->kind == STOP_EXEC || (s->kind == STOP_WRITE && a != X86_WRITE) ||
+			lin >= s->addr + s->len || s->addr >= lin + size)
+			continue;
+		c->stop_met = true;
+		c->stop_addr = s->addr;
+	}
+}
+
+int interpret_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count)
+{
+	struct cpu *c = v->priv;
+
+	if (count > STOPS_MAX)
+		return -ENOSPC;
+	if (count)
+		memcpy(c->stop, stop, count * sizeof(*stop));
+	c->stops = count;
+	refresh(c);
+	return 0;
+}
