@@ -15,7 +15,7 @@
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
 
-#define DRIVES_DEVICES 11
+#define DRIVES_DEVICES 12
 #define DRIVES_SECTORS 80u
 #define DRIVES_DISKS   4
 #define DRIVES_SHADOW  0xc0000u
@@ -24,6 +24,7 @@
 
 struct drives {
 	struct bench bench;
+	struct clock clock;
 	struct device *device[DRIVES_DEVICES];
 	unsigned devices;
 	struct pci *pci;
@@ -31,7 +32,6 @@ struct drives {
 	struct ide *ide[2];
 	struct dma *dma;
 	struct floppy *floppy;
-	struct vga *display;
 	struct disk *disk[DRIVES_DISKS];
 	uint8_t *shadow, *flash;
 	uint32_t lines;
@@ -71,13 +71,12 @@ static inline void drives_make_pci(struct drives *d)
 	static const uint8_t rom[4096] = {0x55, 0xaa};
 	struct i440fx *host = i440fx_new(&b->memory, d->shadow);
 	struct piix_ide *master = piix_ide_new(d->ide[0], d->ide[1]);
-	struct pci_vga *vga;
+	struct vga *screen = vga_new(&d->clock);
+	struct pci_vga *vga = pci_vga_new(rom, sizeof(rom), screen);
 	struct irq line[16];
 
 	for (int i = 0; i < 16; i++)
 		line[i] = (struct irq){drives_line, &d->lines, i};
-	d->display = vga_new(&b->clock); /* its own registers are another test's */
-	vga = pci_vga_new(rom, sizeof(rom), d->display);
 	d->pci = pci_new(&wires);
 	d->isa = piix3_new(line, 0x600, 9);
 	pci_add(d->pci, i440fx_func(host), 0, 0);
@@ -90,6 +89,7 @@ static inline void drives_make_pci(struct drives *d)
 	drives_add(d, piix3_device(d->isa));
 	drives_add(d, piix_ide_device(master));
 	drives_add(d, pci_vga_device(vga));
+	drives_add(d, vga_device(screen));
 	bench_port(b, pci_region(d->pci, PCI_ADDRESS), 0xcf8);
 	bench_port(b, pci_region(d->pci, PCI_DATA), 0xcfc);
 	pci_config_write(d->pci, 9, PCI_BAR0 + 16, 4, DRIVES_MASTER);
@@ -151,6 +151,7 @@ static inline void drives_init(struct drives *d)
 {
 	*d = (struct drives){0};
 	bench_init(&d->bench);
+	clock_init(&d->clock, CLOCK_INSTRUCTIONS);
 	d->shadow = aligned_alloc(4096, I440FX_SHADOW_SIZE);
 	d->flash = aligned_alloc(4096, 8192);
 	memset(d->shadow, 0, I440FX_SHADOW_SIZE);
@@ -170,7 +171,6 @@ static inline void drives_destroy(struct drives *d)
 	bus_destroy(&d->bench.memory);
 	for (unsigned i = 0; i < d->devices; i++)
 		d->device[i]->destroy(d->device[i]);
-	vga_device(d->display)->destroy(vga_device(d->display));
 	for (unsigned i = 0; i < DRIVES_DISKS; i++)
 		disk_free(d->disk[i]);
 	free(d->shadow);

@@ -180,9 +180,13 @@ static void test_option_rom(void **state)
 {
 	struct test *t = *state;
 	static const uint8_t rom[3000] = {0x55, 0xaa, 6};
-	struct vga *display = vga_new(&t->bench.clock);
-	struct pci_vga *vga = pci_vga_new(rom, sizeof(rom), display);
+	struct clock clock;
+	struct vga *screen;
+	struct pci_vga *vga;
 
+	clock_init(&clock, CLOCK_INSTRUCTIONS);
+	screen = vga_new(&clock);
+	vga = pci_vga_new(rom, sizeof(rom), screen);
 	pci_add(t->pci, pci_vga_func(vga), 2, 0);
 	pci_config_write(t->pci, 16, PCI_ROM, 4, 0xffffffff);
 	assert_int_equal(pci_config_read(t->pci, 16, PCI_ROM, 4), 0xfffff001);
@@ -192,7 +196,7 @@ static void test_option_rom(void **state)
 	assert_int_equal(bus_read(&t->bench.memory, 0xe0000fff, 1), 0xff);
 	pci_vga_device(vga)->reset(pci_vga_device(vga));
 	pci_vga_device(vga)->destroy(pci_vga_device(vga));
-	vga_device(display)->destroy(vga_device(display));
+	vga_device(screen)->destroy(vga_device(screen));
 }
 
 /* ---- flash ---- */

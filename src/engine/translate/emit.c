@@ -470,6 +470,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.c = &t->code,
 		.s = s,
 		.key_index = b->key,
+		.producer = NONE,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)

@@ -422,14 +422,34 @@ static bool seen(const struct tinsn *n)
 	return n->accesses || n->kind == KIND_JCC || n->kind == KIND_JMP;
 }
 
+/* All flags are looked at, faults apart. */
+static bool ends_or_calls(const struct tinsn *n)
+{
+	switch (n->kind) {
+	case KIND_COPY:
+	case KIND_VECTOR:
+	case KIND_BITS:
+	case KIND_NOP:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static void find_live(struct scan *s)
 {
-	uint16_t live = X86_FLAGS_ARITH;
+	uint16_t live = X86_FLAGS_ARITH, real = X86_FLAGS_ARITH;
 
 	for (unsigned k = s->count; k-- > 0;) {
 		struct tinsn *n = &s->insn[k];
 
 		n->live = live;
+		real = ends_or_calls(n) ? X86_FLAGS_ARITH : (real & ~n->writes) | n->reads;
+		n->real = real;
 		live = seen(n) ? X86_FLAGS_ARITH : (live & ~n->writes) | n->reads;
 	}
 	s->start_dead = s->count && !live;
