@@ -62,7 +62,7 @@ static void make_devices(
 		ide_attach(c->ide[n], 1, drive[n * 2 + 1].kind, drive[n * 2 + 1].disk);
 	}
 	c->piix_ide = piix_ide_new(c->ide[0], c->ide[1]);
-	if (firmware->vgabios)
+	if (firmware->code)
 		c->vga = pci_vga_new(firmware->vgabios, firmware->vgabios_len, c->wires.vga);
 }
 

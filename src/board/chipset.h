@@ -36,7 +36,7 @@ struct chipset {
 	struct piix3 *isa;
 	struct ide *ide[2];
 	struct piix_ide *piix_ide;
-	struct pci_vga *vga; /* NULL: no VGA BIOS */
+	struct pci_vga *vga; /* NULL: no firmware */
 	uint32_t asking[4];  /* by PIRQ: slots that drive it */
 };
 

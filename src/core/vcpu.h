@@ -115,13 +115,14 @@ static inline bool vcpu_intr_pending(struct vcpu *v)
 {
 	return atomic_load_explicit(&v->intr_line, memory_order_acquire);
 }
-/* Is there a kick, INTR or an NMI? */
-static inline bool vcpu_attention(const struct vcpu *v)
+/* Is there a kick, an NMI or, if it would be taken, INTR? */
+static inline bool vcpu_attention(const struct vcpu *v, bool takes_intr)
 {
 	int kick = atomic_load_explicit(&v->kick_pending, memory_order_acquire);
 	int intr = atomic_load_explicit(&v->intr_line, memory_order_acquire);
 
-	return kick | intr | atomic_load_explicit(&v->nmi_line, memory_order_acquire);
+	return kick | (intr & takes_intr) |
+	       atomic_load_explicit(&v->nmi_line, memory_order_acquire);
 }
 /* INTA cycle: the vector, 0..255. The engine must deliver it. */
 uint8_t vcpu_intr_ack(struct vcpu *v);

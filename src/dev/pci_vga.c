@@ -70,7 +70,8 @@ struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len, struct vga *vga)
 	pci_func_init(&v->func, "pci-vga", &id);
 	pci_func_bar(&v->func, 0, PCI_BAR_MEM, vga_region(vga, VGA_FRAME_BUFFER));
 	pci_func_bar(&v->func, 2, PCI_BAR_MEM, vga_region(vga, VGA_MMIO));
-	make_rom(v, rom, len);
+	if (rom)
+		make_rom(v, rom, len);
 	return v;
 }
 

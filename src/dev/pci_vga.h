@@ -10,7 +10,7 @@
 
 struct pci_vga;
 
-/* rom is copied; len is at most 1 MiB. vga outlives it. */
+/* rom is copied, NULL: none; len is at most 1 MiB. vga outlives it. */
 struct pci_vga *pci_vga_new(const uint8_t *rom, size_t len, struct vga *vga);
 struct device *pci_vga_device(struct pci_vga *v);
 struct pci_func *pci_vga_func(struct pci_vga *v);

@@ -1,7 +1,7 @@
 /*
  * fuzz.c - bad and half-good ioctls for the module, from a seed.
  *
- *   fuzz SECONDS SEED
+ *   fuzz SECONDS SEED [no-entry]
  *
  * Descriptors are opened, used with random requests and structures, mapped,
  * unmapped and closed in random order, by two threads on the same descriptors:
@@ -20,6 +20,7 @@ static int fd[FDS];
 static void *shared[FDS];
 static uint8_t *ram;
 static volatile bool stop;
+static bool entries = true;
 static unsigned long calls, fine;
 
 static uint64_t next(uint64_t *seed)
@@ -90,14 +91,14 @@ static int random_call(int descriptor, struct tinamou_page *p, uint64_t *seed)
 	unsigned long request = requests[next(seed) % (sizeof(requests) / sizeof(requests[0]))];
 	struct tinamou_map m;
 	struct tinamou_run r = {.size = sizeof(r),
-		.flags = next(seed) & 1,
+		.flags = next(seed) & entries,
 		.put = (uint32_t)next(seed) & TINAMOU_ALL_GROUPS,
 		.get = (uint32_t)next(seed) & TINAMOU_ALL_GROUPS};
 
 	if (!(next(seed) & 31))
 		return call(descriptor, next(seed), (void *)(uintptr_t)value(seed));
 	if (!(next(seed) & 31))
-		return call(descriptor, request, (void *)(uintptr_t)value(seed));
+		return call(descriptor, request, (void *)(uintptr_t)(value(seed) | 1));
 	if (request == TINAMOU_CREATE_VM || request == TINAMOU_CREATE_VCPU)
 		return call(descriptor, request, NULL);
 	if (request == TINAMOU_SET_MAP) {
@@ -157,8 +158,9 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	time_t end;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
+	entries = argc == 3;
 	end = time(NULL) + atoi(argv[1]);
 	seed = strtoull(argv[2], NULL, 0) | 1;
 	other = seed * 3 | 1;

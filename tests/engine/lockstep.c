@@ -102,12 +102,26 @@ static void set_time(struct machine *m, uint64_t ns)
 	vm_unlock(m->vm);
 }
 
+/* What a device asked for behind the instruction, as core does it. */
+static void serve_deferred(struct vcpu *v)
+{
+	void (*fn)(struct vcpu *, void *) = v->deferred;
+
+	v->deferred = NULL;
+	if (!fn)
+		return;
+	vm_lock(v->vm);
+	fn(v, v->deferred_ctx);
+	vm_unlock(v->vm);
+}
+
 static void step(struct machine *m)
 {
 	do {
 		atomic_store(&m->v->kick_pending, false);
 		m->r = (struct run_result){0};
 		m->ops->step(m->v, &m->r);
+		serve_deferred(m->v);
 	} while (m->r.exit == RUN_KICKED && m->vm->end == VM_END_NONE);
 	vcpu_get(m->v, &m->s, X86_GROUP_ALL);
 	m->s.rflags &= ~(uint64_t)(X86_TF | X86_RF);

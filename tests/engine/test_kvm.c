@@ -155,10 +155,15 @@ static void test_long_mode_state(void **state)
 }
 
 /* As on a KVM without KVM_CAP_XSAVE. */
+/*
+ * On a host that has XSAVE, KVM_SET_FPU does not count registers as in use that were not before:
+ * a round trip by XSAVE first.
+ */
 static void test_state_without_xsave(void **state)
 {
 	struct fixture *f = *state;
 
+	round_trip(f, true, true);
 	container_of(f->vm->engine, struct kvm_engine, engine)->has_xsave = false;
 	round_trip(f, true, true);
 }
@@ -371,8 +376,8 @@ static void test_string_io(void **state)
 	assert_int_equal(s.gpr[X86_RDI], 0x1005);
 }
 
-/* x87 stores to MMIO are beyond KVM's emulator: the user sees which bytes. */
-static void test_emulation_failure(void **state)
+/* x87 stores to MMIO are beyond KVM's emulator: the interpreter's step does them. */
+static void test_emulation(void **state)
 {
 	static const uint8_t code[] = {
 		0xbb, 0x00, 0xb8, 0x8e, 0xc3, /* mov bx, 0b800h; mov es, bx */
@@ -384,9 +389,9 @@ static void test_emulation_failure(void **state)
 	struct run_result r;
 
 	run_code(f, code, sizeof(code), &r);
-	assert_int_equal(r.exit, RUN_FATAL);
-	assert_non_null(strstr(r.why, "cannot emulate"));
-	assert_non_null(strstr(r.why, "26 dd 36 00 00"));
+	assert_int_equal(r.exit, RUN_HALTED);
+	assert_true(f->writes >= 94 / 8);
+	assert_true(f->v->stat[EXIT_EMULATE].count);
 }
 
 /* Any argument: the CPU below this KVM is emulated, without debug registers. */
@@ -405,7 +410,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_kick_before_run, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_kick_from_another_thread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_string_io, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_emulation_failure, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_emulation, setup, teardown),
 	};
 	struct engine_verdict v;
 

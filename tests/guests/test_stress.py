@@ -16,7 +16,7 @@ import sys
 CLASSES = ("cpu", "cpu-cache", "memory", "vm", "interrupt", "scheduler", "os")
 ROUNDS = 2
 MORE_ROUNDS = {"cpu": 80}  # each of its methods once
-LIMIT = 60  # seconds for each
+LIMIT = 20  # seconds for each
 MISSING = (3, 4)  # stress-ng's exit status where the kernel or the CPU lacks something
 LEFT_OUT = {
 }

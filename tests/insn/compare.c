@@ -383,6 +383,8 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 	}
 	if ((IS_ONE_OF(&c->insn, X86_OP_PUSHA, X86_OP_POPA) && oracle->end == X86_SSV &&
 		    engine->end == X86_SSV) ||
+		(IS_ONE_OF(&c->insn, X86_OP_CALLF) && oracle->end < INSN_RETIRED &&
+			oracle->end == engine->end && oracle->error == engine->error) ||
 		(IS_ONE_OF(&c->insn, X86_OP_FNSAVE, X86_OP_FRSTOR, X86_OP_FNSTENV, X86_OP_FLDENV) &&
 			oracle->end < INSN_RETIRED &&
 			(oracle->end == engine->end || oracle->end == X86_MF))) {

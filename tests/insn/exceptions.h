@@ -71,9 +71,10 @@
 	FORGIVEN(PUSH_SEG, "wide PUSH of a segment: upper part zero or unchanged (SDM vol. 2B)")   \
 	FORGIVEN(NULL_RPL,                                                                         \
 		"the host's IRET on the way to the handler clears a null selector's RPL")          \
-	FORGIVEN(HALF_DONE, "PUSHA, POPA, FNSAVE, FNSTENV, FRSTOR, FLDENV that fault: this CPU "   \
-			    "keeps what was done; ours "                                           \
-			    "does all or nothing")                                                 \
+	FORGIVEN(HALF_DONE,                                                                        \
+		"PUSHA, POPA, far CALL, FNSAVE, FNSTENV, FRSTOR, FLDENV that fault: this CPU "     \
+		"keeps what was done; ours "                                                       \
+		"does all or nothing")                                                             \
 	FORGIVEN(BSF_ZERO, "BSF, BSR of 0: the destination is undefined (SDM vol. 2A)")            \
 	FORGIVEN(SHD_COUNT,                                                                        \
 		"SHLD, SHRD by more than the size: result and flags undefined (SDM vol. 2B)")      \

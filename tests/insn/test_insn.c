@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "compare.h"
+#include "engine/interpret/cpu.h"
 #include "engine/interpret/interpret.h"
 #include "engine/kvm/kvm.h"
 #include "generate.h"
@@ -35,7 +36,7 @@ struct options {
 };
 
 struct totals {
-	uint64_t cases, faults, different, masked_cases, masked_bits;
+	uint64_t cases, faults, by_host, different, masked_cases, masked_bits;
 	uint64_t exception[EXCEPTION_COUNT];
 	uint32_t row[MAX_ROWS], row_excluded[MAX_ROWS], row_different[MAX_ROWS];
 	unsigned kinds;
@@ -82,6 +83,20 @@ static bool wanted(void *ctx, const struct x86_insn *insn)
 	return !e;
 }
 
+/*
+ * Has the interpreter no body of its own for it? Then the host's CPU computes on both sides, and
+ * only what is around the computation is judged; tests/engine/test_fpu.c has the manual's word.
+ */
+static bool executed_by_host(const struct insn_case *c)
+{
+	static insn_body *const body[X86_OP_COUNT] = {
+#define X86_MNEMONIC(name) [X86_OP_##name] = op_##name,
+#include "x86/mnemonic.def"
+	};
+
+	return !body[c->insn.op];
+}
+
 static void count_case(struct test *t, const struct insn_case *c, const struct insn_result *oracle,
 	struct comparison v)
 {
@@ -90,6 +105,7 @@ static void count_case(struct test *t, const struct insn_case *c, const struct i
 	n->cases++;
 	n->row[c->insn.entry]++;
 	n->faults += oracle->end < INSN_RETIRED;
+	n->by_host += oracle->end == INSN_RETIRED && executed_by_host(c);
 	n->masked_cases += v.masked != 0;
 	n->masked_bits += (unsigned)__builtin_popcount(v.masked);
 	n->exception[v.forgiven] += v.forgiven != EXCEPTION_NONE;
@@ -244,6 +260,8 @@ static unsigned print_totals(const struct test *t, double seconds)
 	       "%llu differ\n",
 		(unsigned long long)n->cases, t->kvm ? "kvm" : "the real CPU", seconds,
 		(unsigned long long)n->faults, (unsigned long long)n->different);
+	printf("%llu of them retired an instruction that the interpreter hands to the host's CPU\n",
+		(unsigned long long)n->by_host);
 	unmet = print_rows(n);
 	printf("undefined flags masked: %llu bits in %llu cases; exceptions:\n",
 		(unsigned long long)n->masked_bits, (unsigned long long)n->masked_cases);

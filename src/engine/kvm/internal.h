@@ -31,6 +31,8 @@ struct kvm_cpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	struct kvm_guest_debug stops; /* of set_stops */
+	struct stepper *stepper;      /* for what KVM's emulator lacks; made when first needed */
+	bool stepping;                /* one instruction only */
 };
 
 /* ioctl that returns -errno; the one place to inject faults. */

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "engine/interpret/step.h"
 #include "engine/kvm/internal.h"
 #include "util/util.h"
 
@@ -245,6 +246,8 @@ static void kvm_vcpu_close(struct vcpu *v)
 	struct kvm_engine *k = container_of(v->vm->engine, struct kvm_engine, engine);
 	struct kvm_cpu *c = kvm_cpu(v);
 
+	if (c->stepper)
+		stepper_free(c->stepper);
 	munmap(c->run, k->run_size);
 	close(c->fd);
 	free(c);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/interpret/step.h"
 #include "engine/kvm/internal.h"
 #include "util/util.h"
 
@@ -79,55 +80,53 @@ static bool fatal(struct run_result *r)
 	return false;
 }
 
-/* The bytes at cs:rip, up to the end of their page: where KVM gives none. */
-static unsigned fetch_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+static int one_step(struct vcpu *v, struct run_result *r)
 {
-	int fd = kvm_cpu(v)->fd;
-	struct kvm_translation t;
-	struct kvm_sregs sregs;
-	unsigned n;
+	struct kvm_cpu *c = kvm_cpu(v);
+	struct x86_state s;
+	uint64_t tsc;
+	int rc = c->stepper ? 0 : stepper_new(v, &c->stepper);
 
-	if (kvm_ioctl(fd, KVM_GET_SREGS, &sregs))
-		return 0;
-	t.linear_address = sregs.cs.base + rip;
-	if (kvm_ioctl(fd, KVM_TRANSLATE, &t) || !t.valid)
-		return 0;
-	n = (unsigned)MIN(room, 4096 - (t.linear_address & 4095));
-	return mem_read(&v->vm->mem, t.physical_address, bytes, n) ? 0 : n;
+	if (!rc)
+		rc = kvm_get(v, &s, X86_GROUP_ALL);
+	if (rc)
+		return rc;
+	tsc = s.tsc;
+	stepper_step(c->stepper, &s, r);
+	/* The TSC goes on by itself: put back, it would lose what the step took. */
+	return kvm_put(v, &s, X86_GROUP_ALL & ~(s.tsc == tsc ? X86_GROUP_TSC : 0));
 }
 
-static unsigned failed_insn(struct vcpu *v, uint64_t rip, uint8_t *bytes, unsigned room)
+/* An instruction that KVM's emulator does not know: ours does. */
+static bool emulate(struct vcpu *v, struct run_result *r)
 {
-	struct kvm_run *run = kvm_cpu(v)->run;
-	unsigned n = MIN(run->emulation_failure.insn_size, room);
+	struct run_result one = {0};
+	int rc;
 
-	if (run->emulation_failure.ndata < 1 ||
-		!(run->emulation_failure.flags &
-			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES))
-		return fetch_insn(v, rip, bytes, room);
-	memcpy(bytes, run->emulation_failure.insn_bytes, n);
-	return n;
+	vcpu_count(v, EXIT_EMULATE, 0);
+	rc = one_step(v, &one);
+	if (rc) {
+		snprintf(r->why, sizeof(r->why),
+			"KVM cannot emulate an instruction, and its registers: %s", strerror(-rc));
+		return fatal(r);
+	}
+	r->exit = one.exit;
+	if (one.exit != RUN_BUDGET)
+		memcpy(r->why, one.why, sizeof(r->why));
+	r->executed = kvm_cpu(v)->stepping;
+	return one.exit == RUN_BUDGET && !kvm_cpu(v)->stepping;
 }
 
 static bool exit_internal_error(struct vcpu *v, struct run_result *r)
 {
 	struct kvm_run *run = kvm_cpu(v)->run;
-	char bytes[3 * 15 + 1] = "";
-	uint8_t insn[15];
 	struct kvm_regs regs = {0};
-	unsigned n;
 
+	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION)
+		return emulate(v, r);
 	kvm_ioctl(kvm_cpu(v)->fd, KVM_GET_REGS, &regs);
-	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-		snprintf(r->why, sizeof(r->why), "KVM internal error %u at rip %#llx",
-			run->internal.suberror, (unsigned long long)regs.rip);
-		return fatal(r);
-	}
-	n = failed_insn(v, regs.rip, insn, sizeof(insn));
-	for (unsigned i = 0; i < n; i++)
-		snprintf(bytes + 3 * i, 4, " %02x", insn[i]);
-	snprintf(r->why, sizeof(r->why), "KVM cannot emulate the instruction at rip %#llx:%s",
-		(unsigned long long)regs.rip, bytes[0] ? bytes : " (its bytes cannot be read)");
+	snprintf(r->why, sizeof(r->why), "KVM internal error %u at rip %#llx",
+		run->internal.suberror, (unsigned long long)regs.rip);
 	return fatal(r);
 }
 
@@ -244,7 +243,9 @@ void kvm_step(struct vcpu *v, struct run_result *r)
 		fatal(r);
 		return;
 	}
+	c->stepping = true;
 	kvm_run(v, 1, r);
+	c->stepping = false;
 	if (r->exit == RUN_DEBUG) {
 		r->exit = RUN_BUDGET;
 		r->executed = 1;

@@ -263,7 +263,7 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	t->blocks = t->links = t->insns = 0;
+	t->blocks = t->links = t->insns = t->recipes = 0;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));

@@ -72,6 +72,8 @@ static void note_undefined(struct check *k, const struct x86_insn *i)
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 	uint64_t undefined = d->flags_undefined & X86_FLAGS_ARITH;
 
+	if (i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT) /* or BSF, BSR */
+		undefined = X86_FLAGS_ARITH & ~X86_ZF;
 	if (d->flags_undefined & X86_FLAGS_BY_COUNT) {
 		undefined |= X86_OF | (i->opsize < 4 || i->opnd[0].size < 4 ? X86_CF : 0u);
 		k->undefined |= undefined;

@@ -179,7 +179,7 @@ static void emit_push(struct emitter *e)
 
 	if (o->kind == X86_OPND_MEM) {
 		need_flags_in_memory(e);
-		emit_address(e, &i->mem, i->addrsize);
+		emit_address(e, &i->mem, i->addrsize, slot_size(e));
 		emit_translate(e, slot_size(e), false);
 		load_slot(e, T1);
 		store64(e->c, in_state(STATE(scratch)), T1);
@@ -323,7 +323,7 @@ static void load_target(struct emitter *e)
 
 	need_flags_in_memory(e);
 	if (i->opnd[0].kind == X86_OPND_MEM) {
-		emit_address(e, &i->mem, i->addrsize);
+		emit_address(e, &i->mem, i->addrsize, slot_size(e));
 		emit_translate(e, slot_size(e), false);
 		load_slot(e, T0);
 	} else if (home(reg) == SPILLED) {
@@ -393,6 +393,7 @@ static void emit_system(struct emitter *e)
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
+	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
 	[KIND_PUSH] = emit_push,
@@ -469,6 +470,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.c = &t->code,
 		.s = s,
 		.key_index = b->key,
+		.producer = NONE,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)

@@ -26,7 +26,7 @@
 #define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
 #define JUMP_SHIFT  12
 #define JUMP_SIZE   (1u << JUMP_SHIFT)
-#define KEYS        8u
+#define KEYS        32u
 #define NO_KEY      0xffu
 #define CODE_SIZE   (32u << 20)
 #define CODE_ROOM   (64u << 10) /* a block is surely smaller */
@@ -52,7 +52,8 @@ struct jump_entry {
 enum place {
 	IN_MEMORY, /* tcpu.flags */
 	IN_HOST,
-	IN_BOTH
+	IN_BOTH,
+	IN_RECIPE /* nowhere: a fault computes them again, and nothing else needs them */
 };
 
 /* Of struct key. */
@@ -68,6 +69,14 @@ struct key {
 	uint8_t mode, privilege;
 	uint8_t flat;  /* bit n: segment n is flat, or may be added to (FS, GS) */
 	uint8_t units; /* UNITS_* that may be used */
+};
+
+/* How the flags of an instruction follow from what it left: see flags.c. */
+#define RECIPES (1u << 16)
+struct recipe {
+	uint16_t op;
+	uint8_t size, a, b; /* registers; b: NOREG for imm */
+	int32_t imm;
 };
 
 struct tblock {
@@ -146,7 +155,7 @@ struct tcpu {
 	uint32_t first_block;
 	bool can_live, live; /* live: blocks of live keys are asked for */
 	uint8_t live_for;    /* privilege */
-	uint32_t blocks, links, insns;
+	uint32_t blocks, links, insns, recipes;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
@@ -163,6 +172,7 @@ struct tcpu {
 	uint32_t far_local[LINKS], far_global[LINKS];
 	struct tblock block[BLOCKS];
 	struct link link[LINKS];
+	struct recipe recipe[RECIPES]; /* [0] is not used */
 	struct x86_insn insn[INSNS];
 	insn_body *insn_body[INSNS];
 };
@@ -176,6 +186,7 @@ enum kind {
 	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
 	KIND_NOP,
 	KIND_VECTOR,
+	KIND_BITS, /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -204,9 +215,11 @@ struct tinsn {
 	uint8_t tail;       /* where the immediate is in bytes */
 	uint16_t reads;     /* flags */
 	uint16_t writes;    /* surely */
-	uint16_t live;      /* flags that matter after it */
+	uint16_t live;      /* flags that matter after it, or that a fault could show */
+	uint16_t real;      /* flags that matter before it, whatever a fault could show */
 	bool reg_is_opcode; /* ModRM.reg extends the opcode */
 	bool rm_first;      /* operand 0 is ModRM.rm */
+	bool no_prefix;     /* TZCNT, LZCNT that are BSF, BSR for the guest */
 	bool accesses;      /* memory, by the fast TLB: flags in the host are lost */
 };
 
@@ -278,8 +291,13 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 void seal_page(struct cpu *c, struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
-/* info: size, whether it writes, and how many instructions of the block came before. */
-#define INFO(size, write, before) ((uint32_t)((size) | (write) << 8 | (before) << 16))
+/*
+ * info: size, whether it writes, how many instructions of the block came before, and the
+ * recipe for the flags or 0.
+ */
+#define INFO(size, write, before, recipe)                                                          \
+	((uint32_t)((size) | (unsigned)(write) << 8 | (before) << 9 | (recipe) << 16))
+#define INFO_BEFORE(info) ((info) >> 9 & 0x7f)
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -342,16 +360,24 @@ struct emitter {
 	uint8_t key_index;
 	const struct stubs *stubs;
 	enum place flags;
+	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
+	uint32_t recipe;   /* IN_RECIPE */
 	unsigned slows, exits;
 	struct slow slow[3 * BLOCK_INSNS];
 	struct texit exit[2 * BLOCK_INSNS + 4];
 };
 
-/* The flags are there, too, afterwards. */
+/* ---- flags.c ---- */
+
+/* Flags that are in the host may be lost by the present access: a recipe is made. */
+bool flags_can_be_lost(struct emitter *e);
+void rebuild_flags(struct tcpu *t, unsigned which);
+
+/* The flags are there, too, afterwards; or in a recipe. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
-/* T0 becomes the linear address of m; T1 and the flags in the host are lost. */
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size);
 /* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
 void emit_translate(struct emitter *e, unsigned size, bool write);
 void emit_slow_paths(struct emitter *e);
@@ -372,6 +398,7 @@ void emit_swapgs(struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
+void emit_bits(struct emitter *e);
 
 static inline unsigned home(unsigned guest)
 {

@@ -12,10 +12,15 @@
 
 void need_flags_in_memory(struct emitter *e)
 {
-	if (e->flags == IN_HOST)
+	if (e->flags != IN_HOST)
+		return;
+	if (e->n && flags_can_be_lost(e)) {
+		e->flags = IN_RECIPE;
+		e->recipe = e->t->recipes;
+	} else {
 		emit_save_flags(e->c);
-	if (e->flags == IN_HOST)
 		e->flags = IN_BOTH;
+	}
 }
 
 void need_flags_in_host(struct emitter *e)
@@ -24,6 +29,12 @@ void need_flags_in_host(struct emitter *e)
 		emit_restore_flags(e->c);
 		e->flags = IN_BOTH;
 	}
+}
+
+static void host_flags_lost(struct emitter *e)
+{
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 }
 
 /* ---- addresses ---- */
@@ -55,14 +66,23 @@ static struct mem rename_mem(struct emitter *e, const struct x86_mem *m)
 	return r;
 }
 
-static void add_segment(struct emitter *e, unsigned seg)
+/*
+ * A segment with a base ends where the offsets do: an operand that lies across
+ * that end is interpret's to raise.
+ */
+static void add_segment(struct emitter *e, unsigned seg, unsigned size)
 {
 	struct opcode add = {.byte = 0x03, .w = wide(e)};
 	uint32_t off = STATE(c.s.seg) + seg * (uint32_t)sizeof(struct x86_seg) +
 		       (uint32_t)offsetof(struct x86_seg, base);
 
-	if (seg >= X86_FS)
-		put_rm(e->c, add, T0, in_state(off));
+	if (seg < X86_FS)
+		return;
+	if (!wide(e) && size > 1) {
+		alu_imm32(e->c, false, 7, T0, -(int32_t)size);
+		exit_odd(e, jcc_forward(e->c, CC_A));
+	}
+	put_rm(e->c, add, T0, in_state(off));
 }
 
 /* `to` becomes the offset that m stands for. */
@@ -80,10 +100,11 @@ static void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m,
 		lea32(e->c, to, rename_mem(e, m));
 }
 
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize)
+void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size)
 {
 	emit_offset(e, T0, m, addrsize);
-	add_segment(e, m->seg);
+	host_flags_lost(e);
+	add_segment(e, m->seg, size);
 }
 
 /*
@@ -110,8 +131,8 @@ void emit_translate(struct emitter *e, unsigned size, bool write)
 	s->back = c->at;
 	s->table = table;
 	s->rip = e->n->rip;
-	s->info = INFO(size, write, e->at);
-	e->flags = IN_MEMORY;
+	s->info = INFO(size, write, e->at, e->flags == IN_RECIPE ? e->recipe : 0);
+	host_flags_lost(e);
 }
 
 void emit_slow_paths(struct emitter *e)
@@ -259,7 +280,7 @@ const struct x86_operand *reach_memory(struct emitter *e)
 	if (!o)
 		return NULL;
 	need_flags_in_memory(e);
-	emit_address(e, &i->mem, i->addrsize);
+	emit_address(e, &i->mem, i->addrsize, o->size);
 	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] >> 1 & 1);
 	return o;
 }
@@ -274,6 +295,8 @@ static void put_copy(struct emitter *e, const struct form *f, unsigned reg, unsi
 	const struct x86_insn *i = &e->n->i;
 	struct opcode o = opcode_of(i);
 
+	if (e->n->no_prefix)
+		o.prefix = 0;
 	if (e->n->reg_is_opcode)
 		reg = i->modrm >> 3 & 7;
 	if (is_moffs(i)) {
@@ -320,8 +343,10 @@ void emit_copy(struct emitter *e)
 	put_copy(e, &f, reg, rm);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH)
+	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
 		e->flags = IN_HOST;
+		e->producer = e->at;
+	}
 }
 
 /* ---- LEA ---- */
@@ -347,4 +372,45 @@ void emit_lea(struct emitter *e)
 		mov_rr32(e->c, to, to);
 	if (to == T0)
 		store64(e->c, in_state(GPR(guest)), T0);
+}
+
+/* ---- bit strings ---- */
+
+/* T1 becomes the guest's register, sign-extended. */
+static void load_index(struct emitter *e, unsigned guest, bool w)
+{
+	const struct opcode extend = {.byte = w ? 0x8b : 0x63, .w = true};
+
+	if (home(guest) == SPILLED)
+		put_rm(e->c, extend, T1, in_state(GPR(guest)));
+	else
+		put_rr(e->c, extend, T1, home(guest));
+}
+
+/* The register's upper bits choose the word, with sign; the lower ones the bit in it. */
+void emit_bits(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	struct code *c = e->c;
+	bool w = i->opsize == 8, write = x86_insn_table[i->entry].access[0] & 2;
+	struct mem word = {T0, T1, w ? 8 : 4, 0};
+
+	need_flags_in_memory(e);
+	emit_offset(e, T0, &i->mem, i->addrsize);
+	load_index(e, i->opnd[1].reg, w);
+	shift_imm(c, true, 7, T1, w ? 6 : 5);
+	put_rm(c, (struct opcode){.byte = 0x8d, .w = i->addrsize == 8}, T0, word);
+	host_flags_lost(e);
+	add_segment(e, i->mem.seg, i->opsize);
+	emit_translate(e, i->opsize, write);
+	load_index(e, i->opnd[1].reg, w);
+	alu_imm32(c, false, 4, T1, w ? 63 : 31);
+	if (needs_flags(e->n)) {
+		store64(c, in_state(STATE(scratch)), T1);
+		need_flags_in_host(e);
+		load64(c, T1, in_state(STATE(scratch)));
+	}
+	put_rm(c, opcode_of(i), T1, at_reg(T0, 0));
+	e->flags = IN_HOST;
+	e->producer = e->at;
 }

@@ -188,6 +188,20 @@ static bool offered(const struct tcpu *t, const struct x86_insn *i)
 	return x86_model_executes(&t->c.v->vm->model, x86_insn_table[i->entry].feature);
 }
 
+/* F3 before BSF and BSR has no meaning where the model lacks TZCNT and LZCNT. */
+static bool is_old_scan(const struct tcpu *t, const struct x86_insn *i)
+{
+	return (i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT) && !offered(t, i);
+}
+
+static bool is_bit_string(const struct x86_insn *i)
+{
+	uint8_t b = i->opcode;
+
+	return i->map == X86_MAP_0F && i->modrm < 0xc0 && i->opsize >= 4 &&
+	       (b == 0xa3 || b == 0xab || b == 0xb3 || b == 0xbb);
+}
+
 static bool stack_fits(const struct x86_insn *i, const struct key *key)
 {
 	return i->opsize == (key->mode == X86_MODE_64 ? 8 : 4) && key->flat >> X86_SS & 1;
@@ -211,7 +225,7 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 {
 	const struct x86_operand *o = &i->opnd[0];
 
-	if (!offered(t, i))
+	if (!offered(t, i) && !is_old_scan(t, i))
 		return KIND_BODY;
 	if (is_vector(t, i))
 		return vector_kind(i, key);
@@ -229,6 +243,8 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_POP;
 	if (i->op == X86_OP_LEAVE && stack_fits(i, key))
 		return KIND_LEAVE;
+	if (is_bit_string(i))
+		return KIND_BITS;
 	if (i->vex || (i->map == X86_MAP_1 ? !copy_1(i) : i->map != X86_MAP_0F || !copy_0f(i)))
 		return KIND_BODY;
 	return KIND_COPY;
@@ -394,7 +410,7 @@ static bool accesses(const struct tinsn *n)
 
 static void note_flags(struct tinsn *n)
 {
-	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR;
+	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR || n->kind == KIND_BITS;
 
 	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
 	n->writes = copied ? flags_written(&n->i) : 0;
@@ -406,14 +422,34 @@ static bool seen(const struct tinsn *n)
 	return n->accesses || n->kind == KIND_JCC || n->kind == KIND_JMP;
 }
 
+/* All flags are looked at, faults apart. */
+static bool ends_or_calls(const struct tinsn *n)
+{
+	switch (n->kind) {
+	case KIND_COPY:
+	case KIND_VECTOR:
+	case KIND_BITS:
+	case KIND_NOP:
+	case KIND_LEA:
+	case KIND_PUSH:
+	case KIND_POP:
+	case KIND_LEAVE:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static void find_live(struct scan *s)
 {
-	uint16_t live = X86_FLAGS_ARITH;
+	uint16_t live = X86_FLAGS_ARITH, real = X86_FLAGS_ARITH;
 
 	for (unsigned k = s->count; k-- > 0;) {
 		struct tinsn *n = &s->insn[k];
 
 		n->live = live;
+		real = ends_or_calls(n) ? X86_FLAGS_ARITH : (real & ~n->writes) | n->reads;
+		n->real = real;
 		live = seen(n) ? X86_FLAGS_ARITH : (live & ~n->writes) | n->reads;
 	}
 	s->start_dead = s->count && !live;
@@ -449,6 +485,7 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 		return false;
 	n->tail = tail_of(n);
 	n->reg_is_opcode = reg_is_opcode(&n->i);
+	n->no_prefix = is_old_scan(t, &n->i);
 	n->rm_first = n->reg_is_opcode || rm_first(&n->i);
 	note_flags(n);
 	s->count++;
