@@ -222,10 +222,14 @@ static bool pass_time(struct machine *kvm, struct machine *soft, uint64_t *now)
 	for (;;) {
 		set_time(kvm, *now);
 		set_time(soft, *now);
-		if (soft->r.exit != RUN_HALTED || vcpu_intr_pending(soft->v))
+		if (soft->r.exit != RUN_HALTED)
+			return true;
+		if (!(soft->s.rflags & X86_IF))
+			return false;
+		if (vcpu_intr_pending(soft->v))
 			return true;
 		deadline = clock_next_deadline(&soft->vm->clock);
-		if (deadline == CLOCK_NEVER || !(soft->s.rflags & X86_IF))
+		if (deadline == CLOCK_NEVER)
 			return false;
 		*now = MAX(*now, deadline);
 	}
