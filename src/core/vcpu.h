@@ -110,18 +110,25 @@ void vcpu_pio_out_string(
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 
+/*
+ * Runs fn while no other vCPU is inside, and returns what it says: for what must
+ * be one access and is not, on the host. fn touches guest memory only.
+ */
+bool vcpu_alone(struct vcpu *v, bool (*fn)(void *ctx), void *ctx);
+
 /* Cheap, no lock: is an external interrupt asserted? */
 static inline bool vcpu_intr_pending(struct vcpu *v)
 {
 	return atomic_load_explicit(&v->intr_line, memory_order_acquire);
 }
-/* Is there a kick, INTR or an NMI? */
-static inline bool vcpu_attention(const struct vcpu *v)
+/* Is there a kick, an NMI or, if it would be taken, INTR? */
+static inline bool vcpu_attention(const struct vcpu *v, bool takes_intr)
 {
 	int kick = atomic_load_explicit(&v->kick_pending, memory_order_acquire);
 	int intr = atomic_load_explicit(&v->intr_line, memory_order_acquire);
 
-	return kick | intr | atomic_load_explicit(&v->nmi_line, memory_order_acquire);
+	return kick | (intr & takes_intr) |
+	       atomic_load_explicit(&v->nmi_line, memory_order_acquire);
 }
 /* INTA cycle: the vector, 0..255. The engine must deliver it. */
 uint8_t vcpu_intr_ack(struct vcpu *v);

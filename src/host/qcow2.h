@@ -178,6 +178,7 @@ __attribute__((format(printf, 2, 3))) int qcow2_corrupt(struct qcow2 *q, const c
 int qcow2_prepare_write(struct qcow2 *q);
 /* Where the table of reference counts is now. */
 int qcow2_write_reftable_place(struct qcow2 *q, uint64_t offset, uint32_t clusters);
+int qcow2_clear_dirty(struct qcow2 *q);
 int qcow2_sync(struct qcow2 *q); /* fdatasync; no lock needed */
 
 /* ---- qcow2_table.c ---- */
@@ -230,6 +231,13 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t offset, uint64_t clusters);
 /* To be counted down after the next flush. */
 void qcow2_free_later(struct qcow2 *q, uint64_t offset, uint64_t clusters, bool punch);
 void qcow2_apply_frees(struct qcow2 *q);
+/* Repair: what the counters of clusters [0, n) are to be. -EINVAL: no counter for one in use. */
+int qcow2_set_counts(struct qcow2 *q, const uint16_t *count, uint64_t n);
+
+/* ---- qcow2_repair.c ---- */
+
+/* -EINVAL, -EFBIG: not to be repaired here; nothing was written. No lock held. */
+int qcow2_repair(struct qcow2 *q);
 
 /* Closes nothing: descriptor and backing image are the closer's. No lock held. */
 void qcow2_free(struct qcow2 *q);

@@ -267,6 +267,15 @@ int qcow2_prepare_write(struct qcow2 *q)
 	return error;
 }
 
+int qcow2_clear_dirty(struct qcow2 *q)
+{
+	int error;
+
+	q->h.incompatible &= ~(uint64_t)INCOMPAT_DIRTY;
+	error = write_u64(q, H_INCOMPATIBLE, q->h.incompatible);
+	return error ? error : qcow2_sync(q);
+}
+
 int qcow2_write_reftable_place(struct qcow2 *q, uint64_t offset, uint32_t clusters)
 {
 	uint8_t raw[12];
@@ -403,10 +412,18 @@ static int judge_state(const struct qcow2 *q, char *err, size_t errlen)
 	if (q->h.incompatible & INCOMPAT_CORRUPT)
 		return fail(err, errlen, q->im.name,
 			"is marked as corrupt: qemu-img check -r all mends it, ro reads it");
-	if (q->h.incompatible & INCOMPAT_DIRTY)
+	return 0;
+}
+
+static int repair_if_dirty(struct qcow2 *q, char *err, size_t errlen)
+{
+	if (q->im.ro || !(q->h.incompatible & INCOMPAT_DIRTY))
+		return 0;
+	if (qcow2_repair(q))
 		return fail(err, errlen, q->im.name,
-			"was not closed (lazy reference counts): qemu-img check -r all mends it, "
-			"ro reads it");
+			"was not closed (lazy reference counts), and its reference counts cannot "
+			"be made anew: qemu-img check -r all may, ro reads it");
+	log_info("disk %s: was not closed; its reference counts were made anew", q->im.name);
 	return 0;
 }
 
@@ -460,6 +477,8 @@ struct image *qcow2_open(const struct disk_file *f, struct image *backing, char 
 	}
 	if (!error)
 		error = load_tables(q, err, errlen);
+	if (!error)
+		error = repair_if_dirty(q, err, errlen);
 	if (!error && fd_size(f->fd, &q->high))
 		error = fail(err, errlen, f->name, strerror(errno));
 	if (!error)

@@ -396,6 +396,43 @@ void qcow2_apply_frees(struct qcow2 *q)
 	q->freed_count = 0;
 }
 
+/* ---- repair ---- */
+
+/* Does each cluster in use have a counter that is wide enough? */
+static bool countable(const struct qcow2 *q, const uint16_t *count, uint64_t n)
+{
+	unsigned bits = 1u << q->h.refcount_order;
+
+	for (uint64_t c = 0; c < n; c++) {
+		uint64_t entry = c >> block_bits(q);
+
+		if (count[c] && (entry >= qcow2_reftable_entries(q) || !q->reftable[entry] ||
+					(bits < 16 && count[c] >> bits)))
+			return false;
+	}
+	return true;
+}
+
+int qcow2_set_counts(struct qcow2 *q, const uint16_t *count, uint64_t n)
+{
+	uint64_t stretch = BIT(block_bits(q));
+	struct table *t;
+	int error = countable(q, count, n) ? 0 : -EINVAL;
+
+	for (uint64_t e = 0; e < qcow2_reftable_entries(q) && !error; e++) {
+		error = block_load(q, e, &t);
+		if (error || !t)
+			continue;
+		for (uint64_t i = 0; i < stretch; i++) {
+			uint64_t c = e * stretch + i;
+
+			counter_put(q, t->data, i, c < n ? count[c] : 0);
+		}
+		error = block_write(q, t, 0, stretch);
+	}
+	return error;
+}
+
 /* ---- opening ---- */
 
 static int load_entries(struct qcow2 *q, const uint8_t *raw, char *err, size_t errlen)

@@ -208,7 +208,7 @@ static void extended(const struct x86_model *m, uint32_t leaf, uint32_t out[4])
 		amd_caches(leaf, out);
 		break;
 	case 0x80000008:
-		out[0] = 48 << 8 | X86_PHYS_BITS;
+		out[0] = 48 << 8 | x86_model_phys_bits(m);
 		break;
 	default:
 		break;

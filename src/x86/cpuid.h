@@ -6,8 +6,6 @@
 
 #include "x86/model.h"
 
-#define X86_PHYS_BITS 40
-
 struct x86_cpuid_input {
 	const struct x86_model *model;
 	uint32_t id, cpus;  /* of this CPU; how many there are */

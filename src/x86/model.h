@@ -53,6 +53,14 @@ static inline bool x86_model_has(const struct x86_model *m, enum x86_cpu_feature
 	return (bool)(m->feature >> f & 1);
 }
 
+/* MAXPHYADDR, bits. */
+static inline unsigned x86_model_phys_bits(const struct x86_model *m)
+{
+	if (x86_model_has(m, X86_CPU_LM))
+		return 40;
+	return x86_model_has(m, X86_CPU_PAE) || x86_model_has(m, X86_CPU_PSE36) ? 36 : 32;
+}
+
 /* AMD's architecture, where it differs from Intel's. */
 static inline bool x86_model_amd(const struct x86_model *m)
 {

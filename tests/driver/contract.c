@@ -200,15 +200,19 @@ static uint64_t fs_base(void)
 /* The guest changes what it can; this process must not see any of it. */
 static bool host_is_whole(struct guest *g)
 {
+	/* pxor xmm5,xmm5; mov ax,1234h; mov fs,ax; mov gs,ax; fninit; hlt */
+	static const uint8_t code[] = {
+		0x66, 0x0f, 0xef, 0xed, 0xb8, 0x34, 0x12, 0x8e, 0xe0, 0x8e, 0xe8, 0xdb, 0xe3, 0xf4};
 	uint8_t out[16], in[16];
 	uint64_t tls = fs_base();
 
 	memset(in, 0x5a, sizeof(in));
-	/* fninit; xor ax,ax; mov ds/es/fs/gs,ax; mov cr2; pxor xmm0 after CR4.OSFXSR; hlt */
+	memcpy(g->ram, code, sizeof(code));
+	real_mode(&g->page->regs);
+	g->page->regs.cr4 = 0x600; /* OSFXSR, OSXMMEXCPT */
 	__asm__ volatile("movdqu %0, %%xmm5" ::"m"(in) : "xmm5");
-	CHECK(RUN_CODE(g, 0x0f, 0x20, 0xe0, 0x66, 0x0d, 0x00, 0x06, 0x00, 0x00, 0x0f, 0x22, 0xe0,
-		      0x66, 0x0f, 0xef, 0xed, 0xb8, 0x34, 0x12, 0x8e, 0xe0, 0x8e, 0xe8, 0xdb, 0xe3,
-		      0xf4) == 0);
+	CHECK(run(g, TINAMOU_RUN_ENTER, TINAMOU_GPR | TINAMOU_SEG | TINAMOU_CR | TINAMOU_EVENTS,
+		      TINAMOU_ALL_GROUPS) == 0);
 	__asm__ volatile("movdqu %%xmm5, %0" : "=m"(out));
 	CHECK(g->page->exit.reason == TINAMOU_EXIT_HLT);
 	CHECK(!memcmp(in, out, sizeof(in)));
@@ -234,6 +238,8 @@ static bool exits(struct guest *g)
 	CHECK(RUN_CODE(g, 0x0f, 0x30) == 0 && e->reason == TINAMOU_EXIT_MSR && e->write);
 	CHECK(RUN_CODE(g, 0xf4) == 0 && e->reason == TINAMOU_EXIT_HLT);
 	CHECK(RUN_CODE(g, 0x0f, 0x09) == 0 && e->reason == TINAMOU_EXIT_INSN); /* WBINVD */
+	CHECK(RUN_CODE(g, 0x66, 0xb8, 0x00, 0x06, 0x00, 0x00, 0x0f, 0x22, 0xe0) == 0 &&
+		e->reason == TINAMOU_EXIT_INSN); /* mov eax,600h; mov cr4,eax */
 	CHECK(RUN_CODE(g, 0x0f, 0x0b) == 0 && e->reason == TINAMOU_EXIT_EXCEPTION &&
 		e->vector == 6);
 	return true;
@@ -317,12 +323,23 @@ static bool signals_and_kicks(struct guest *g)
 	sigaction(SIGALRM, &sa, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &before);
 	ualarm(20000, 0);
-	CHECK(RUN_CODE(g, 0xeb, 0xfe) == -EINTR); /* jmp $ */
+	CHECK(RUN_CODE(g, 0xfb, 0xeb, 0xfe) == -EINTR); /* sti; jmp $ */
 	clock_gettime(CLOCK_MONOTONIC, &after);
 	CHECK(after.tv_sec - before.tv_sec < 5);
 	g->page->immediate_exit = 1;
 	CHECK(RUN_CODE(g, 0xeb, 0xfe) == -EINTR);
 	g->page->immediate_exit = 0;
+	return true;
+}
+
+/* The guest's IF is the guest's affair: the host's interrupts come through. */
+static bool signal_with_interrupts_off(struct guest *g)
+{
+	struct sigaction sa = {.sa_handler = nothing};
+
+	sigaction(SIGALRM, &sa, NULL);
+	ualarm(20000, 0);
+	CHECK(RUN_CODE(g, 0xeb, 0xfe) == -EINTR); /* jmp $ */
 	return true;
 }
 
@@ -395,6 +412,7 @@ static const struct {
 	CASE(triple_fault),
 	CASE(injection_and_window),
 	CASE(signals_and_kicks),
+	CASE(signal_with_interrupts_off),
 	CASE(new_map_is_seen),
 	CASE(two_machines),
 	CASE(closed_in_any_order),

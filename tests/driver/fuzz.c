@@ -1,7 +1,7 @@
 /*
  * fuzz.c - bad and half-good ioctls for the module, from a seed.
  *
- *   fuzz SECONDS SEED
+ *   fuzz SECONDS SEED [no-entry]
  *
  * Descriptors are opened, used with random requests and structures, mapped,
  * unmapped and closed in random order, by two threads on the same descriptors:
@@ -14,12 +14,14 @@
 
 #include "guest.h"
 
-#define FDS 24
+#define FDS     24
+#define TICK_NS 2000000
 
 static int fd[FDS];
 static void *shared[FDS];
 static uint8_t *ram;
 static volatile bool stop;
+static bool entries = true;
 static unsigned long calls, fine;
 
 static uint64_t next(uint64_t *seed)
@@ -90,14 +92,14 @@ static int random_call(int descriptor, struct tinamou_page *p, uint64_t *seed)
 	unsigned long request = requests[next(seed) % (sizeof(requests) / sizeof(requests[0]))];
 	struct tinamou_map m;
 	struct tinamou_run r = {.size = sizeof(r),
-		.flags = next(seed) & 1,
+		.flags = next(seed) & entries,
 		.put = (uint32_t)next(seed) & TINAMOU_ALL_GROUPS,
 		.get = (uint32_t)next(seed) & TINAMOU_ALL_GROUPS};
 
 	if (!(next(seed) & 31))
 		return call(descriptor, next(seed), (void *)(uintptr_t)value(seed));
 	if (!(next(seed) & 31))
-		return call(descriptor, request, (void *)(uintptr_t)value(seed));
+		return call(descriptor, request, (void *)(uintptr_t)(value(seed) | 1));
 	if (request == TINAMOU_CREATE_VM || request == TINAMOU_CREATE_VCPU)
 		return call(descriptor, request, NULL);
 	if (request == TINAMOU_SET_MAP) {
@@ -130,10 +132,23 @@ static void keep(int new, uint64_t *seed)
 	shared[n] = next(seed) & 7 ? pages(new, 1) : NULL;
 }
 
+/* Ends a guest of this thread that runs for ever, again and again. */
+static void start_timer(void)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+	struct itimerspec often = {{0, TICK_NS}, {0, TICK_NS}};
+	timer_t timer;
+
+	ev._sigev_un._tid = gettid();
+	if (timer_create(CLOCK_MONOTONIC, &ev, &timer) || timer_settime(timer, 0, &often, NULL))
+		_exit(2);
+}
+
 static void *worker(void *arg)
 {
 	uint64_t seed = *(uint64_t *)arg;
 
+	start_timer();
 	while (!stop) {
 		unsigned n = next(&seed) % FDS;
 		int rc = random_call(fd[n], NULL, &seed);
@@ -145,7 +160,6 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* Ends a guest that runs for ever, again and again. */
 static void nothing(int sig)
 {
 }
@@ -157,13 +171,14 @@ int main(int argc, char **argv)
 	pthread_t thread;
 	time_t end;
 
-	if (argc != 3)
+	if (argc < 3)
 		return 2;
+	entries = argc == 3;
 	end = time(NULL) + atoi(argv[1]);
 	seed = strtoull(argv[2], NULL, 0) | 1;
 	other = seed * 3 | 1;
 	sigaction(SIGALRM, &sa, NULL);
-	ualarm(2000, 2000);
+	start_timer();
 	ram = pages(-1, 8);
 	fd[0] = open("/dev/tinamou", O_RDWR | O_CLOEXEC);
 	if (fd[0] < 0 || !ram || pthread_create(&thread, NULL, worker, &other))

@@ -46,7 +46,7 @@ static void set_real_mode(struct tinamou_regs *r)
 	r->seg[TINAMOU_TR].attr = 0x8b;
 	r->cr0 = X86_CR0_ET | X86_CR0_NE;
 	r->xcr0 = X86_XCR0_X87;
-	r->rflags = X86_FLAGS_FIXED;
+	r->rflags = X86_FLAGS_FIXED | X86_IF; /* so that Bochs' SVM lets the signal in */
 	r->rip = 0;
 	r->gpr[X86_RAX] = 0;
 }

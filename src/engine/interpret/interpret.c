@@ -354,7 +354,7 @@ static bool may_have_events(const struct cpu *c)
 	const struct x86_events *e = &c->s.events;
 
 	return e->type != X86_EVENT_NONE || e->exc_pending || e->db_pending || e->nmi_pending ||
-	       vcpu_intr_pending(c->v) ||
+	       (flag(c, X86_IF) && vcpu_intr_pending(c->v)) ||
 	       atomic_load_explicit(&c->v->nmi_line, memory_order_relaxed);
 }
 
@@ -442,6 +442,7 @@ static const struct block *next_block(struct cpu *c, uint32_t f)
  */
 static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, struct run_result *r)
 {
+	bool takes_intr = flag(c, X86_IF);
 	uint32_t f = get_flags(c);
 
 	c->look = false;
@@ -455,7 +456,7 @@ static void run_blocks(struct cpu *c, const struct block *b, uint64_t budget, st
 		if (c->look)
 			break;
 		r->executed = c->block_start + b->count;
-		if (vcpu_attention(c->v) || c->one_block || r->executed >= budget)
+		if (vcpu_attention(c->v, takes_intr) || c->one_block || r->executed >= budget)
 			break;
 		look_for_writes(c);
 		b = next_block(c, f);
@@ -473,7 +474,7 @@ static bool debug_stop(struct run_result *r, uint64_t addr)
 
 bool is_quiet(const struct cpu *c)
 {
-	return !may_have_events(c) && !vcpu_attention(c->v) && undisturbed(c);
+	return !may_have_events(c) && !vcpu_attention(c->v, flag(c, X86_IF)) && undisturbed(c);
 }
 
 /* false: run is over. */
@@ -652,12 +653,37 @@ static void forget_all(struct cpu *c)
 	forget_blocks(c);
 }
 
+/* Bits of CR4 that came with a feature are reserved without it (SDM vol. 3A 2.5). */
+static uint64_t cr4_withheld(const struct x86_model *m)
+{
+	static const struct {
+		uint32_t bits;
+		uint8_t needs; /* enum x86_cpu_feature */
+	} rule[] = {{X86_CR4_TSD, X86_CPU_TSC}, {X86_CR4_DE, X86_CPU_DE},
+		{X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE}, {X86_CR4_MCE, X86_CPU_MCE},
+		{X86_CR4_PGE, X86_CPU_PGE},
+		{X86_CR4_PCE, X86_CPU_CMOV}, /* performance counters came with the Pentium Pro */
+		{X86_CR4_OSFXSR, X86_CPU_FXSR}, {X86_CR4_OSXMMEXCPT, X86_CPU_SSE},
+		{X86_CR4_UMIP, X86_CPU_UMIP}, {X86_CR4_FSGSBASE, X86_CPU_FSGSBASE},
+		{X86_CR4_PCIDE, X86_CPU_PCID}, {X86_CR4_OSXSAVE, X86_CPU_XSAVE},
+		{X86_CR4_SMEP, X86_CPU_SMEP}, {X86_CR4_SMAP, X86_CPU_SMAP}};
+	uint64_t withheld = 0;
+
+	for (unsigned n = 0; n < ARRAY_SIZE(rule); n++)
+		if (!x86_model_has(m, rule[n].needs))
+			withheld |= rule[n].bits;
+	return withheld;
+}
+
 int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 {
+	const bool native = v->vm->engine && v->vm->engine->ops->caps & ENGINE_CAP_NATIVE;
+
 	c->v = v;
 	c->e = e;
-	c->phys_bits = X86_PHYS_BITS;
-	c->cr4_withheld = x86_model_has(&v->vm->model, X86_CPU_XSAVE) ? 0 : X86_CR4_OSXSAVE;
+	/* As the emulator of another engine it meets what the host's CPU allowed. */
+	c->phys_bits = native ? 52 : x86_model_phys_bits(&v->vm->model);
+	c->cr4_withheld = native ? 0 : cr4_withheld(&v->vm->model);
 	tlb_reset(c);
 	forget_blocks(c);
 	return host_stubs_new(&c->stubs);

@@ -83,13 +83,19 @@ void op_RDPMC(struct cpu *c, const struct x86_insn *i)
 #define MSR_FS_BASE         0xc0000100u
 #define MSR_GS_BASE         0xc0000101u
 
-#define EFER_OFFERED (X86_EFER_SCE | X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE)
+static uint64_t efer_offered(const struct x86_model *m)
+{
+	return (x86_model_has(m, X86_CPU_SYSCALL) ? X86_EFER_SCE : 0) |
+	       (x86_model_has(m, X86_CPU_LM) ? X86_EFER_LME | X86_EFER_LMA : 0) |
+	       (x86_model_has(m, X86_CPU_NX) ? X86_EFER_NXE : 0);
+}
 
 void set_efer(struct cpu *c, uint64_t value)
 {
 	uint64_t changed = value ^ c->s.efer;
 
-	if (value & ~(uint64_t)EFER_OFFERED || (changed & X86_EFER_LME && c->s.cr0 & X86_CR0_PG))
+	if (value & ~efer_offered(&c->v->vm->model) ||
+		(changed & X86_EFER_LME && c->s.cr0 & X86_CR0_PG))
 		raise_error(c, X86_GP, 0);
 	c->s.efer = (value & ~(uint64_t)X86_EFER_LMA) | (c->s.efer & X86_EFER_LMA);
 	if (changed & X86_EFER_NXE)
@@ -109,6 +115,8 @@ static const struct msr_range {
 	{MSR_MTRR_CAP, MSR_MTRR_CAP, X86_CPU_MTRR},
 	{0x10a, 0x10a, X86_CPU_ARCH_CAPABILITIES},
 	{0x174, 0x176, X86_CPU_SEP},
+	{0, 1, X86_CPU_MCE},
+	{0x179, 0x17a, X86_CPU_MCA},
 	{0x1a0, 0x1a0, X86_CPU_SSE2}, /* IA32_MISC_ENABLE came with the Pentium 4 */
 	{0x200, 0x26f, X86_CPU_MTRR},
 	{MSR_PAT, MSR_PAT, X86_CPU_PAT},
@@ -223,10 +231,13 @@ static const struct constant_msr {
 	uint64_t value;
 	bool writable;
 } constant_msrs[] = {
+	{0, 0, true},
+	{1, 0, true},                    /* P5_MC_ADDR, P5_MC_TYPE */
 	{0x17, 0, false},                /* IA32_PLATFORM_ID: firmware picks microcode by it */
 	{0x8b, UINT64_C(1) << 32, true}, /* IA32_BIOS_SIGN_ID: microcode revision */
 	{0x10a, ARCH_CAPABILITIES, false},
-	{0x179, 0, false}, /* IA32_MCG_CAP: no banks */
+	{0x179, 0, false},
+	{0x17a, 0, true}, /* IA32_MCG_CAP: no banks; IA32_MCG_STATUS */
 	{MSR_MTRR_CAP, MTRR_CAP, false},
 };
 

@@ -82,7 +82,7 @@ void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 
 /* ---- links ---- */
 
-uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far)
+uint32_t link_new(struct tcpu *t, const struct texit *x, bool far)
 {
 	if (t->links == LINKS)
 		return NONE;
@@ -90,7 +90,7 @@ uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far)
 		.patch = x->from,
 		.stub = t->code.at,
 		.next_in = NONE,
-		.key = key,
+		.key = x->key,
 		.place = x->place,
 		.far = far};
 	return t->links++;
@@ -263,7 +263,7 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	t->blocks = t->links = t->insns = 0;
+	t->blocks = t->links = t->insns = t->recipes = 0;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));

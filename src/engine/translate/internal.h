@@ -26,7 +26,7 @@
 #define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
 #define JUMP_SHIFT  12
 #define JUMP_SIZE   (1u << JUMP_SHIFT)
-#define KEYS        8u
+#define KEYS        32u
 #define NO_KEY      0xffu
 #define CODE_SIZE   (32u << 20)
 #define CODE_ROOM   (64u << 10) /* a block is surely smaller */
@@ -52,7 +52,8 @@ struct jump_entry {
 enum place {
 	IN_MEMORY, /* tcpu.flags */
 	IN_HOST,
-	IN_BOTH
+	IN_BOTH,
+	IN_RECIPE /* nowhere: a fault computes them again, and nothing else needs them */
 };
 
 /* Of struct key. */
@@ -68,6 +69,14 @@ struct key {
 	uint8_t mode, privilege;
 	uint8_t flat;  /* bit n: segment n is flat, or may be added to (FS, GS) */
 	uint8_t units; /* UNITS_* that may be used */
+};
+
+/* How the flags of an instruction follow from what it left: see flags.c. */
+#define RECIPES (1u << 16)
+struct recipe {
+	uint16_t op;
+	uint8_t size, a, b; /* registers; b: NOREG for imm */
+	int32_t imm;
 };
 
 struct tblock {
@@ -146,7 +155,7 @@ struct tcpu {
 	uint32_t first_block;
 	bool can_live, live; /* live: blocks of live keys are asked for */
 	uint8_t live_for;    /* privilege */
-	uint32_t blocks, links, insns;
+	uint32_t blocks, links, insns, recipes;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
@@ -163,6 +172,7 @@ struct tcpu {
 	uint32_t far_local[LINKS], far_global[LINKS];
 	struct tblock block[BLOCKS];
 	struct link link[LINKS];
+	struct recipe recipe[RECIPES]; /* [0] is not used */
 	struct x86_insn insn[INSNS];
 	insn_body *insn_body[INSNS];
 };
@@ -193,6 +203,8 @@ enum kind {
 	KIND_PUSHF,
 	KIND_POPF,
 	KIND_SWAPGS,
+	KIND_AC, /* STAC, CLAC */
+	KIND_FENCE,
 	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
 	KIND_ODD     /* ends a block before it */
 };
@@ -205,7 +217,8 @@ struct tinsn {
 	uint8_t tail;       /* where the immediate is in bytes */
 	uint16_t reads;     /* flags */
 	uint16_t writes;    /* surely */
-	uint16_t live;      /* flags that matter after it */
+	uint16_t live;      /* flags that matter after it, or that a fault could show */
+	uint16_t real;      /* flags that matter before it, whatever a fault could show */
 	bool reg_is_opcode; /* ModRM.reg extends the opcode */
 	bool rm_first;      /* operand 0 is ModRM.rm */
 	bool no_prefix;     /* TZCNT, LZCNT that are BSF, BSR for the guest */
@@ -238,6 +251,7 @@ struct texit {
 	uint32_t from; /* a jump's displacement; the poll's constant */
 	uint64_t rip;
 	uint8_t place, kind;
+	uint8_t key;     /* of what is jumped to */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
@@ -256,7 +270,7 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
 /* Before a block of at most CODE_ROOM bytes is written; may flush. */
 void cache_reserve(struct tcpu *t);
-uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far);
+uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
 /* Drops what was made from pages that were written to. */
@@ -267,6 +281,8 @@ void cut_page(struct tcpu *t, uint64_t lin);
 
 /* ---- run.c ---- */
 
+/* The index of a key; NO_KEY: there is no room for another. */
+uint8_t key_number(struct tcpu *t, const struct key *key);
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
 int catch_faults(void);
 void use_signal_stack(struct tcpu *t);
@@ -280,8 +296,13 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 void seal_page(struct cpu *c, struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
-/* info: size, whether it writes, and how many instructions of the block came before. */
-#define INFO(size, write, before) ((uint32_t)((size) | (write) << 8 | (before) << 16))
+/*
+ * info: size, whether it writes, how many instructions of the block came before, and the
+ * recipe for the flags or 0.
+ */
+#define INFO(size, write, before, recipe)                                                          \
+	((uint32_t)((size) | (unsigned)(write) << 8 | (before) << 9 | (recipe) << 16))
+#define INFO_BEFORE(info) ((info) >> 9 & 0x7f)
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -344,12 +365,20 @@ struct emitter {
 	uint8_t key_index;
 	const struct stubs *stubs;
 	enum place flags;
+	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
+	uint32_t recipe;   /* IN_RECIPE */
 	unsigned slows, exits;
 	struct slow slow[3 * BLOCK_INSNS];
 	struct texit exit[2 * BLOCK_INSNS + 4];
 };
 
-/* The flags are there, too, afterwards. */
+/* ---- flags.c ---- */
+
+/* Flags that are in the host may be lost by the present access: a recipe is made. */
+bool flags_can_be_lost(struct emitter *e);
+void rebuild_flags(struct tcpu *t, unsigned which);
+
+/* The flags are there, too, afterwards; or in a recipe. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
 /* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
@@ -371,6 +400,11 @@ void emit_sti(struct emitter *e);
 void emit_pushf(struct emitter *e);
 void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
+void emit_ac(struct emitter *e);
+void emit_fence(struct emitter *e);
+/* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
+void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
+uint64_t next_rip(const struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);

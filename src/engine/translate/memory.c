@@ -110,7 +110,7 @@ static struct tlb_entry *look_up(
 	uint64_t executed = c->result->executed;
 	struct tlb_entry *e;
 
-	account(t, (info >> 16) + 1);
+	account(t, INFO_BEFORE(info) + 1);
 	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
@@ -145,6 +145,8 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	if (t->live)
 		tidy_vectors(t);
 	flags_from_memory(t);
+	if (info >> 16)
+		rebuild_flags(t, info >> 16);
 	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, info, access);
@@ -163,6 +165,6 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 		t->fast_used++;
 	return e->host + (lin & 4095);
 odd:
-	account(t, info >> 16);
+	account(t, INFO_BEFORE(info));
 	return NULL;
 }

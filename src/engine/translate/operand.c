@@ -12,10 +12,15 @@
 
 void need_flags_in_memory(struct emitter *e)
 {
-	if (e->flags == IN_HOST)
+	if (e->flags != IN_HOST)
+		return;
+	if (e->n && flags_can_be_lost(e)) {
+		e->flags = IN_RECIPE;
+		e->recipe = e->t->recipes;
+	} else {
 		emit_save_flags(e->c);
-	if (e->flags == IN_HOST)
 		e->flags = IN_BOTH;
+	}
 }
 
 void need_flags_in_host(struct emitter *e)
@@ -24,6 +29,12 @@ void need_flags_in_host(struct emitter *e)
 		emit_restore_flags(e->c);
 		e->flags = IN_BOTH;
 	}
+}
+
+static void host_flags_lost(struct emitter *e)
+{
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 }
 
 /* ---- addresses ---- */
@@ -92,8 +103,7 @@ static void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m,
 void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size)
 {
 	emit_offset(e, T0, m, addrsize);
-	if (e->flags == IN_BOTH)
-		e->flags = IN_MEMORY;
+	host_flags_lost(e);
 	add_segment(e, m->seg, size);
 }
 
@@ -121,8 +131,8 @@ void emit_translate(struct emitter *e, unsigned size, bool write)
 	s->back = c->at;
 	s->table = table;
 	s->rip = e->n->rip;
-	s->info = INFO(size, write, e->at);
-	e->flags = IN_MEMORY;
+	s->info = INFO(size, write, e->at, e->flags == IN_RECIPE ? e->recipe : 0);
+	host_flags_lost(e);
 }
 
 void emit_slow_paths(struct emitter *e)
@@ -333,8 +343,10 @@ void emit_copy(struct emitter *e)
 	put_copy(e, &f, reg, rm);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH)
+	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
 		e->flags = IN_HOST;
+		e->producer = e->at;
+	}
 }
 
 /* ---- LEA ---- */
@@ -388,7 +400,7 @@ void emit_bits(struct emitter *e)
 	load_index(e, i->opnd[1].reg, w);
 	shift_imm(c, true, 7, T1, w ? 6 : 5);
 	put_rm(c, (struct opcode){.byte = 0x8d, .w = i->addrsize == 8}, T0, word);
-	e->flags = IN_MEMORY;
+	host_flags_lost(e);
 	add_segment(e, i->mem.seg, i->opsize);
 	emit_translate(e, i->opsize, write);
 	load_index(e, i->opnd[1].reg, w);
@@ -400,4 +412,5 @@ void emit_bits(struct emitter *e)
 	}
 	put_rm(c, opcode_of(i), T1, at_reg(T0, 0));
 	e->flags = IN_HOST;
+	e->producer = e->at;
 }

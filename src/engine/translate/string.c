@@ -130,7 +130,7 @@ static void repeated(struct cpu *c, const struct x86_insn *i)
 		if (!plain || !do_page(c, i, count))
 			if (!do_slice(c, i, end))
 				return;
-		if (vcpu_attention(c->v)) {
+		if (vcpu_attention(c->v, flag(c, X86_IF))) {
 			c->look = true;
 			c->next_rip = c->s.gpr[X86_RCX] & mask ? c->s.rip : end;
 			return;

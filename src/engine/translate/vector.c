@@ -158,6 +158,8 @@ void emit_vector(struct emitter *e)
 	put_vector(e, reg, rm);
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH)
+	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
 		e->flags = IN_HOST;
+		e->producer = e->at;
+	}
 }
