@@ -18,7 +18,7 @@ import sys
 CLASSES = ("cpu", "cpu-cache", "memory", "vm", "interrupt", "scheduler", "os")
 ROUNDS = 2
 MORE_ROUNDS = {"cpu": 80}  # each of its methods once
-LIMIT = 20  # seconds for each
+LIMIT = 8  # seconds for each, of the guest
 MISSING = (3, 4)  # stress-ng's exit status where the kernel or the CPU lacks something
 LEFT_OUT = {
     "binderfs": "has no bound on its rounds",
