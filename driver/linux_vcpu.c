@@ -100,7 +100,7 @@ static long run(struct vcpu *c, const void __user *arg)
 	if (run.size != sizeof(run) || run.flags & ~TINAMOU_RUN_ENTER ||
 		(run.put | run.get) & ~TINAMOU_ALL_GROUPS)
 		return -EINVAL;
-	rc = mutex_lock_killable(&c->lock);
+	rc = mutex_lock_interruptible(&c->lock);
 	if (rc)
 		return rc;
 	rc = run_locked(c, &run);

@@ -14,7 +14,8 @@
 
 #include "guest.h"
 
-#define FDS 24
+#define FDS     24
+#define TICK_NS 2000000
 
 static int fd[FDS];
 static void *shared[FDS];
@@ -131,10 +132,23 @@ static void keep(int new, uint64_t *seed)
 	shared[n] = next(seed) & 7 ? pages(new, 1) : NULL;
 }
 
+/* Ends a guest of this thread that runs for ever, again and again. */
+static void start_timer(void)
+{
+	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+	struct itimerspec often = {{0, TICK_NS}, {0, TICK_NS}};
+	timer_t timer;
+
+	ev._sigev_un._tid = gettid();
+	if (timer_create(CLOCK_MONOTONIC, &ev, &timer) || timer_settime(timer, 0, &often, NULL))
+		_exit(2);
+}
+
 static void *worker(void *arg)
 {
 	uint64_t seed = *(uint64_t *)arg;
 
+	start_timer();
 	while (!stop) {
 		unsigned n = next(&seed) % FDS;
 		int rc = random_call(fd[n], NULL, &seed);
@@ -146,7 +160,6 @@ static void *worker(void *arg)
 	return NULL;
 }
 
-/* Ends a guest that runs for ever, again and again. */
 static void nothing(int sig)
 {
 }
@@ -165,7 +178,7 @@ int main(int argc, char **argv)
 	seed = strtoull(argv[2], NULL, 0) | 1;
 	other = seed * 3 | 1;
 	sigaction(SIGALRM, &sa, NULL);
-	ualarm(2000, 2000);
+	start_timer();
 	ram = pages(-1, 8);
 	fd[0] = open("/dev/tinamou", O_RDWR | O_CLOEXEC);
 	if (fd[0] < 0 || !ram || pthread_create(&thread, NULL, worker, &other))

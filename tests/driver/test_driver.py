@@ -7,7 +7,7 @@ The rig (tests/rig/rig.py) boots Debian's kernel and loads tinamou.ko
 beside KVM: insmod's report, the contract case by case, every guest under
 --engine driver with the screen, serial bytes and status of guests/expect, the
 refusal while KVM has a machine, bad ioctls, 200 rounds of load, run, kill -9, unload, and a log in which nothing
-but our lines stands. --smp: two CPUs and ten times as many bad ioctls.
+but our lines stands. --smp: two CPUs and five times as many bad ioctls.
 Exit status 77: a part of the rig is missing.
 """
 import pathlib
@@ -178,8 +178,9 @@ def main():
         return 77
     guests = [g for g in run_guests.guests(SOURCE) if g[0] not in LEFT_OUT]
     extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
-    results = machine.run(commands(guests, "30 1" if SMP else "3 1", ROUNDS, True), limit=120, timeout=280,
-                          log=str(SOURCE / "build/driver.log"), extra=extra)
+    results = machine.run(commands(guests, "15 1" if SMP else "3 1", ROUNDS, kvm=True), limit=200,
+                          timeout=500 if SMP else 280, extra=extra,
+                          log=str(SOURCE / f"build/{TEST}.log"))
     for name, why in LEFT_OUT.items():
         print(f"skip {TEST}:{name}: {why}")
     return judge(results, REPORT, guests, len(LEFT_OUT))
