@@ -5,9 +5,11 @@
 
 Each stressor of the classes cpu, cpu-cache, memory, vm, interrupt, scheduler and
 os runs by itself for a few rounds of its own; a wrong result of its own checks,
-a signal or no end in time is a failure. What the guest lacks is a skip. The
-stressors in LEFT_OUT do not run, with the reason. Exit status 77: no kernel or no
-package to be had.
+a signal or no end in time is a failure. What the guest lacks is a skip, and so is
+what stress-ng itself runs only when told that it may hang the machine. The
+stressors in LEFT_OUT do not run, with the reason. All goes by the instruction
+clock, so that a busy host does not matter. Exit status 77: no kernel or no package
+to be had.
 """
 import argparse
 import pathlib
@@ -16,9 +18,14 @@ import sys
 CLASSES = ("cpu", "cpu-cache", "memory", "vm", "interrupt", "scheduler", "os")
 ROUNDS = 2
 MORE_ROUNDS = {"cpu": 80}  # each of its methods once
-LIMIT = 20  # seconds for each
+LIMIT = 8  # seconds for each, of the guest
 MISSING = (3, 4)  # stress-ng's exit status where the kernel or the CPU lacks something
 LEFT_OUT = {
+    "binderfs": "has no bound on its rounds",
+    "getrandom": "waits for entropy, which the kernel draws from a TSC that stands between slices",
+    "hrtimers": "fires timers as fast as it can, for minutes",
+    "ipsec-mb": "fails where the CPU model has no AES",
+    "jpeg": "one round takes minutes",
 }
 
 
@@ -41,9 +48,10 @@ def report(names, results):
     words = []
     for name in names:
         status, output = results.get(name, (None, b"it did not run"))
-        words.append("ok" if status == 0 else "skip" if status in MISSING else "FAIL")
+        lacking = status in MISSING or b"No stress workers invoked" in output
+        words.append("ok" if status == 0 else "skip" if lacking else "FAIL")
         lines = output.decode(errors="replace").splitlines() or [""]
-        telling = [l for l in lines if "fail:" in l or "error:" in l] or lines[-1:]
+        telling = [l for l in lines if "disabled" in l or "fail:" in l or "error:" in l] or lines[-1:]
         print(f"{words[-1]:<4} {name:<16} {status}" if status == 0 else
               f"{words[-1]:<4} {name:<16} {status} {telling[0]}")
     return tuple(words.count(word) for word in ("ok", "FAIL", "skip"))
@@ -65,7 +73,8 @@ def main():
     except linux_guest.Missing as why:
         print(f"no guest to run: {why}")
         return 77
-    machine = linux_guest.tinamou(args.tinamou, "--engine", "interpret", "--memory", "1G", *options)
+    machine = linux_guest.tinamou(args.tinamou, "--engine", "interpret", "--memory", "1G",
+                                  *(options or ["--clock", "instructions"]))
     results = guest.run(machine, [(n, command(n)) for n in names], limit=LIMIT, timeout=7200,
                         log=args.log)
     passed, failed, skipped = report(names, results)
