@@ -65,7 +65,7 @@ format: ## format the C sources
 
 tidy: all ## clang-tidy
 	@tools/need long
-	@tools/sources | grep '^src/.*\.c$$' | xargs clang-tidy -quiet -p $(B)
+	@tools/sources | grep '^src/.*\.c$$' | xargs -P 4 -n 8 clang-tidy -quiet -p $(B)
 
 readme: all ## picture and figures of README.md from real runs
 	@tools/need bench

@@ -147,7 +147,7 @@ static int find_payload(struct boot *b, struct linux_image *im, const uint8_t **
 			"%s: cut off: its header puts %llu KiB of packed kernel at %#llx, the file "
 			"has %zu KiB; copy the kernel again",
 			im->file->name, (unsigned long long)(*len / KiB),
-			(unsigned long long)(im->setup_size + at), im->file->len / (size_t)KiB);
+			(unsigned long long)im->setup_size + at, im->file->len / (size_t)KiB);
 	*data = im->file->data + im->setup_size + at;
 	im->how = unpack_format(*data, *len);
 	return 0;

@@ -260,6 +260,18 @@ void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value)
 	end(v, EXIT_MMIO_WRITE, start);
 }
 
+bool vcpu_alone(struct vcpu *v, bool (*fn)(void *ctx), void *ctx)
+{
+	uint64_t start = begin(v);
+	bool result;
+
+	world_stop(v->vm);
+	result = fn(ctx);
+	world_go(v->vm);
+	end(v, EXIT_OTHER, start);
+	return result;
+}
+
 uint8_t vcpu_intr_ack(struct vcpu *v)
 {
 	struct vm *vm = v->vm;

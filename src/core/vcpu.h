@@ -110,6 +110,12 @@ void vcpu_pio_out_string(
 uint64_t vcpu_mmio_read(struct vcpu *v, gpa_t gpa, unsigned size);
 void vcpu_mmio_write(struct vcpu *v, gpa_t gpa, unsigned size, uint64_t value);
 
+/*
+ * Runs fn while no other vCPU is inside, and returns what it says: for what must
+ * be one access and is not, on the host. fn touches guest memory only.
+ */
+bool vcpu_alone(struct vcpu *v, bool (*fn)(void *ctx), void *ctx);
+
 /* Cheap, no lock: is an external interrupt asserted? */
 static inline bool vcpu_intr_pending(struct vcpu *v)
 {

@@ -499,6 +499,8 @@ static void ide_reset(struct device *dev)
 
 	c->control = 0;
 	drives_reset(c);
+	atapi_tray(&c->drive[0], false); /* who starts again finds what was put in */
+	atapi_tray(&c->drive[1], false);
 }
 
 /* ---- snapshot ---- */
@@ -519,6 +521,11 @@ static void snap_reg(struct snap *s, const char *name, struct ide_reg *r)
 
 static void snap_drive(struct ide_drive *d, struct snap *s)
 {
+	bool open = d->on_tray;
+
+	snap_bool(s, "tray_open", &open);
+	if (snap_loading(s) && !snap_error(s) && d->kind == IDE_CDROM)
+		atapi_tray(d, open);
 	snap_u8(s, "status", &d->status);
 	snap_u8(s, "error", &d->error);
 	snap_u8(s, "device", &d->device);
@@ -641,6 +648,7 @@ void ide_change_disc(struct ide *c, unsigned unit, struct disk *disk)
 		atapi_finish(c, -EIO);
 	}
 	d->disk = disk;
+	d->on_tray = NULL;
 	d->sectors = disk ? disk_size(disk) / SECTOR_SIZE : 0;
 	d->disc_changed = true;
 }

@@ -411,22 +411,30 @@ static void mode_sense(struct ide *c, const uint8_t *p, bool ten)
 	reply(c, len, ten ? get16(p + 7) : p[4]);
 }
 
-/* LoEj without Start opens the tray: the disc is gone until the user puts one in. */
+void atapi_tray(struct ide_drive *d, bool open)
+{
+	struct disk **from = open ? &d->disk : &d->on_tray, **to = open ? &d->on_tray : &d->disk;
+
+	if (!*from)
+		return;
+	*to = *from;
+	*from = NULL;
+	d->sectors = d->disk ? disk_size(d->disk) / SECTOR_SIZE : 0;
+	d->disc_changed = true;
+}
+
+/* LoEj: the tray opens, or closes if Start is set too. */
 static void start_stop(struct ide *c, const uint8_t *p)
 {
 	struct ide_drive *d = ide_current(c);
+	bool eject = (p[4] & 3) == 2, load = (p[4] & 3) == 3;
 
-	if ((p[4] & 3) != 2) {
-		good(c);
-		return;
-	}
-	if (d->locked) {
+	if (eject && d->locked) {
 		bad(c, NOT_READY, ASC_LOCKED);
 		return;
 	}
-	d->disk = NULL;
-	d->sectors = 0;
-	d->disc_changed = true;
+	if (eject || load)
+		atapi_tray(d, eject);
 	good(c);
 }
 

@@ -37,8 +37,9 @@ struct ide_reg {
 
 struct ide_drive {
 	enum ide_kind kind;
-	struct disk *disk; /* NULL: no disc in the drive */
-	uint64_t sectors;  /* of 512 bytes */
+	struct disk *disk;    /* NULL: no disc in the drive */
+	struct disk *on_tray; /* the disc that the guest ejected, until it closes the tray */
+	uint64_t sectors;     /* of 512 bytes */
 	uint8_t unit;
 	uint8_t status, error, device;
 	struct ide_reg feature, count, lba[3]; /* sector number, cylinder low and high */
@@ -113,6 +114,9 @@ void ata_command(struct ide *c, uint8_t command);
 void ata_show_address(struct ide *c, struct ide_drive *d, uint64_t lba);
 
 /* ---- ide_atapi.c ---- */
+
+/* Moves the disc onto the tray, or back in. */
+void atapi_tray(struct ide_drive *d, bool open);
 
 void atapi_identify(struct ide *c);
 void atapi_packet(struct ide *c);  /* the PACKET command: asks for its packet */

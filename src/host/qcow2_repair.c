@@ -16,12 +16,14 @@
 #include "util/util.h"
 
 #define MAX_CLUSTERS  BIT(26)
+#define MAX_ENTRIES   BIT(28) /* of L2 tables, so that shared ones cannot hold us for ever */
 #define SNAPSHOT_HEAD 40
 
 struct census {
 	struct qcow2 *q;
 	uint64_t clusters; /* of the file */
 	uint16_t *count;
+	uint64_t entries; /* looked at so far */
 };
 
 static int count_range(struct census *c, uint64_t offset, uint64_t bytes)
@@ -53,6 +55,9 @@ static int count_l2(struct census *c, uint64_t offset, uint8_t *table)
 {
 	int error = count_range(c, offset, c->q->cluster_size);
 
+	c->entries += c->q->cluster_size / 8;
+	if (!error && c->entries > MAX_ENTRIES)
+		error = -EFBIG;
 	if (!error)
 		error = fd_read(c->q->im.fd, offset, table, c->q->cluster_size);
 	for (uint64_t i = 0; i < c->q->cluster_size && !error; i += 8)

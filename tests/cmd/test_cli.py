@@ -30,6 +30,11 @@ LINE_8N1 = b"\xba\xfb\x03\xb0\x03\xee"           # out 3fbh, 3
 SERIAL_HI = LINE_8N1 + b"\xba\xf8\x03\xb0\x68\xee\xb0\x69\xee"  # out 3f8h, 'h'; 'i'
 
 
+def wrmsr(msr, low, high):
+    """Code that writes it, in real mode."""
+    return struct.pack("<2sI2sI2sI2s", b"\x66\xb9", msr, b"\x66\xb8", low, b"\x66\xba", high, b"\x0f\x30")
+
+
 def sector(code):
     return code.ljust(510, b"\0") + b"\x55\xaa"
 
@@ -214,6 +219,21 @@ class Ends(Case):
         # IDT limit 0, then an exception: nothing to deliver it with
         lidt = b"\x0f\x01\x1e\x00\x7d\x0f\x0b"
         self.run_it("run", self.file(sector(lidt)), status=8)
+
+    def test_jumps_into_nothing(self):
+        # Absent memory reads as FFh, FFFFh is no instruction; vector 6 leads nowhere better.
+        code = b"\x31\xc0\x8e\xd8\xc7\x06\x18\x00\x00\x00\xc7\x06\x1a\x00\x00\xc0"  # INT 6: C000:0000
+        jump = b"\xea\x00\x00\x00\xc0"
+        self.run_it("run", "--timeout", "1", self.file(sector(code + jump)), status=124)
+
+    def test_ipis_to_nobody(self):
+        enable = wrmsr(0x1b, 0xfee00d00, 0) + wrmsr(0x80f, 0x1ff, 0)  # x2APIC
+        kinds = (0x41, 0x141, 0x200, 0x400, 0x4500, 0x4641, 0x841, 0x4c00)
+        send = b"".join(wrmsr(0x830, kind, dest)
+                        for dest in (200, 0x12345678) for kind in kinds)
+        image = self.file(sector(enable + send + b"\xb0\x10\xe6\xf4"))
+        self.run_it("run", image, status=0x21)
+        self.run_it("run", "--cpus", "2", image, status=0x21)
 
     def test_bios_call(self):
         image = self.file(sector(b"\xb8\x01\x02\xcd\x13"))

@@ -584,7 +584,8 @@ static void test_cd_contents(void **state)
 static void test_cd_comes_and_goes(void **state)
 {
 	struct test *t = *state;
-	static const uint8_t ready[12] = {0}, eject[12] = {0x1b, 0, 0, 0, 2};
+	static const uint8_t ready[12] = {0}, eject[12] = {0x1b, 0, 0, 0, 2},
+			     load[12] = {0x1b, 0, 0, 0, 3};
 	static const uint8_t lock[12] = {0x1e, 0, 0, 0, 1}, unlock[12] = {0x1e};
 	static const uint8_t read[12] = {0x28, 0, 0, 0, 0, 0, 0, 0, 1};
 
@@ -596,6 +597,20 @@ static void test_cd_comes_and_goes(void **state)
 	packet(t, unlock, 0, 0);
 	packet(t, eject, 0, 0);
 	expect_good(t);
+	packet(t, ready, 0, 0);
+	expect_sense(t, 2, 0x3a);
+	packet(t, load, 0, 0); /* the tray closes with what lies on it */
+	expect_good(t);
+	packet(t, ready, 0, 0);
+	expect_sense(t, 6, 0x28);
+	packet(t, ready, 0, 0);
+	expect_good(t);
+	packet(t, eject, 0, 0);
+	ide_device(t->ide[0])->reset(ide_device(t->ide[0]));
+	packet(t, ready, 0, 0);
+	expect_sense(t, 6, 0x28);
+	ide_change_disc(t->ide[0], 1, NULL);
+	packet(t, load, 0, 0);
 	packet(t, ready, 0, 0);
 	expect_sense(t, 2, 0x3a);
 	ide_change_disc(t->ide[0], 1, t->disc);

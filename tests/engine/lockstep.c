@@ -242,6 +242,12 @@ static bool gave_up(const struct machine *kvm, const struct machine *soft)
 	return verdict.level == ENGINE_SLOW;
 }
 
+/* kvm's step may run on behind such a HLT if a signal interrupts it. */
+static bool halted_for_good(const struct machine *soft)
+{
+	return soft->r.exit == RUN_HALTED && !(soft->s.rflags & X86_IF);
+}
+
 static int compare(struct machine *kvm, struct machine *soft, struct count *n)
 {
 	struct x86_state before, first;
@@ -258,7 +264,7 @@ static int compare(struct machine *kvm, struct machine *soft, struct count *n)
 		n->steps++;
 		n->idle = soft->s.rip == before.rip ? n->idle + 1 : 0;
 		n->mode[mode_of(&soft->s)]++;
-		if (ended(kvm) && ended(soft))
+		if ((ended(kvm) && ended(soft)) || halted_for_good(soft))
 			break;
 		if (gave_up(kvm, soft))
 			return SKIP;

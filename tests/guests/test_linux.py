@@ -94,6 +94,18 @@ def old_kernel():
     return good
 
 
+def damaged_initrd():
+    """The kernel finds no root, panics and restarts the machine, which ends here."""
+    with tempfile.NamedTemporaryFile() as noise:
+        noise.write(bytes(n * 131 % 251 for n in range(1 << 16)))
+        noise.flush()
+        status, output, messages = run(noise)
+    good = status == 12 and "Kernel panic" in output
+    print("ok   linux:damaged-initrd" if good else
+          f"FAIL linux:damaged-initrd status {status}\n{output[-2000:]}\n{messages}")
+    return good
+
+
 def main():
     try:
         linux_guest.vmlinuz("cloud-amd64")
@@ -103,6 +115,7 @@ def main():
         return 77
     if "--long" in sys.argv:
         good = check("one", 1, run(initrd)) & old_kernel() & instruction_clock(initrd)
+        good &= damaged_initrd()
     else:
         good = check("two", 2, run(initrd, "--cpus", "2"))
     return 0 if good else 1

@@ -296,17 +296,77 @@ uint64_t load_to_change(struct cpu *c, unsigned seg, uint64_t off, unsigned size
 	return c->locked;
 }
 
+/* A LOCKed access across two pages of RAM: `first` bytes are in the first. */
+struct split {
+	struct tlb_entry *page[2];
+	uint64_t number[2]; /* of the pages */
+	uint64_t lin, old, new;
+	unsigned size, first;
+};
+
+/* All others stand still. false: not what it was, or the memory map changed meanwhile. */
+static bool swap_split(void *ctx)
+{
+	const struct split *s = ctx;
+	uint8_t *low, *high;
+	uint64_t now = 0;
+
+	if (s->page[0]->page != s->number[0] || s->page[1]->page != s->number[1])
+		return false;
+	low = s->page[0]->host + (s->lin & 4095);
+	high = s->page[1]->host;
+	memcpy(&now, low, s->first);
+	memcpy((uint8_t *)&now + s->first, high, s->size - s->first);
+	if (now != (s->old & size_mask(s->size)))
+		return false;
+	memcpy(low, &s->new, s->first);
+	memcpy(high, (const uint8_t *)&s->new + s->first, s->size - s->first);
+	return true;
+}
+
+static bool writes_ram(const struct cpu *c, const struct tlb_entry *e)
+{
+	return e->fast & X86_RIGHT(c->privilege, X86_WRITE);
+}
+
+/* The bus lock that the CPU takes for it (SDM vol. 3A 8.1.2). */
+static void store_split(struct cpu *c, uint64_t lin, unsigned size, uint64_t value)
+{
+	unsigned first = PAGE_SIZE - (unsigned)(lin & 4095);
+	uint64_t next = wrap(c, lin + first);
+	struct split s = {.lin = lin, .old = c->locked, .new = value, .size = size, .first = first};
+
+	s.page[0] = tlb_find(c, lin, c->privilege, X86_WRITE);
+	s.page[1] = tlb_find(c, next, c->privilege, X86_WRITE);
+	if (!writes_ram(c, s.page[0]) || !writes_ram(c, s.page[1])) {
+		store_linear(c, lin, size, value);
+		return;
+	}
+	s.number[0] = lin / PAGE_SIZE;
+	s.number[1] = next / PAGE_SIZE;
+	if (!vcpu_alone(c->v, swap_split, &s))
+		longjmp(c->leave, JUMP_RETRY);
+	if (s.page[0]->code)
+		wrote_code(c, s.page[0], lin, first);
+	if (s.page[1]->code)
+		wrote_code(c, s.page[1], next, size - first);
+}
+
 /*
  * The write of a LOCKed instruction: if another vCPU was faster, the
  * instruction is executed again, since nothing else of it has happened yet.
- * What lies across two pages is written as it is.
  */
 static void store_locked(struct cpu *c, unsigned seg, uint64_t off, unsigned size, uint64_t value)
 {
 	uint64_t lin = linear(c, seg, off, size, X86_WRITE);
-	struct tlb_entry *e = tlb_find(c, lin, c->privilege, X86_WRITE);
+	struct tlb_entry *e;
 
-	if (!one_page(lin, size) || !(e->fast & X86_RIGHT(c->privilege, X86_WRITE))) {
+	if (!one_page(lin, size)) {
+		store_split(c, lin, size, value);
+		return;
+	}
+	e = tlb_find(c, lin, c->privilege, X86_WRITE);
+	if (!writes_ram(c, e)) {
 		store_linear(c, lin, size, value);
 		return;
 	}

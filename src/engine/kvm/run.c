@@ -80,6 +80,15 @@ static bool fatal(struct run_result *r)
 	return false;
 }
 
+/* With what it cannot emulate KVM also queues #UD, for users who go on without looking. */
+static void drop_ud(struct x86_events *e)
+{
+	if (e->exc_pending && e->exc_vector == X86_UD)
+		e->exc_pending = false;
+	if (e->type == X86_EVENT_EXCEPTION && e->vector == X86_UD)
+		e->type = X86_EVENT_NONE;
+}
+
 static int one_step(struct vcpu *v, struct run_result *r)
 {
 	struct kvm_cpu *c = kvm_cpu(v);
@@ -91,6 +100,7 @@ static int one_step(struct vcpu *v, struct run_result *r)
 		rc = kvm_get(v, &s, X86_GROUP_ALL);
 	if (rc)
 		return rc;
+	drop_ud(&s.events);
 	tsc = s.tsc;
 	stepper_step(c->stepper, &s, r);
 	/* The TSC goes on by itself: put back, it would lose what the step took. */

@@ -82,7 +82,7 @@ void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 
 /* ---- links ---- */
 
-uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far)
+uint32_t link_new(struct tcpu *t, const struct texit *x, bool far)
 {
 	if (t->links == LINKS)
 		return NONE;
@@ -90,7 +90,7 @@ uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far)
 		.patch = x->from,
 		.stub = t->code.at,
 		.next_in = NONE,
-		.key = key,
+		.key = x->key,
 		.place = x->place,
 		.far = far};
 	return t->links++;

@@ -203,6 +203,7 @@ enum leave check_block(struct tcpu *t, struct tblock *b)
 	k->translated.cr2 = k->before.cr2; /* of a fault that interpret has yet to meet */
 	undo_stores(k);
 	c->s = k->before;
+	refresh(c);
 	c->result->executed = executed;
 	outcome = interpret(t, count);
 	compare(t, b, count, outcome);

@@ -23,13 +23,19 @@ static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t f
 {
 	struct texit *x = &e->exit[e->exits++];
 
-	*x = (struct texit){from, rip, (uint8_t)e->flags, (uint8_t)kind};
+	*x = (struct texit){from, rip, (uint8_t)e->flags, (uint8_t)kind, e->key_index};
 	return x;
 }
 
 void exit_odd(struct emitter *e, uint32_t from)
 {
 	new_exit(e, EXIT_ODD, from, e->n->rip)->before = e->at;
+}
+
+void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key)
+{
+	count(e, done);
+	new_exit(e, key == NO_KEY ? EXIT_LOOK : EXIT_JUMP, jmp_forward(e->c), rip)->key = key;
 }
 
 static void jump_out(struct emitter *e, uint64_t rip, unsigned done)
@@ -88,7 +94,7 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 	else
 		land(c, x->from);
 	if (x->kind == EXIT_JUMP && !e->t->check) {
-		uint32_t link = link_new(e->t, x, e->key_index, far);
+		uint32_t link = link_new(e->t, x, far);
 
 		if (link != NONE)
 			why = LEAVE_LINK + link;
@@ -219,7 +225,7 @@ static void emit_leave(struct emitter *e)
 
 /* ---- branches ---- */
 
-static uint64_t next_rip(const struct emitter *e)
+uint64_t next_rip(const struct emitter *e)
 {
 	uint64_t next = e->n->rip + e->n->i.len;
 
@@ -411,6 +417,8 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_PUSHF] = emit_pushf,
 	[KIND_POPF] = emit_popf,
 	[KIND_SWAPGS] = emit_swapgs,
+	[KIND_AC] = emit_ac,
+	[KIND_FENCE] = emit_fence,
 	[KIND_SYSTEM] = emit_system,
 };
 

@@ -203,6 +203,8 @@ enum kind {
 	KIND_PUSHF,
 	KIND_POPF,
 	KIND_SWAPGS,
+	KIND_AC, /* STAC, CLAC */
+	KIND_FENCE,
 	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
 	KIND_ODD     /* ends a block before it */
 };
@@ -249,6 +251,7 @@ struct texit {
 	uint32_t from; /* a jump's displacement; the poll's constant */
 	uint64_t rip;
 	uint8_t place, kind;
+	uint8_t key;     /* of what is jumped to */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
@@ -267,7 +270,7 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
 /* Before a block of at most CODE_ROOM bytes is written; may flush. */
 void cache_reserve(struct tcpu *t);
-uint32_t link_new(struct tcpu *t, const struct texit *x, uint8_t key, bool far);
+uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
 /* Drops what was made from pages that were written to. */
@@ -278,6 +281,8 @@ void cut_page(struct tcpu *t, uint64_t lin);
 
 /* ---- run.c ---- */
 
+/* The index of a key; NO_KEY: there is no room for another. */
+uint8_t key_number(struct tcpu *t, const struct key *key);
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
 int catch_faults(void);
 void use_signal_stack(struct tcpu *t);
@@ -395,6 +400,11 @@ void emit_sti(struct emitter *e);
 void emit_pushf(struct emitter *e);
 void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
+void emit_ac(struct emitter *e);
+void emit_fence(struct emitter *e);
+/* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
+void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
+uint64_t next_rip(const struct emitter *e);
 void emit_copy(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);

@@ -93,6 +93,17 @@ static uint8_t flat_segments(const struct cpu *c)
 	return flat;
 }
 
+uint8_t key_number(struct tcpu *t, const struct key *key)
+{
+	for (unsigned n = 0; n < t->keys; n++)
+		if (!memcmp(&t->key[n], key, sizeof(*key)))
+			return (uint8_t)n;
+	if (t->keys == KEYS)
+		return NO_KEY;
+	t->key[t->keys] = *key;
+	return (uint8_t)t->keys++;
+}
+
 /* false: this is not translated. */
 static bool find_key(struct tcpu *t)
 {
@@ -108,14 +119,12 @@ static bool find_key(struct tcpu *t)
 	t->live = t->live && key.units && t->live_for == c->privilege;
 	if (t->live)
 		key.units |= UNITS_LIVE;
-	for (t->key_now = 0; t->key_now < t->keys; t->key_now++)
-		if (!memcmp(&t->key[t->key_now], &key, sizeof(key)))
-			return true;
-	if (t->keys == KEYS) {
+	t->key_now = key_number(t, &key);
+	if (t->key_now == NO_KEY) {
 		cache_flush(t);
-		t->keys = t->key_now = 0;
+		t->keys = 0;
+		t->key_now = key_number(t, &key);
 	}
-	t->key[t->keys++] = key;
 	return true;
 }
 

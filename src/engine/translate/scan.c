@@ -233,6 +233,8 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return system_kind(t, i);
 	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
 		return KIND_NOP;
+	if (i->op == X86_OP_LFENCE || i->op == X86_OP_MFENCE || i->op == X86_OP_SFENCE)
+		return KIND_FENCE;
 	if (i->op == X86_OP_LEA)
 		return i->addrsize == 2 ? KIND_BODY : KIND_LEA;
 	if (!address_fits(i, key) || !high_fits(i))
@@ -278,7 +280,7 @@ static enum kind branch_kind(const struct tinsn *n, const struct key *key)
 }
 
 /* Ring 0's own, of those that follow; others are for interpret. */
-static enum kind ring_0_kind(const struct x86_insn *i, const struct key *key)
+static enum kind ring_0_kind(const struct x86_insn *i, const struct key *key, bool offered)
 {
 	bool stack = stack_fits(i, key);
 
@@ -295,6 +297,9 @@ static enum kind ring_0_kind(const struct x86_insn *i, const struct key *key)
 		return stack ? KIND_POPF : KIND_ODD;
 	case X86_OP_SWAPGS:
 		return KIND_SWAPGS;
+	case X86_OP_STAC:
+	case X86_OP_CLAC:
+		return offered ? KIND_AC : KIND_ODD;
 	default:
 		return KIND_ODD;
 	}
@@ -307,7 +312,7 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
-	kind = ring_0_kind(&n->i, key);
+	kind = ring_0_kind(&n->i, key, offered(t, &n->i));
 	if (kind != KIND_ODD)
 		return kind;
 	if (is_plain(&n->i))
@@ -402,6 +407,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_JCC:
 	case KIND_JMP:
 	case KIND_SWAPGS:
+	case KIND_FENCE:
 		return false;
 	default:
 		return true;
@@ -430,6 +436,7 @@ static bool ends_or_calls(const struct tinsn *n)
 	case KIND_VECTOR:
 	case KIND_BITS:
 	case KIND_NOP:
+	case KIND_FENCE:
 	case KIND_LEA:
 	case KIND_PUSH:
 	case KIND_POP:
@@ -467,7 +474,8 @@ static void find_live(struct scan *s)
 bool ends_block(enum kind kind)
 {
 	return kind == KIND_JMP || kind == KIND_CALL || kind == KIND_RET ||
-	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT || kind == KIND_SYSTEM;
+	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT || kind == KIND_SYSTEM ||
+	       kind == KIND_AC;
 }
 
 /* false: not to be decoded here, or not translated. */

@@ -1,6 +1,6 @@
 /*
  * system.c - what a kernel does at every entry and exit, without leaving
- * translated code: CLI, STI, PUSHF, POPF, SWAPGS.
+ * translated code: CLI, STI, PUSHF, POPF, SWAPGS, STAC, CLAC; and fences.
  *
  * Only for ring 0, 64-bit mode for SWAPGS. Whatever would need a look (an
  * interrupt that could come now, a flag that changes the mode) is interpret's.
@@ -113,4 +113,28 @@ void emit_swapgs(struct emitter *e)
 	store64(c, other, T0);
 	store64(c, base, T1);
 	store64(c, in_state(STATE(c.window[X86_GS].base)), T1);
+}
+
+/* AC is the privilege of data accesses: the block ends, and the next has another key. */
+void emit_ac(struct emitter *e)
+{
+	bool set = e->n->i.op == X86_OP_STAC;
+	struct key key = e->s->key;
+
+	key.privilege = set ? X86_SUPERVISOR_AC : X86_SUPERVISOR;
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	alu_state(e->c, set ? 1 : 4, set ? X86_AC : ~(uint32_t)X86_AC);
+	put_rm(e->c, OP(0xc6), 0, in_state(STATE(c.privilege)));
+	put8(e->c, key.privilege);
+	jump_out_to(e, next_rip(e), e->at + 1, key_number(e->t, &key));
+}
+
+void emit_fence(struct emitter *e)
+{
+	unsigned op = e->n->i.op;
+
+	put8(e->c, 0x0f);
+	put8(e->c, 0xae);
+	put8(e->c, op == X86_OP_LFENCE ? 0xe8 : op == X86_OP_MFENCE ? 0xf0 : 0xf8);
 }
