@@ -24,9 +24,10 @@ MODELS = {
 # that was entered with IF clear: no `jmp .` and no random code there. Its VMX does both.
 SHUTDOWN = "Bochs' SVM has no intercept of a shutdown"
 NO_INTERRUPT = "Bochs' SVM takes no interrupt from a guest entered with IF clear"
+STALE_EVENT = "Bochs' SVM tells of an older event when INT n faults in the nested table"
 LEFT_OUT = {"vmx": {}, "svm": {"triple_fault": SHUTDOWN, "triple": SHUTDOWN,
                                "signal_with_interrupts_off": NO_INTERRUPT,
-                               "banner-07c0": NO_INTERRUPT}}
+                               "banner-07c0": NO_INTERRUPT, "bios-call": STALE_EVENT}}
 FUZZ = {"vmx": "2 1", "svm": "2 1 no-entry"}  # seconds of the guest's clock, seed
 ROUNDS = 10
 
@@ -43,8 +44,11 @@ def main():
     left_out = LEFT_OUT[kind]
     guests = [g for g in run_guests.guests(SOURCE) if g[0] not in left_out]
     commands = test_driver.commands(guests, FUZZ[kind], ROUNDS, without=left_out)
-    results = machine.run(commands, limit=120, timeout=1500, log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
-    return test_driver.judge(results, wanted, guests)
+    results = machine.run(commands, limit=120, timeout=1500,
+                          log=str(SOURCE / f"build/driver-bochs-{kind}.log"))
+    for name, why in left_out.items():
+        print(f"skip driver-bochs-{kind}:{name}: {why}")
+    return test_driver.judge(results, wanted, guests, len(left_out))
 
 
 if __name__ == "__main__":
