@@ -556,13 +556,20 @@ fail:
 
 /* ---- what the machine says ---- */
 
+/* The copy is read before the sequence is read again; x86 keeps loads in order, compilers do not.
+ */
+static inline void loads_in_order(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 {
 	for (unsigned tries = 0; tries < 1000; tries++) {
 		uint32_t before = atomic_load(&((struct shared_screen *)s)->sequence);
 
 		*frame = s->frame;
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_screen *)s)->sequence) == before)
 			return frame->cols <= TEXT_MAX_COLS && frame->rows <= TEXT_MAX_ROWS;
 	}
@@ -581,7 +588,7 @@ static uint32_t *read_picture(const struct shared_picture *s, struct picture *p)
 			return NULL;
 		*p = (struct picture){width, height, xcalloc(pixels, 4)};
 		memcpy(p->pixel, s->pixel, pixels * 4);
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_picture *)s)->sequence) == before)
 			return p->pixel;
 		free(p->pixel);
