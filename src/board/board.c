@@ -653,7 +653,11 @@ static int add_chipset(struct board *b)
 
 	for (int n = 0; n < 16; n++)
 		wires.line[n] = (struct irq){pci_line_changed, b, n};
-	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
+	int err = chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
+
+	for (unsigned n = 0; n < CHIPSET_DISKS && b->config.virtio_disk[n] && !err; n++)
+		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
+	return err;
 }
 
 static int add_testdev(struct board *b)

@@ -11,6 +11,7 @@
 #include "dev/pci.h"
 
 #define CHIPSET_DRIVES 4u
+#define CHIPSET_DISKS  4u  /* virtio's */
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
 
 struct chipset_drive {
@@ -37,6 +38,7 @@ struct chipset {
 	struct ide *ide[2];
 	struct piix_ide *piix_ide;
 	struct pci_vga *vga; /* NULL: no firmware */
+	unsigned disks;      /* virtio's */
 	uint32_t asking[4];  /* by PIRQ: slots that drive it */
 };
 
@@ -47,6 +49,9 @@ struct chipset {
  */
 int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wires,
 	const struct chipset_drive drive[CHIPSET_DRIVES], const struct firmware *firmware);
+
+/* One more virtio disk, in the next free slot; disk is not owned. -ENOSPC after CHIPSET_DISKS. */
+int chipset_add_disk(struct chipset *c, struct disk *disk);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
 void chipset_setup(struct chipset *c);

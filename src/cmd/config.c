@@ -310,9 +310,13 @@ static int disk_key(struct context *x, struct config_disk *d, const char *key)
 		d->throwaway = true;
 	else if (!strncmp(key, "format=", 7) && key[7])
 		replace(&d->format, key + 7);
+	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=ide"))
+		d->bus = BUS_IDE;
+	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=virtio"))
+		d->bus = BUS_VIRTIO;
 	else
-		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway",
-			x->name, key);
+		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway%s",
+			x->name, key, strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio");
 	return 0;
 }
 
@@ -541,8 +545,8 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
-	{"disk", 'd', "FILE[,format=][,ro][,throwaway]", opt_disk, true, false,
-		"a hard disk; up to four"},
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=]", opt_disk, true, false,
+		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},

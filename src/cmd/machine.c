@@ -693,6 +693,16 @@ static int watch(struct machine *m)
 	return 0;
 }
 
+static int attach_virtio(struct board_config *bc, struct disk *disk)
+{
+	for (unsigned n = 0; n < CHIPSET_DISKS; n++)
+		if (!bc->virtio_disk[n]) {
+			bc->virtio_disk[n] = disk;
+			return 0;
+		}
+	return -EBUSY;
+}
+
 /* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
 static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
 {
@@ -707,6 +717,8 @@ static int attach(struct board_config *bc, enum media_kind kind, struct disk *di
 		bc->floppy[n] = disk;
 		return 0;
 	}
+	if (kind == MEDIA_VIRTIO)
+		return attach_virtio(bc, disk);
 	if (kind == MEDIA_CDROM) {
 		if (bc->drive[2].kind)
 			return -EBUSY;

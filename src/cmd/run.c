@@ -227,13 +227,21 @@ static int open_main_image(struct front *f)
 	return open_medium(f, kind, &d);
 }
 
+/* Firmware finds its disks on IDE. */
+static enum media_kind disk_kind(const struct config *c, const struct config_disk *d)
+{
+	bool virtio = d->bus == BUS_VIRTIO || (d->bus == BUS_DEFAULT && c->kernel);
+
+	return virtio ? MEDIA_VIRTIO : MEDIA_DISK;
+}
+
 static int open_media(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
 	for (unsigned i = 0; i < c->disks && !status; i++)
-		status = open_medium(f, MEDIA_DISK, &c->disk[i]);
+		status = open_medium(f, disk_kind(c, &c->disk[i]), &c->disk[i]);
 	if (!status && c->cdrom.path)
 		status = open_medium(f, MEDIA_CDROM, &c->cdrom);
 	for (unsigned i = 0; i < c->floppies && !status; i++)
