@@ -114,7 +114,9 @@ static bool add_segment(struct virtio *v, struct virtio_chain *c, const struct d
 		return true;
 	if (!host || n == VIRTIO_SEGMENTS || (c->in && !in)) {
 		virtio_break(v, "buffer %#llx, %u bytes: %s", (unsigned long long)d->addr, d->len,
-			!host ? "not in RAM" : n == VIRTIO_SEGMENTS ? "too many" : "out of order");
+			!host                  ? "not in RAM"
+			: n == VIRTIO_SEGMENTS ? "too many"
+					       : "out of order");
 		return false;
 	}
 	c->iov[n] = (struct iovec){host, d->len};
@@ -364,16 +366,15 @@ void virtio_notify(struct virtio *v, unsigned queue)
 static void reset_queues(struct virtio *v)
 {
 	for (unsigned i = 0; i < v->queues; i++)
-		v->queue[i] = (struct virtio_queue){
-			.size = VIRTIO_QUEUE_MAX, .vector = VIRTIO_NO_VECTOR};
+		v->queue[i] =
+			(struct virtio_queue){.size = VIRTIO_QUEUE_MAX, .vector = VIRTIO_NO_VECTOR};
 }
 
 void virtio_init(struct virtio *v, const struct virtio_ops *ops, enum virtio_type type,
 	unsigned queues, uint64_t features)
 {
 	*v = (struct virtio){.ops = ops, .type = type, .queues = queues};
-	v->offered =
-		features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
+	v->offered = features | VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
 	reset_queues(v);
 }
 

@@ -40,7 +40,7 @@ enum virtio_status {
 #define VIRTIO_CONFIG_SIZE  64u
 #define VIRTIO_NO_VECTOR    0xffffu
 #define VIRTIO_BURST        (2 * VIRTIO_QUEUE_MAX) /* chains to take at a time, at most */
-#define VIRTIO_CONFIG_QUEUE UINT32_MAX /* to interrupt(): the configuration changed */
+#define VIRTIO_CONFIG_QUEUE UINT32_MAX             /* to interrupt(): the configuration changed */
 
 struct virtio;
 
@@ -58,12 +58,12 @@ struct virtio_ops {
 
 /* One split virtqueue (2.7). */
 struct virtio_queue {
-	uint16_t size;             /* entries, a power of two up to VIRTIO_QUEUE_MAX */
-	uint16_t vector;           /* the transport's */
-	bool enabled;              /* from then on none of this changes but by a reset */
-	uint64_t desc, avail, used; /* guest physical: descriptor table, driver and device area */
-	uint16_t avail_index;      /* the next entry to take */
-	uint16_t used_index;       /* the next one to give */
+	uint16_t size;               /* entries, a power of two up to VIRTIO_QUEUE_MAX */
+	uint16_t vector;             /* the transport's */
+	bool enabled;                /* from then on none of this changes but by a reset */
+	uint64_t desc, avail, used;  /* guest physical: descriptor table, driver and device area */
+	uint16_t avail_index;        /* the next entry to take */
+	uint16_t used_index;         /* the next one to give */
 	bool busy[VIRTIO_QUEUE_MAX]; /* by head: its chain is in the device's hands */
 };
 
@@ -110,8 +110,8 @@ size_t virtio_gather(const struct iovec *iov, unsigned n, void *buf, size_t len)
 /* The other way round. */
 size_t virtio_scatter(const struct iovec *iov, unsigned n, const void *buf, size_t len);
 /* The part [from, from + len) of iov[0..n) into out, as large; returns its segments. */
-unsigned virtio_slice(const struct iovec *iov, unsigned n, uint64_t from, uint64_t len,
-	struct iovec *out);
+unsigned virtio_slice(
+	const struct iovec *iov, unsigned n, uint64_t from, uint64_t len, struct iovec *out);
 
 /* ---- for the transport ---- */
 

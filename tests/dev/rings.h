@@ -45,8 +45,8 @@ struct rings {
 	struct virtio_pci *p;
 	bool line;
 	unsigned messages;
-	uint32_t data;           /* of the last message */
-	uint16_t avail[4];       /* indices of the driver */
+	uint32_t data;     /* of the last message */
+	uint16_t avail[4]; /* indices of the driver */
 };
 
 static inline void rings_intx(void *ctx, unsigned devfn, unsigned pin, bool level)
@@ -76,15 +76,14 @@ static inline void rings_place(struct rings *r)
 {
 	pci_config_write(r->pci, SLOT * 8, PCI_BAR0 + 16, 4, STRUCTS);
 	pci_config_write(r->pci, SLOT * 8, PCI_BAR0 + 4, 4, MSIX_TABLE);
-	pci_config_write(
-		r->pci, SLOT * 8, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_config_write(r->pci, SLOT * 8, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 /* After bench_init; v is taken over. */
 static inline void rings_init(struct rings *r, struct virtio *v)
 {
-	const struct pci_wires wires = {&r->bench.memory, &r->bench.ports, &r->bench.dma,
-		rings_intx, rings_msi, r, NULL};
+	const struct pci_wires wires = {
+		&r->bench.memory, &r->bench.ports, &r->bench.dma, rings_intx, rings_msi, r, NULL};
 
 	r->pci = pci_new(&wires);
 	r->p = virtio_pci_new("virtio", v, 0);

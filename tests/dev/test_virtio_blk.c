@@ -396,23 +396,18 @@ static void test_hostile_chains(void **state)
 		uint32_t len;
 		uint16_t flags, next;
 	} bad[] = {
-		{HEADERS, 16, NEXT, 0},                      /* a loop of one */
-		{HEADERS, 16, NEXT, 16},                     /* out of the table */
-		{HEADERS, 16, NEXT, 0xffff},
-		{BENCH_RAM, 16, NEXT, 1},                    /* no RAM */
-		{BENCH_RAM - 8, 16, NEXT, 1},
-		{UINT64_MAX - 7, 16, NEXT, 1},
-		{STRUCTS, 16, NEXT, 1},                      /* its own registers */
-		{0, UINT32_MAX, NEXT, 1},
-		{DATA, 16, NEXT | WRITE, 1},                 /* nothing to read */
-		{HEADERS, 15, 0, 0},                         /* too short */
-		{HEADERS, 16, 0, 0},                         /* no place for a status */
-		{0x4000, 0, INDIRECT, 0},                    /* empty table */
-		{0x4000, 17, INDIRECT, 0},
-		{0x4000, 16, INDIRECT | NEXT, 1},
-		{BENCH_RAM, 16, INDIRECT, 0},
-		{0x4000, 0xfffffff0, INDIRECT, 0},
-		{0x5000, 16, INDIRECT, 0},                   /* holds an indirect one */
+		{HEADERS, 16, NEXT, 0},                                /* a loop of one */
+		{HEADERS, 16, NEXT, 16},                               /* out of the table */
+		{HEADERS, 16, NEXT, 0xffff}, {BENCH_RAM, 16, NEXT, 1}, /* no RAM */
+		{BENCH_RAM - 8, 16, NEXT, 1}, {UINT64_MAX - 7, 16, NEXT, 1},
+		{STRUCTS, 16, NEXT, 1},                                /* its own registers */
+		{0, UINT32_MAX, NEXT, 1}, {DATA, 16, NEXT | WRITE, 1}, /* nothing to read */
+		{HEADERS, 15, 0, 0},                                   /* too short */
+		{HEADERS, 16, 0, 0},                                   /* no place for a status */
+		{0x4000, 0, INDIRECT, 0},                              /* empty table */
+		{0x4000, 17, INDIRECT, 0}, {0x4000, 16, INDIRECT | NEXT, 1},
+		{BENCH_RAM, 16, INDIRECT, 0}, {0x4000, 0xfffffff0, INDIRECT, 0},
+		{0x5000, 16, INDIRECT, 0}, /* holds an indirect one */
 	};
 	struct test t;
 
@@ -507,8 +502,8 @@ static void test_random(void **state)
 		if (x % 3)
 			request(&t.r, head % 14, x >> 16 & 15, x >> 20 & 63, (x >> 30 & 3) * 512);
 		else
-			descriptor(&t.r, entry(0, head), DATA + (x >> 20 & 0x3ffff), x >> 50 & 0x7ff,
-				x >> 16 & 7, x >> 40 & 15);
+			descriptor(&t.r, entry(0, head), DATA + (x >> 20 & 0x3ffff),
+				x >> 50 & 0x7ff, x >> 16 & 7, x >> 40 & 15);
 		if (x % 5 == 0)
 			put(&t.r, STRUCTS + (x >> 16 & 0x3f), 1u << (x >> 24 & 3), x >> 32);
 		notify(&t.r, 0);
