@@ -19,7 +19,9 @@
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
 #include "dev/virtio_blk.h"
+#include "dev/virtio_console.h"
 #include "dev/virtio_pci.h"
+#include "dev/virtio_rng.h"
 #include "util/util.h"
 
 #define ISA_SLOT    1
@@ -147,6 +149,16 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 		return -ENOSPC;
 	c->disks++;
 	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+}
+
+int chipset_add_console(struct chipset *c, struct chardev *chr)
+{
+	return add_virtio(c, "virtio-console", virtio_console_new(chr), VIRTIO_CONSOLE_CLASS);
+}
+
+int chipset_add_entropy(struct chipset *c, uint64_t seed)
+{
+	return add_virtio(c, "virtio-rng", virtio_rng_new(seed), VIRTIO_RNG_CLASS);
 }
 
 /* ---- without firmware ---- */

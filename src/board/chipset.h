@@ -6,6 +6,7 @@
 #define TINAMOU_CHIPSET_H
 
 #include "board/firmware.h"
+#include "core/chardev.h"
 #include "core/vm.h"
 #include "dev/ide.h"
 #include "dev/pci.h"
@@ -52,6 +53,10 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 
 /* One more virtio disk, in the next free slot; disk is not owned. -ENOSPC after CHIPSET_DISKS. */
 int chipset_add_disk(struct chipset *c, struct disk *disk);
+
+/* A virtio console on chr, and a virtio entropy device (virtio_rng.h tells of seed); one each. */
+int chipset_add_console(struct chipset *c, struct chardev *chr);
+int chipset_add_entropy(struct chipset *c, uint64_t seed);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
 void chipset_setup(struct chipset *c);

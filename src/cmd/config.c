@@ -469,6 +469,12 @@ static int opt_later(struct context *x, const char *value)
 
 static int load_file(struct context *x, const char *path);
 
+static int flag_hvc(struct context *x, const char *value)
+{
+	x->c->hvc = true;
+	return 0;
+}
+
 static int flag_testdev(struct context *x, const char *value)
 {
 	x->c->testdev = true;
@@ -556,6 +562,7 @@ static const struct option options[] = {
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
+	{"hvc", 0, NULL, flag_hvc, false, false, "--serial is a virtio console, hvc0, not COM1"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},

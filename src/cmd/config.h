@@ -83,6 +83,7 @@ struct config {
 	char *debugcon_path;
 	enum display display;
 	char *screenshot; /* PNG file, or NULL */
+	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

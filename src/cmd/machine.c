@@ -791,8 +791,10 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.images = m->images,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
-		.serial = &m->serial,
+		.serial = m->config.hvc ? NULL : &m->serial,
+		.hvc = m->config.hvc ? &m->serial : NULL,
 		.debug = &m->debugcon,
+		.entropy = m->config.kernel,
 		.testdev = m->config.testdev};
 	static void (*const debugcon[])(void *, const uint8_t *, size_t) = {
 		[DEBUGCON_STDIO] = terminal_write,

@@ -3,7 +3,8 @@
 
     test_virtio.py TINAMOU SOURCE [--engine translate]
 
-It copies a read-only disk to another one; the sums are those of the files on the host. Exit status 77: the kernel is not to be had.
+It copies a read-only disk to another one; the sums are those of the files on the host.
+What it says comes over hvc0, and it has random numbers. Exit status 77: the kernel is not to be had.
 """
 import hashlib
 import os
@@ -17,13 +18,14 @@ sys.path.insert(0, str(SOURCE / "tools"))
 import linux_guest  # noqa: E402
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
-           "virtio_blk")
+           "virtio_blk", "virtio_console", "virtio-rng")
 SIZE = 4 << 20
 COMMANDS = [
     ("size", "cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vda/ro"),
     ("read", "md5sum < /dev/vda"),
     ("direct", "dd if=/dev/vda bs=64k iflag=direct 2>/dev/null | md5sum"),
     ("copy", "dd if=/dev/vda of=/dev/vdb bs=256k conv=fsync 2>/dev/null; md5sum < /dev/vdb"),
+    ("random", "cat /sys/class/misc/hw_random/rng_current; head -c 1000 /dev/hwrng | wc -c"),
     ("msi", "grep -c virtio0-req /proc/interrupts"),
 ]
 
@@ -37,7 +39,8 @@ def run(folder):
         guest.cpio.link(f"bin/{applet}", "busybox")
     for name in MODULES:
         guest.add_module(name)
-    machine = linux_guest.tinamou(sys.argv[1], "--engine", ENGINE, "--memory", "256M", "--disk",
+    guest.emit = "cat > /dev/hvc0"
+    machine = linux_guest.tinamou(sys.argv[1], "--engine", ENGINE, "--memory", "256M", "--hvc", "--disk",
                                   f"{files[0]},ro,format=raw", "--disk",
                                   f"{files[1]},bus=virtio,format=raw")
     result = guest.run(machine, COMMANDS, limit=60, timeout=240, append="cryptomgr.notests")
@@ -47,7 +50,7 @@ def run(folder):
 def check(result, sums):
     sectors = f"{SIZE // 512}\n"
     wanted = {"size": f"{sectors}{sectors}1\n", "read": f"{sums[0]}  -\n",
-              "direct": f"{sums[0]}  -\n", "copy": f"{sums[1]}  -\n", "msi": "1\n"}
+              "direct": f"{sums[0]}  -\n", "copy": f"{sums[1]}  -\n", "random": "virtio_rng.0\n1000\n", "msi": "1\n"}
     wrong = {name: result.get(name) for name, text in wanted.items()
              if result.get(name) != (0, text.encode())}
     if sums[0] != sums[1]:
