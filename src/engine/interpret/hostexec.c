@@ -34,7 +34,8 @@ void host_enter(struct host_frame *f);
 #define XMM_REGISTERS(X)                                                                           \
 	X(0, 160)                                                                                  \
 	X(1, 176)                                                                                  \
-	X(2, 192) X(3, 208) X(4, 224) X(5, 240) X(6, 256) X(7, 272) X(8, 288) X(9, 304) X(10, 320) \
+	X(2, 192)                                                                                  \
+	X(3, 208) X(4, 224) X(5, 240) X(6, 256) X(7, 272) X(8, 288) X(9, 304) X(10, 320)           \
 		X(11, 336) X(12, 352) X(13, 368) X(14, 384) X(15, 400)
 #define LOAD_XMM(n, at) "	movaps " #at "(%rcx), %xmm" #n "\n"
 #define KEEP_XMM(n, at) "	movaps %xmm" #n ", " #at "(%rcx)\n"
