@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@
 #define BACKLOG_MAX      65536 /* serial bytes kept while the screen is shown */
 #define ESCAPE_KEY       1     /* Ctrl-A */
 #define GRACE_NS         (2 * NSEC_PER_SEC)
+#define DRAIN_MS         5 /* between two looks at what a reader has left */
 
 struct front {
 	struct config config;
@@ -53,7 +55,7 @@ struct front {
 	int signals;                 /* signalfd */
 	int ctl;                     /* to the machine */
 	int serial;                  /* our end of the serial line, -1: none */
-	int pty;                     /* master of --serial pty, -1: none */
+	int pty, slave;              /* of --serial pty, -1: none */
 	pid_t pid;
 	struct shared_screen *shared;
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
@@ -227,13 +229,21 @@ static int open_main_image(struct front *f)
 	return open_medium(f, kind, &d);
 }
 
+/* Firmware finds its disks on IDE. */
+static enum media_kind disk_kind(const struct config *c, const struct config_disk *d)
+{
+	bool virtio = d->bus == BUS_VIRTIO || (d->bus == BUS_DEFAULT && c->kernel);
+
+	return virtio ? MEDIA_VIRTIO : MEDIA_DISK;
+}
+
 static int open_media(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
 	for (unsigned i = 0; i < c->disks && !status; i++)
-		status = open_medium(f, MEDIA_DISK, &c->disk[i]);
+		status = open_medium(f, disk_kind(c, &c->disk[i]), &c->disk[i]);
 	if (!status && c->cdrom.path)
 		status = open_medium(f, MEDIA_CDROM, &c->cdrom);
 	for (unsigned i = 0; i < c->floppies && !status; i++)
@@ -379,21 +389,34 @@ static int open_for_writing(const char *option, const char *path)
 	return fd;
 }
 
+/*
+ * Raw from the start: a line that echoes would send the guest its own output
+ * while nobody is connected. Our own slave descriptor keeps it up until then.
+ */
+static int open_slave(int pty)
+{
+	struct termios raw;
+	int slave = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+
+	if (slave >= 0 && !tcgetattr(slave, &raw)) {
+		cfmakeraw(&raw);
+		tcsetattr(slave, TCSANOW, &raw);
+	}
+	return slave;
+}
+
 static int open_pty(struct front *f)
 {
-	int slave;
-
 	f->pty = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (f->pty < 0 || grantpt(f->pty) || unlockpt(f->pty)) {
+	if (f->pty >= 0 && !grantpt(f->pty) && !unlockpt(f->pty))
+		f->slave = open_slave(f->pty);
+	if (f->slave < 0) {
 		log_error("--serial pty: %s", strerror(errno));
 		return -1;
 	}
+	fcntl(f->pty, F_SETFL, O_NONBLOCK);
 	log_info("the serial line is at %s", ptsname(f->pty));
-	/* Our own slave descriptor keeps the line up while nobody is connected. */
-	slave = open(ptsname(f->pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
-	if (slave >= 0)
-		fcntl(f->pty, F_SETFL, O_NONBLOCK);
-	return slave < 0 ? -1 : fcntl(f->pty, F_DUPFD_CLOEXEC, 3);
+	return fcntl(f->pty, F_DUPFD_CLOEXEC, 3);
 }
 
 static int open_serial(struct front *f)
@@ -526,6 +549,8 @@ static void machine_child(struct front *f, int ctl)
 		close(f->serial);
 	if (f->pty >= 0)
 		close(f->pty);
+	if (f->slave >= 0)
+		close(f->slave);
 	close(f->signals);
 	_exit(machine_main(ctl, &f->media));
 }
@@ -556,13 +581,20 @@ fail:
 
 /* ---- what the machine says ---- */
 
+/* The copy is read before the sequence is read again; x86 keeps loads in order, compilers do not.
+ */
+static inline void loads_in_order(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 {
 	for (unsigned tries = 0; tries < 1000; tries++) {
 		uint32_t before = atomic_load(&((struct shared_screen *)s)->sequence);
 
 		*frame = s->frame;
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_screen *)s)->sequence) == before)
 			return frame->cols <= TEXT_MAX_COLS && frame->rows <= TEXT_MAX_ROWS;
 	}
@@ -581,7 +613,7 @@ static uint32_t *read_picture(const struct shared_picture *s, struct picture *p)
 			return NULL;
 		*p = (struct picture){width, height, xcalloc(pixels, 4)};
 		memcpy(p->pixel, s->pixel, pixels * 4);
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_picture *)s)->sequence) == before)
 			return p->pixel;
 		free(p->pixel);
@@ -968,6 +1000,50 @@ static void check_times(struct front *f)
 	}
 }
 
+/* Somebody is connected to --serial pty and has not read all of it. */
+static bool pty_unread(int pty)
+{
+	struct pollfd master = {pty, 0, 0}, slave = {-1, POLLIN, 0};
+
+	poll(&master, 1, 0);
+	if (master.revents & POLLHUP)
+		return false;
+	slave.fd = open(ptsname(pty), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	poll(&slave, 1, 0);
+	close(slave.fd);
+	return slave.revents & POLLIN;
+}
+
+/*
+ * The kernel drops what is unread when the master is closed, so a reader gets
+ * some time for it; a signal ends that.
+ */
+static void drain_pty(struct front *f)
+{
+	struct pollfd signals = {f->signals, POLLIN, 0};
+	uint64_t end = host_ns() + GRACE_NS;
+
+	if (f->pty < 0 || f->asked == MSG_QUIT)
+		return;
+	close(f->slave);
+	f->slave = -1;
+	while (host_ns() < end && pty_unread(f->pty) && poll(&signals, 1, DRAIN_MS) <= 0)
+		;
+}
+
+/* What was said before the end. */
+static void drain_serial(struct front *f)
+{
+	while (f->serial >= 0) {
+		struct pollfd p = {f->serial, POLLIN, 0};
+
+		if (poll(&p, 1, 0) <= 0)
+			break;
+		serial_says(f);
+	}
+	drain_pty(f);
+}
+
 static void front_loop(struct front *f)
 {
 	bool input = f->terminal || f->config.console != CONSOLE_NONE;
@@ -995,13 +1071,7 @@ static void front_loop(struct front *f)
 		else if (p[2].revents)
 			input = input_typed(f);
 	}
-	while (f->serial >= 0) { /* what was said before the end */
-		struct pollfd p = {f->serial, POLLIN, 0};
-
-		if (poll(&p, 1, 0) <= 0)
-			break;
-		serial_says(f);
-	}
+	drain_serial(f);
 }
 
 /* ---- the end ---- */
@@ -1241,7 +1311,7 @@ static int run_with(struct front *f, int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = {.serial = -1, .pty = -1, .signals = -1};
+	struct front f = {.serial = -1, .pty = -1, .slave = -1, .signals = -1};
 	int status;
 
 	config_init(&f.config);
