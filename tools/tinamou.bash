@@ -3,7 +3,7 @@ _tinamou()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	case $prev in
-	--engine | -e) words="auto kvm driver interpret" ;;
+	--engine | -e) words="auto kvm driver translate interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
 	--display) words="auto blocks sixel text none" ;;

@@ -46,6 +46,7 @@
 #define BASE_RAM_END       UINT64_C(0xa0000) /* above: video memory and ROM */
 #define EXTENDED_RAM       MiB
 #define HIGH_RAM           (4 * GiB)
+#define ENTROPY_SEED       0x9e3779b97f4a7c15 /* where runs have to repeat */
 #define BOOT_DRIVE         0x80   /* DL at the start of a boot sector: the first hard disk */
 #define BOOT_STACK         0x7c00 /* SP: grows down below a boot sector */
 #define VECTORS_SIZE       1024
@@ -653,7 +654,16 @@ static int add_chipset(struct board *b)
 
 	for (int n = 0; n < 16; n++)
 		wires.line[n] = (struct irq){pci_line_changed, b, n};
-	return chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
+	int err = chipset_new(&b->chipset, b->vm, &wires, b->config.drive, &b->config.firmware);
+
+	for (unsigned n = 0; n < CHIPSET_DISKS && b->config.virtio_disk[n] && !err; n++)
+		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
+	if (!err && b->config.hvc)
+		err = chipset_add_console(&b->chipset, b->config.hvc);
+	if (!err && b->config.entropy)
+		err = chipset_add_entropy(
+			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
+	return err;
 }
 
 static int add_testdev(struct board *b)

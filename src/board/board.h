@@ -32,11 +32,14 @@ struct board_config {
 	gpa_t entry;            /* real mode: 0000:entry below 64 KiB, else (entry>>4):(entry&15) */
 	uint64_t epoch;         /* seconds since 1970 UTC at power-on, for the CMOS clock */
 	struct chardev *serial; /* COM1; NULL: nobody listens. Not owned. */
+	struct chardev *hvc;    /* a virtio console, likewise; NULL: there is none */
 	struct chardev *debug;  /* port E9h, likewise */
 	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
+	struct disk *virtio_disk[CHIPSET_DISKS];    /* NULL: no more of them */
 	struct disk *floppy[2];                     /* NULL: none; the first one first */
 	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
+	bool entropy;             /* a virtio device with random numbers */
 	bool testdev;             /* the device that test programs for CPUs expect */
 };
 

@@ -3,6 +3,7 @@
  *
  *   00.0 i440FX host bridge     01.0 PIIX3 ISA bridge   01.1 PIIX3 IDE
  *   01.3 PIIX4 power management  02.0 VGA, if there is firmware for it
+ *   03.0 and on: virtio devices
  *
  * INTx: slot s, pin p go to PIRQ (s + p - 1) mod 4, as on Intel's boards. A
  * PIRQ reaches an ISA line by the south bridge's routes, and input 16 to 19 of
@@ -10,22 +11,29 @@
  */
 #include "board/chipset.h"
 
+#include <errno.h>
+
 #include "board/acpi.h"
 #include "dev/i440fx.h"
 #include "dev/pci_vga.h"
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
+#include "dev/virtio_blk.h"
+#include "dev/virtio_console.h"
+#include "dev/virtio_pci.h"
+#include "dev/virtio_rng.h"
 #include "util/util.h"
 
-#define ISA_SLOT  1
-#define VGA_SLOT  2
-#define PORT_BASE 0xc000u
-#define MEM_BASE  0xe0000000u
-#define MEM_END   0xfe000000u
-#define IDETIM    0x40u
-#define IDE_ON    0x80008000u /* decode enable of both channels */
-#define ELCR_PORT 0x4d1u      /* trigger modes of lines 8 to 15 */
-#define ELCR_PCI  0x0cu       /* lines 10 and 11: level */
+#define ISA_SLOT    1
+#define VGA_SLOT    2
+#define VIRTIO_SLOT 3
+#define PORT_BASE   0xc000u
+#define MEM_BASE    0xe0000000u
+#define MEM_END     0xfe000000u
+#define IDETIM      0x40u
+#define IDE_ON      0x80008000u /* decode enable of both channels */
+#define ELCR_PORT   0x4d1u      /* trigger modes of lines 8 to 15 */
+#define ELCR_PCI    0x0cu       /* lines 10 and 11: level */
 
 static void intx(void *ctx, unsigned devfn, unsigned pin, bool level)
 {
@@ -118,6 +126,39 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 	make_devices(c, drive, firmware);
 	add_devices(c);
 	return map_ports(c);
+}
+
+static int add_virtio(struct chipset *c, const char *name, struct virtio *v, uint32_t class)
+{
+	struct virtio_pci *p = virtio_pci_new(name, v, class);
+	int slot = VIRTIO_SLOT;
+
+	while (slot < (int)PCI_SLOTS && pci_at(c->pci, (unsigned)slot * 8))
+		slot++;
+	vm_add_device(c->vm, virtio_pci_device(p));
+	return pci_add(c->pci, virtio_pci_func(p), slot, 0);
+}
+
+int chipset_add_disk(struct chipset *c, struct disk *disk)
+{
+	static const char *const name[CHIPSET_DISKS] = {
+		"virtio-blk0", "virtio-blk1", "virtio-blk2", "virtio-blk3"};
+	unsigned n = c->disks;
+
+	if (n == CHIPSET_DISKS)
+		return -ENOSPC;
+	c->disks++;
+	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+}
+
+int chipset_add_console(struct chipset *c, struct chardev *chr)
+{
+	return add_virtio(c, "virtio-console", virtio_console_new(chr), VIRTIO_CONSOLE_CLASS);
+}
+
+int chipset_add_entropy(struct chipset *c, uint64_t seed)
+{
+	return add_virtio(c, "virtio-rng", virtio_rng_new(seed), VIRTIO_RNG_CLASS);
 }
 
 /* ---- without firmware ---- */

@@ -6,11 +6,13 @@
 #define TINAMOU_CHIPSET_H
 
 #include "board/firmware.h"
+#include "core/chardev.h"
 #include "core/vm.h"
 #include "dev/ide.h"
 #include "dev/pci.h"
 
 #define CHIPSET_DRIVES 4u
+#define CHIPSET_DISKS  4u  /* virtio's */
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
 
 struct chipset_drive {
@@ -37,6 +39,7 @@ struct chipset {
 	struct ide *ide[2];
 	struct piix_ide *piix_ide;
 	struct pci_vga *vga; /* NULL: no firmware */
+	unsigned disks;      /* virtio's */
 	uint32_t asking[4];  /* by PIRQ: slots that drive it */
 };
 
@@ -47,6 +50,13 @@ struct chipset {
  */
 int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wires,
 	const struct chipset_drive drive[CHIPSET_DRIVES], const struct firmware *firmware);
+
+/* One more virtio disk, in the next free slot; disk is not owned. -ENOSPC after CHIPSET_DISKS. */
+int chipset_add_disk(struct chipset *c, struct disk *disk);
+
+/* A virtio console on chr, and a virtio entropy device (virtio_rng.h tells of seed); one each. */
+int chipset_add_console(struct chipset *c, struct chardev *chr);
+int chipset_add_entropy(struct chipset *c, uint64_t seed);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
 void chipset_setup(struct chipset *c);

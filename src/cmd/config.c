@@ -310,9 +310,13 @@ static int disk_key(struct context *x, struct config_disk *d, const char *key)
 		d->throwaway = true;
 	else if (!strncmp(key, "format=", 7) && key[7])
 		replace(&d->format, key + 7);
+	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=ide"))
+		d->bus = BUS_IDE;
+	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=virtio"))
+		d->bus = BUS_VIRTIO;
 	else
-		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway",
-			x->name, key);
+		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway%s",
+			x->name, key, strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio");
 	return 0;
 }
 
@@ -465,6 +469,12 @@ static int opt_later(struct context *x, const char *value)
 
 static int load_file(struct context *x, const char *path);
 
+static int flag_hvc(struct context *x, const char *value)
+{
+	x->c->hvc = true;
+	return 0;
+}
+
 static int flag_testdev(struct context *x, const char *value)
 {
 	x->c->testdev = true;
@@ -541,8 +551,8 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
-	{"disk", 'd', "FILE[,format=][,ro][,throwaway]", opt_disk, true, false,
-		"a hard disk; up to four"},
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=]", opt_disk, true, false,
+		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
@@ -552,6 +562,7 @@ static const struct option options[] = {
 		"load a raw image at a hex address, start there in real mode"},
 	{"console", 0, "WHICH", opt_console, false, false, "auto, serial, screen or none"},
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
+	{"hvc", 0, NULL, flag_hvc, false, false, "--serial is a virtio console, hvc0, not COM1"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
 	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},

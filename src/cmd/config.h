@@ -36,8 +36,12 @@ struct config_module {
 	char *args; /* the path, and what followed it after a blank */
 };
 
-/* A disk, CD or floppy image: PATH[,format=FORMAT][,ro][,throwaway] */
+/* What a disk is attached to; DEFAULT: virtio beside --kernel, else ide. */
+enum disk_bus { BUS_DEFAULT, BUS_IDE, BUS_VIRTIO };
+
+/* A disk, CD or floppy image: PATH[,format=FORMAT][,ro][,throwaway][,bus=BUS] */
 struct config_disk {
+	enum disk_bus bus;   /* of disks */
 	char *path, *format; /* format: NULL to probe */
 	bool ro, throwaway;
 };
@@ -79,6 +83,7 @@ struct config {
 	char *debugcon_path;
 	enum display display;
 	char *screenshot; /* PNG file, or NULL */
+	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

@@ -693,6 +693,16 @@ static int watch(struct machine *m)
 	return 0;
 }
 
+static int attach_virtio(struct board_config *bc, struct disk *disk)
+{
+	for (unsigned n = 0; n < CHIPSET_DISKS; n++)
+		if (!bc->virtio_disk[n]) {
+			bc->virtio_disk[n] = disk;
+			return 0;
+		}
+	return -EBUSY;
+}
+
 /* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
 static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
 {
@@ -707,6 +717,8 @@ static int attach(struct board_config *bc, enum media_kind kind, struct disk *di
 		bc->floppy[n] = disk;
 		return 0;
 	}
+	if (kind == MEDIA_VIRTIO)
+		return attach_virtio(bc, disk);
 	if (kind == MEDIA_CDROM) {
 		if (bc->drive[2].kind)
 			return -EBUSY;
@@ -779,8 +791,10 @@ static int build(struct machine *m, char *err, size_t errlen)
 		.images = m->images,
 		.entry = entry_point(&m->config),
 		.epoch = m->config.clock == CLOCK_HOST ? (uint64_t)time(NULL) : 0,
-		.serial = &m->serial,
+		.serial = m->config.hvc ? NULL : &m->serial,
+		.hvc = m->config.hvc ? &m->serial : NULL,
 		.debug = &m->debugcon,
+		.entropy = m->config.kernel,
 		.testdev = m->config.testdev};
 	static void (*const debugcon[])(void *, const uint8_t *, size_t) = {
 		[DEBUGCON_STDIO] = terminal_write,

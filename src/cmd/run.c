@@ -229,13 +229,21 @@ static int open_main_image(struct front *f)
 	return open_medium(f, kind, &d);
 }
 
+/* Firmware finds its disks on IDE. */
+static enum media_kind disk_kind(const struct config *c, const struct config_disk *d)
+{
+	bool virtio = d->bus == BUS_VIRTIO || (d->bus == BUS_DEFAULT && c->kernel);
+
+	return virtio ? MEDIA_VIRTIO : MEDIA_DISK;
+}
+
 static int open_media(struct front *f)
 {
 	struct config *c = &f->config;
 	int status = STATUS_OK;
 
 	for (unsigned i = 0; i < c->disks && !status; i++)
-		status = open_medium(f, MEDIA_DISK, &c->disk[i]);
+		status = open_medium(f, disk_kind(c, &c->disk[i]), &c->disk[i]);
 	if (!status && c->cdrom.path)
 		status = open_medium(f, MEDIA_CDROM, &c->cdrom);
 	for (unsigned i = 0; i < c->floppies && !status; i++)
@@ -573,13 +581,20 @@ fail:
 
 /* ---- what the machine says ---- */
 
+/* The copy is read before the sequence is read again; x86 keeps loads in order, compilers do not.
+ */
+static inline void loads_in_order(void)
+{
+	__asm__ volatile("" ::: "memory");
+}
+
 static bool read_frame(const struct shared_screen *s, struct text_frame *frame)
 {
 	for (unsigned tries = 0; tries < 1000; tries++) {
 		uint32_t before = atomic_load(&((struct shared_screen *)s)->sequence);
 
 		*frame = s->frame;
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_screen *)s)->sequence) == before)
 			return frame->cols <= TEXT_MAX_COLS && frame->rows <= TEXT_MAX_ROWS;
 	}
@@ -598,7 +613,7 @@ static uint32_t *read_picture(const struct shared_picture *s, struct picture *p)
 			return NULL;
 		*p = (struct picture){width, height, xcalloc(pixels, 4)};
 		memcpy(p->pixel, s->pixel, pixels * 4);
-		atomic_thread_fence(memory_order_acquire);
+		loads_in_order();
 		if (!(before & 1) && atomic_load(&((struct shared_picture *)s)->sequence) == before)
 			return p->pixel;
 		free(p->pixel);

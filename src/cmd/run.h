@@ -54,7 +54,7 @@ struct shared_picture {
 /* Descriptors of MSG_START, in this order, then one an image. */
 enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, FD_IMAGES };
 
-enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY };
+enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {

@@ -136,8 +136,10 @@ static void settle(struct pci_func *f, unsigned off, unsigned size)
 		f->changed(f, off, size);
 }
 
-static uint32_t func_read(const struct pci_func *f, unsigned off, unsigned size)
+static uint32_t func_read(struct pci_func *f, unsigned off, unsigned size)
 {
+	if (f->reading)
+		f->reading(f, off, size);
 	return pci_get(f, off, size);
 }
 
@@ -318,6 +320,19 @@ int pci_func_read(struct pci_func *f, gpa_t gpa, void *buf, uint64_t len)
 int pci_func_write(struct pci_func *f, gpa_t gpa, const void *buf, uint64_t len)
 {
 	return is_master(f) ? mem_write(f->bus->wires.dma, gpa, buf, len) : -EFAULT;
+}
+
+void *pci_func_ptr(struct pci_func *f, gpa_t gpa, uint64_t len)
+{
+	return is_master(f) ? mem_ptr(f->bus->wires.dma, gpa, len) : NULL;
+}
+
+void pci_func_written(struct pci_func *f, gpa_t gpa, uint64_t len)
+{
+	struct guest_memory *m = f->bus->wires.dma;
+
+	if (m->written)
+		m->written(m->written_ctx, gpa, len);
 }
 
 /* ---- the bus ---- */

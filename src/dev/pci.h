@@ -99,6 +99,8 @@ struct pci_func {
 	bool intx; /* what the device asks for */
 	/* After a write to [off, off + size), after a reset and after a load; may be NULL. */
 	void (*changed)(struct pci_func *f, unsigned off, unsigned size);
+	/* Before a configuration read of [off, off + size); may be NULL. */
+	void (*reading)(struct pci_func *f, unsigned off, unsigned size);
 };
 
 struct pci_wires {
@@ -161,6 +163,10 @@ void pci_func_message(struct pci_func *f, unsigned vector);
 /* -EFAULT: not RAM, or the function may not be a bus master. */
 int pci_func_read(struct pci_func *f, gpa_t gpa, void *buf, uint64_t len);
 int pci_func_write(struct pci_func *f, gpa_t gpa, const void *buf, uint64_t len);
+/* Host memory of [gpa, gpa + len), to use for as long as the machine lives; NULL for -EFAULT. */
+void *pci_func_ptr(struct pci_func *f, gpa_t gpa, uint64_t len);
+/* What was written through such a pointer, after it landed. */
+void pci_func_written(struct pci_func *f, gpa_t gpa, uint64_t len);
 
 /* Little-endian words of the configuration space, without its rules. */
 uint32_t pci_get(const struct pci_func *f, unsigned off, unsigned size);

@@ -101,6 +101,8 @@ static void say_once(struct disk *d, const struct disk_request *r, int error)
 {
 	bool said;
 
+	if (r->op >= DISK_OPS)
+		return;
 	pthread_mutex_lock(&d->lock);
 	said = d->said[r->op];
 	d->said[r->op] = true;

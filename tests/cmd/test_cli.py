@@ -84,6 +84,13 @@ class Usage(Case):
             self.assertIn(library, version)
         lines = self.run_it("engines").stdout.splitlines()
         self.assertEqual([line.split()[0] for line in lines], ["kvm", "driver", "translate", "interpret"])
+        self.assertRegex(lines[2], r"translate +ready +[0-9.]+ M instructions/s")
+
+    def test_auto_takes_the_fastest_that_is_ready(self):
+        ready = [line.split()[0] for line in self.run_it("engines").stdout.splitlines() if " ready " in line]
+        self.assertEqual(ready[-2:], ["translate", "interpret"])
+        image = self.file(sector(HALT))
+        self.run_it("run", "-e", "auto", "--memory", "4K", "--flat", f"{image}@0", says=f"engine {ready[0]}")
 
     def test_disk(self):
         base, top = (os.path.join(self.folder.name, name) for name in ("base", "top"))

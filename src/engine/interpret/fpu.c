@@ -330,7 +330,7 @@ static void run_on_image(
 		memcpy(image + HEADER, &all, 8);
 	}
 	f->image = image;
-	f->avx = unit == UNIT_AVX;
+	f->form = unit == UNIT_AVX ? HOST_XSAVE : HOST_FXSAVE;
 	raised = unit >= UNIT_SSE && !(mxcsr & MXCSR_UM) ? underflow(c, i, f) : 0;
 	host_run(c->stubs, i, f);
 	if (unit >= UNIT_SSE) {
@@ -344,12 +344,26 @@ static void run_on_image(
 	memcpy(c->fpu_result, image, size);
 }
 
+/* With all exceptions masked nothing is to be taken back: in place, and without x87. */
+static bool runs_in_place(const struct cpu *c, const struct x86_insn *i, enum unit unit)
+{
+	return unit == UNIT_SSE && (mxcsr_of(c->s.xsave) & ALL_MASKED) == ALL_MASKED &&
+	       !names(i, X86_OPND_MMX);
+}
+
+static void run_in_place(struct cpu *c, const struct x86_insn *i, struct host_frame *f)
+{
+	f->image = c->s.xsave;
+	f->form = HOST_XMM;
+	host_run(c->stubs, i, f);
+}
+
 static void commit(struct cpu *c, const struct x86_insn *i, enum unit unit, struct host_frame *f)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 	uint64_t flags = d->flags_written | d->flags_undefined;
 
-	if (unit != UNIT_INTEGER)
+	if (unit != UNIT_INTEGER && !f->image)
 		memcpy(c->s.xsave, c->fpu_result, unit == UNIT_AVX ? X86_XSAVE_SIZE : LEGACY_SIZE);
 	memcpy(c->s.gpr, f->gpr, sizeof(c->s.gpr));
 	if (flags)
@@ -374,6 +388,8 @@ void host_execute(struct cpu *c, const struct x86_insn *i)
 	memcpy(f.gpr, c->s.gpr, sizeof(f.gpr));
 	if (unit == UNIT_INTEGER)
 		host_run(c->stubs, i, &f);
+	else if (runs_in_place(c, i, unit))
+		run_in_place(c, i, &f);
 	else
 		run_on_image(c, i, unit, &f);
 	if (o.write)

@@ -30,8 +30,18 @@ struct host_stubs {
 
 void host_enter(struct host_frame *f);
 
+/* X(n, where xmm n is in the image) */
+#define XMM_REGISTERS(X)                                                                           \
+	X(0, 160)                                                                                  \
+	X(1, 176)                                                                                  \
+	X(2, 192)                                                                                  \
+	X(3, 208) X(4, 224) X(5, 240) X(6, 256) X(7, 272) X(8, 288) X(9, 304) X(10, 320)           \
+		X(11, 336) X(12, 352) X(13, 368) X(14, 384) X(15, 400)
+#define LOAD_XMM(n, at) "	movaps " #at "(%rcx), %xmm" #n "\n"
+#define KEEP_XMM(n, at) "	movaps %xmm" #n ", " #at "(%rcx)\n"
+
 #define OFF(field) offsetof(struct host_frame, field)
-_Static_assert(OFF(rflags) == 128 && OFF(stub) == 136 && OFF(image) == 144 && OFF(avx) == 152 &&
+_Static_assert(OFF(rflags) == 128 && OFF(stub) == 136 && OFF(image) == 144 && OFF(form) == 152 &&
 		       OFF(host_mxcsr) == 160 && OFF(host_fcw) == 164,
 	"host_enter knows these");
 
@@ -50,39 +60,55 @@ __asm__(".text\n"
 	"	mov 144(%rdi), %rcx\n"
 	"	test %rcx, %rcx\n	jz 2f\n"
 	"	stmxcsr 160(%rdi)\n	fnstcw 164(%rdi)\n"
-	"	cmpq $0, 152(%rdi)\n	jne 1f\n"
+	"	cmpq $1, 152(%rdi)\n	je 1f\n	ja 6f\n"
 	"	fxrstor64 (%rcx)\n	jmp 2f\n"
-	"1:	mov $7, %eax\n	xor %edx, %edx\n	xrstor64 (%rcx)\n"
-	"2:	push 136(%rdi)\n"
-	"	push 128(%rdi)\n	popfq\n"
-	"	mov 0(%rdi), %rax\n	mov 8(%rdi), %rcx\n	mov 16(%rdi), %rdx\n"
-	"	mov 24(%rdi), %rbx\n	mov 40(%rdi), %rbp\n	mov 48(%rdi), %rsi\n"
-	"	mov 64(%rdi), %r8\n	mov 72(%rdi), %r9\n	mov 80(%rdi), %r10\n"
-	"	mov 88(%rdi), %r11\n	mov 96(%rdi), %r12\n	mov 104(%rdi), %r13\n"
-	"	mov 112(%rdi), %r14\n	mov 120(%rdi), %r15\n	mov 56(%rdi), %rdi\n"
-	"	call *(%rsp)\n"
-	"	pushfq\n"
-	"	push %rdi\n"
-	"	mov 24(%rsp), %rdi\n"
-	"	mov %rax, 0(%rdi)\n	mov %rcx, 8(%rdi)\n	mov %rdx, 16(%rdi)\n"
-	"	mov %rbx, 24(%rdi)\n	mov %rbp, 40(%rdi)\n	mov %rsi, 48(%rdi)\n"
-	"	mov %r8, 64(%rdi)\n	mov %r9, 72(%rdi)\n	mov %r10, 80(%rdi)\n"
-	"	mov %r11, 88(%rdi)\n	mov %r12, 96(%rdi)\n	mov %r13, 104(%rdi)\n"
-	"	mov %r14, 112(%rdi)\n	mov %r15, 120(%rdi)\n"
-	"	pop %rax\n	mov %rax, 56(%rdi)\n"
-	"	pop %rax\n	mov %rax, 128(%rdi)\n"
-	"	add $16, %rsp\n"
-	"	mov 144(%rdi), %rcx\n"
-	"	test %rcx, %rcx\n	jz 5f\n"
-	"	cmpq $0, 152(%rdi)\n	jne 3f\n"
-	"	fxsave64 (%rcx)\n	jmp 4f\n"
-	"3:	mov $7, %eax\n	xor %edx, %edx\n	xsave64 (%rcx)\n	vzeroupper\n"
-	"4:	fninit\n	fldcw 164(%rdi)\n	ldmxcsr 160(%rdi)\n"
-	"5:	cld\n"
-	"	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	"
-	"pop %rbx\n"
-	"	ret\n"
-	".size host_enter, .-host_enter\n");
+	"6:	ldmxcsr 24(%rcx)\n" XMM_REGISTERS(
+		LOAD_XMM) "	jmp 2f\n"
+			  "1:	mov $7, %eax\n	xor %edx, %edx\n	xrstor64 (%rcx)\n"
+			  "2:	push 136(%rdi)\n"
+			  "	push 128(%rdi)\n	popfq\n"
+			  "	mov 0(%rdi), %rax\n	mov 8(%rdi), %rcx\n	mov 16(%rdi), "
+			  "%rdx\n"
+			  "	mov 24(%rdi), %rbx\n	mov 40(%rdi), %rbp\n	mov 48(%rdi), "
+			  "%rsi\n"
+			  "	mov 64(%rdi), %r8\n	mov 72(%rdi), %r9\n	mov 80(%rdi), "
+			  "%r10\n"
+			  "	mov 88(%rdi), %r11\n	mov 96(%rdi), %r12\n	mov 104(%rdi), "
+			  "%r13\n"
+			  "	mov 112(%rdi), %r14\n	mov 120(%rdi), %r15\n	mov 56(%rdi), "
+			  "%rdi\n"
+			  "	call *(%rsp)\n"
+			  "	pushfq\n"
+			  "	push %rdi\n"
+			  "	mov 24(%rsp), %rdi\n"
+			  "	mov %rax, 0(%rdi)\n	mov %rcx, 8(%rdi)\n	mov %rdx, "
+			  "16(%rdi)\n"
+			  "	mov %rbx, 24(%rdi)\n	mov %rbp, 40(%rdi)\n	mov %rsi, "
+			  "48(%rdi)\n"
+			  "	mov %r8, 64(%rdi)\n	mov %r9, 72(%rdi)\n	mov %r10, "
+			  "80(%rdi)\n"
+			  "	mov %r11, 88(%rdi)\n	mov %r12, 96(%rdi)\n	mov %r13, "
+			  "104(%rdi)\n"
+			  "	mov %r14, 112(%rdi)\n	mov %r15, 120(%rdi)\n"
+			  "	pop %rax\n	mov %rax, 56(%rdi)\n"
+			  "	pop %rax\n	mov %rax, 128(%rdi)\n"
+			  "	add $16, %rsp\n"
+			  "	mov 144(%rdi), %rcx\n"
+			  "	test %rcx, %rcx\n	jz 5f\n"
+			  "	cmpq $1, 152(%rdi)\n	je 3f\n	ja 7f\n"
+			  "	fxsave64 (%rcx)\n	jmp 4f\n"
+			  "7:	stmxcsr 24(%rcx)\n" XMM_REGISTERS(
+				  KEEP_XMM) "	ldmxcsr 160(%rdi)\n	jmp 5f\n"
+					    "3:	mov $7, %eax\n	xor %edx, %edx\n	xsave64 "
+					    "(%rcx)\n	vzeroupper\n"
+					    "4:	fninit\n	fldcw 164(%rdi)\n	ldmxcsr "
+					    "160(%rdi)\n"
+					    "5:	cld\n"
+					    "	pop %r15\n	pop %r14\n	pop %r13\n	"
+					    "pop %r12\n	pop %rbp\n	"
+					    "pop %rbx\n"
+					    "	ret\n"
+					    ".size host_enter, .-host_enter\n");
 
 /* ---- encoding ---- */
 

@@ -17,13 +17,16 @@
 
 #define HOST_BUFFER_SIZE 64
 
+/* What of the image is the state: FXSAVE's, XSAVE's with AVX, or XMM registers and MXCSR alone. */
+enum host_form { HOST_FXSAVE, HOST_XSAVE, HOST_XMM };
+
 /* What a stub is entered with, and what it leaves. Offsets are known to the assembly. */
 struct host_frame {
 	uint64_t gpr[X86_GPR_COUNT]; /* but RSP */
 	uint64_t rflags;             /* arithmetic flags only */
 	const void *stub;
 	uint8_t *image; /* 64-byte aligned XSAVE area, or NULL: no x87 and no vectors */
-	uint64_t avx;   /* the image has AVX state */
+	uint64_t form;  /* enum host_form */
 	uint32_t host_mxcsr;
 	uint16_t host_fcw;
 };

@@ -334,6 +334,10 @@ bool check_refuse(struct check *k);
 void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
 void translate_report(struct engine *e, FILE *out);
 
+/* ---- probe.c ---- */
+
+void translate_probe(struct engine_verdict *v);
+
 /* ---- string.c ---- */
 
 /* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */

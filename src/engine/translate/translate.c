@@ -185,12 +185,6 @@ static void translate_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 	interpret_engine.ram_changed(e, gpa, len);
 }
 
-static void translate_probe(struct engine_verdict *v)
-{
-	v->level = ENGINE_SLOW; /* auto passes it by until it has proved itself */
-	snprintf(v->why, sizeof(v->why), "translates x86 to x86; new, chosen only by name");
-}
-
 const struct engine_ops translate_engine = {
 	.name = "translate",
 	.what = "our own translator, x86 to x86",
