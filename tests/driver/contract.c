@@ -22,6 +22,22 @@ static int failures;
 		}                                                                                  \
 	} while (0)
 
+/* Says what came instead: an exit at the wrong time is hard to see twice. */
+#define CHECK_EXIT(g, wanted)                                                                      \
+	do {                                                                                       \
+		const struct tinamou_exit *exit_ = &(g)->page->exit;                               \
+		if (exit_->reason != (wanted)) {                                                   \
+			printf("FAIL %s line %d: exit %u code %#llx info %#llx %#llx at %#llx, "   \
+			       "not %s\n",                                                         \
+				__func__, __LINE__, exit_->reason,                                 \
+				(unsigned long long)exit_->code,                                   \
+				(unsigned long long)exit_->info[0],                                \
+				(unsigned long long)exit_->info[1],                                \
+				(unsigned long long)(g)->page->regs.rip, #wanted);                 \
+			return false;                                                              \
+		}                                                                                  \
+	} while (0)
+
 #define RUN_CODE(g, ...)                                                                           \
 	run_code(g, (const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__}))
 
@@ -176,7 +192,7 @@ static bool survive_an_entry(struct guest *g)
 	g->ram[0] = 0xf4; /* HLT */
 	CHECK(run(g, TINAMOU_RUN_ENTER, TINAMOU_ALL_GROUPS & ~TINAMOU_TSC, TINAMOU_ALL_GROUPS) ==
 		0);
-	CHECK(g->page->exit.reason == TINAMOU_EXIT_HLT);
+	CHECK_EXIT(g, TINAMOU_EXIT_HLT);
 	CHECK(!memcmp(r->gpr, before.gpr, sizeof(r->gpr)));
 	CHECK(r->rip == 0 && r->rflags == 2);
 	for (unsigned n = 0; n < TINAMOU_LDTR; n++)
@@ -215,7 +231,7 @@ static bool host_is_whole(struct guest *g)
 	CHECK(run(g, TINAMOU_RUN_ENTER, TINAMOU_GPR | TINAMOU_SEG | TINAMOU_CR | TINAMOU_EVENTS,
 		      TINAMOU_ALL_GROUPS) == 0);
 	__asm__ volatile("movdqu %%xmm5, %0" : "=m"(out));
-	CHECK(g->page->exit.reason == TINAMOU_EXIT_HLT);
+	CHECK_EXIT(g, TINAMOU_EXIT_HLT);
 	CHECK(!memcmp(in, out, sizeof(in)));
 	CHECK(g->page->regs.seg[TINAMOU_FS].base == 0x12340);
 	CHECK(fs_base() == tls);
@@ -281,7 +297,7 @@ static bool triple_fault(struct guest *g)
 
 	memset(g->ram + 16, 0, 6);
 	CHECK(run_code(g, code, sizeof(code)) == 0);
-	CHECK(g->page->exit.reason == TINAMOU_EXIT_SHUTDOWN);
+	CHECK_EXIT(g, TINAMOU_EXIT_SHUTDOWN);
 	return true;
 }
 
