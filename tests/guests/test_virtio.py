@@ -40,9 +40,10 @@ def run(folder):
     for name in MODULES:
         guest.add_module(name)
     guest.emit = "cat > /dev/hvc0"
-    machine = linux_guest.tinamou(sys.argv[1], "--engine", ENGINE, "--memory", "256M", "--hvc", "--disk",
-                                  f"{files[0]},ro,format=raw", "--disk",
-                                  f"{files[1]},bus=virtio,format=raw")
+    binary = os.path.abspath(sys.argv[1])
+    machine = linux_guest.tinamou(binary, "--engine", ENGINE, "--memory", "256M", "--hvc",
+                                  "--disk", f"{files[0]},ro,format=raw",
+                                  "--disk", f"{files[1]},bus=virtio,format=raw")
     result = guest.run(machine, COMMANDS, limit=60, timeout=240, append="cryptomgr.notests")
     return result, [hashlib.md5(f.read_bytes()).hexdigest() for f in files]
 

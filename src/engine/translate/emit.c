@@ -12,7 +12,7 @@
 
 static void count(struct emitter *e, unsigned done)
 {
-	if (!e->t->counting)
+	if (!e->t->tally)
 		return;
 	load64(e->c, T0, in_state(STATE(left)));
 	lea64(e->c, T0, at_reg(T0, -(int32_t)done));
@@ -267,7 +267,7 @@ static void emit_jcc(struct emitter *e)
 	unsigned cc = host_condition(e, e->n->i.cc);
 	uint32_t over;
 
-	if (!e->t->counting) {
+	if (!e->t->tally) {
 		new_exit(e, EXIT_JUMP, jcc_forward(e->c, cc), target(e));
 		return;
 	}

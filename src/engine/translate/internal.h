@@ -111,6 +111,8 @@ enum leave {
 
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
+	uint64_t counted;  /* with --stats: instructions of translated code, bodies among them */
+	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, flushes;
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
@@ -145,6 +147,7 @@ struct tcpu {
 	int64_t granted;
 	bool with_stats;     /* --stats */
 	bool counting;       /* instructions, exactly */
+	bool tally;          /* they are counted, for that or for --stats */
 	struct check *check; /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
 	unsigned keys;
@@ -306,7 +309,7 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
 
 /* ---- stubs.c: the ways in and out ---- */
 
-/* While instructions are counted: those done since the last time, and some more. */
+/* While instructions are tallied: those done since the last time, and some more. */
 void account(struct tcpu *t, unsigned more);
 
 void make_stubs(struct tcpu *t);

@@ -107,7 +107,7 @@ static struct tlb_entry *look_up(
 {
 	struct cpu *c = &t->c;
 	int64_t left = t->left, granted = t->granted;
-	uint64_t executed = c->result->executed;
+	uint64_t executed = c->result->executed, counted = t->stats.counted;
 	struct tlb_entry *e;
 
 	account(t, INFO_BEFORE(info) + 1);
@@ -115,6 +115,7 @@ static struct tlb_entry *look_up(
 	t->left = left;
 	t->granted = granted;
 	c->result->executed = executed;
+	t->stats.counted = counted;
 	return e;
 }
 

@@ -20,6 +20,18 @@ void note_left(struct tcpu *t)
 		t->stats.by_op[i.op]++;
 }
 
+/* How many instructions ran as emitted code: all but bodies, system instructions, interpret's. */
+static void report_share(const struct tcpu *t, FILE *out)
+{
+	uint64_t all = t->stats.executed + (t->counting ? 0 : t->stats.counted);
+	uint64_t emitted = t->stats.counted - MIN(t->stats.bodies, t->stats.counted);
+
+	if (t->check || !all)
+		return;
+	fprintf(out, "cpu%u: %" PRIu64 " instructions, %.3f %% of them emitted code\n", t->c.v->id,
+		all, 100 * (double)emitted / (double)all);
+}
+
 static void report_ops(const struct tstats *s, FILE *out)
 {
 	static const char *const name[X86_OP_COUNT] = {
@@ -62,6 +74,7 @@ void translate_report(struct engine *e, FILE *out)
 			" links; slow accesses %" PRIu64 ", bodies %" PRIu64 ", system %" PRIu64
 			", left to interpret %" PRIu64 "\n",
 			n, s->enters, s->links, s->slow, s->bodies, s->systems, s->odd);
+		report_share(t, out);
 		report_ops(s, out);
 	}
 }

@@ -186,8 +186,10 @@ static void emit_slow(struct code *c, struct stubs *s, bool live)
 	emit_back(c);
 }
 
-static void keep_count(struct tcpu *t, int64_t left, int64_t granted, uint64_t executed)
+static void keep_count(
+	struct tcpu *t, int64_t left, int64_t granted, uint64_t executed, uint64_t counted)
 {
+	t->stats.counted = counted;
 	t->left = left;
 	t->granted = granted;
 	t->c.result->executed = executed;
@@ -199,7 +201,7 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	const struct x86_insn *i = &t->insn[which & 0xffff];
 	struct cpu *c = &t->c;
 	int64_t left = t->left, granted = t->granted;
-	uint64_t executed = c->result->executed;
+	uint64_t executed = c->result->executed, counted = t->stats.counted;
 
 	t->stats.bodies++;
 	t->stats.by_op[i->op]++;
@@ -215,7 +217,7 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	c->s.rip = c->next_rip;
 	flags_to_memory(t);
 	if (!c->look)
-		keep_count(t, left, granted, executed);
+		keep_count(t, left, granted, executed, counted);
 	return c->look;
 }
 
@@ -290,9 +292,11 @@ enum leave enter(struct tcpu *t, const uint8_t *entry)
 
 void account(struct tcpu *t, unsigned more)
 {
-	if (!t->counting)
+	if (!t->tally)
 		return;
 	t->left -= more;
-	t->c.result->executed += (uint64_t)(t->granted - t->left);
+	t->stats.counted += (uint64_t)(t->granted - t->left);
+	if (t->counting)
+		t->c.result->executed += (uint64_t)(t->granted - t->left);
 	t->granted = t->left;
 }

@@ -95,6 +95,7 @@ static void set_up(struct tcpu *t)
 	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = vm->config.check ? check_new() : NULL;
 	t->with_stats = vm->config.time_exits;
+	t->tally = t->counting || t->with_stats;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t);
@@ -146,8 +147,11 @@ static int translate_set_map(struct engine *e, const struct engine_slot *slot, u
 
 static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
-	use_signal_stack(tcpu_of(v));
+	struct tcpu *t = tcpu_of(v);
+
+	use_signal_stack(t);
 	interpret_engine.run(v, budget, r);
+	t->stats.executed += r->executed;
 }
 
 static void translate_step(struct vcpu *v, struct run_result *r)
