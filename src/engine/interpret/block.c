@@ -83,18 +83,22 @@ static bool append(struct cpu *c, const struct tlb_entry *e, uint64_t at, struct
 	return true;
 }
 
-/* The last op returns to the run loop. */
+/* The last op returns to the run loop; its ways lead nowhere yet, whatever the slots held. */
 static void finish(struct cpu *c, struct block *b)
 {
 	const struct x86_insn *i = &c->insn[b->first + b->count - 1];
 	struct op *last = op_at(b, b->count - 1u);
 
-	if (!ends_plain(i))
+	if (!ends_plain(i)) {
 		last->fn = run_system;
-	else if (is_plain(i))
-		*op_at(b, b->count) = (struct op){.fn = run_end, .at = b->bytes};
-	else if (last->fn == run_general)
+	} else if (is_plain(i)) {
+		last = op_at(b, b->count);
+		*last = (struct op){.fn = run_end, .at = b->bytes};
+	} else if (last->fn == run_general) {
 		last->fn = run_last;
+	}
+	for (unsigned n = 1; n <= 2; n++)
+		*way_of(last, n) = (struct way){0};
 }
 
 static bool fill(struct cpu *c, const struct tlb_entry *e, uint64_t lin, struct block *b,
@@ -132,8 +136,6 @@ static struct block *fill_kept(struct cpu *c, const struct tlb_entry *e, uint64_
 		return NULL;
 	c->insns_used += s->block.count;
 	c->slots_used += s->block.count + OTHER_SLOTS;
-	s[s->block.count + 2].way.key = 0;
-	s[s->block.count + 3].way.key = 0;
 	return &s->block;
 }
 
