@@ -51,12 +51,6 @@ static bool decode_more(struct cpu *c, const struct tlb_entry *e, uint64_t lin, 
 	       !(to->vex && !protected_mode(c));
 }
 
-/* Blocks of flat and of other 32-bit code have other ops. */
-static uint8_t block_key(const struct cpu *c)
-{
-	return (uint8_t)(c->mode | c->flat << 2);
-}
-
 static struct op *op_at(struct block *b, unsigned n)
 {
 	return &((union slot *)(void *)b)[1 + n].op;

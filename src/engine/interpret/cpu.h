@@ -177,7 +177,7 @@ struct cpu {
 	bool watch;        /* DR7 enables a data breakpoint, or the debugger has one */
 	bool stop_exec;    /* likewise instruction breakpoints */
 	bool flat;         /* 32-bit code; CS, DS, ES and SS are all of the 4 GiB */
-	uint64_t key;      /* of block hints: mode, ring and the TLB's generation */
+	uint64_t key;      /* of ways: a generation above what block_key() tells, and the ring */
 	uint64_t lin_mask; /* linear addresses of data wrap so */
 	struct window window[X86_GS + 1];
 	unsigned phys_bits;
@@ -205,7 +205,6 @@ struct cpu {
 	uint64_t locked;                    /* what a LOCKed instruction read */
 	struct tlb_entry tlb[TLB_SIZE];
 	_Alignas(64) struct tlb_hit hit[TLB_SIZE]; /* what of tlb goes straight to host */
-	uint64_t generation;                       /* of what ways depend on */
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
 	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
@@ -262,11 +261,19 @@ struct tlb_entry *tlb_find(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
 /* The PDPTEs that a value of CR3 points to, into the state; raises #GP. */
 void load_pdptes(struct cpu *c, uint64_t cr3);
+/* The low bits of c->key: mode, flat code, protected mode, the ring; above: a generation. */
+#define KEY_BLOCK      UINT64_C(0xf) /* what the ops of a block depend on */
+#define KEY_USER       UINT64_C(0x10)
+#define KEY_GENERATION UINT64_C(0x100)
+
 /* No way from before is true any more. */
 static inline void next_generation(struct cpu *c)
 {
-	c->key += UINT64_C(1) << 8;
-	c->generation++;
+	c->key += KEY_GENERATION;
+}
+static inline uint8_t block_key(const struct cpu *c)
+{
+	return c->key & KEY_BLOCK;
 }
 /* Bytes at a physical address were written: is decoded code among them? */
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);

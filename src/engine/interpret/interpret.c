@@ -143,7 +143,8 @@ void refresh(struct cpu *c)
 	c->watch = data_breakpoint(s->dr[7]) || stops_any(c, false);
 	c->stop_exec = code_breakpoint(s->dr[7]) || stops_any(c, true);
 	refresh_windows(c);
-	c->key = c->generation << 8 | c->flat << 3 | (c->cpl == 3) << 2 | c->mode;
+	c->key = (c->key & -KEY_GENERATION) | (c->cpl == 3 ? KEY_USER : 0) |
+		 (unsigned)protected_mode(c) << 3 | c->flat << 2 | c->mode;
 }
 
 /* After these, what follows from the state is computed anew. */
