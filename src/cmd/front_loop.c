@@ -18,9 +18,9 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
-#define ESCAPE_KEY       1     /* Ctrl-A */
-#define GRACE_NS         (2 * NSEC_PER_SEC)
-#define DRAIN_MS         5 /* between two looks at what a reader has left */
+#define ESCAPE_KEY 1 /* Ctrl-A */
+#define GRACE_NS   (2 * NSEC_PER_SEC)
+#define DRAIN_MS   5 /* between two looks at what a reader has left */
 
 static void add_text(struct front *f, const char *data, size_t len)
 {

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SERIAL_BUFFER_MAX  (4 * MiB)
+#define SERIAL_BUFFER_MAX (4 * MiB)
 
 /* Waits for output that got stuck, and for input while the last one was taken. */
 static void serial_wait(struct machine *m)
