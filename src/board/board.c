@@ -898,6 +898,11 @@ bool board_screen_touched(const struct board *b)
 	return vga_touched(b->vga);
 }
 
+void board_power_button(struct board *b)
+{
+	acpi_pm_button(b->pm);
+}
+
 void board_type(struct board *b, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)

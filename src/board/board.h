@@ -65,6 +65,8 @@ bool board_screen_graphics(const struct board *b);
 void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
+/* The user presses the power button: an ACPI event. vm->lock held. */
+void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 

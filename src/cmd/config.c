@@ -481,6 +481,18 @@ static int flag_testdev(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_name(struct context *x, const char *value)
+{
+	replace(&x->c->name, value);
+	return 0;
+}
+
+static int flag_detach(struct context *x, const char *value)
+{
+	x->c->detach = true;
+	return 0;
+}
+
 static int flag_stats(struct context *x, const char *value)
 {
 	x->c->stats = true;
@@ -573,6 +585,9 @@ static const struct option options[] = {
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
+	{"name", 0, "NAME", opt_name, false, false,
+		"for list, status, console and the other commands"},
+	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -702,6 +717,7 @@ void config_free(struct config *c)
 	free(c->debugcon_path);
 	free(c->screenshot);
 	free(c->trace_file);
+	free(c->name);
 	json_decref(c->set);
 }
 

@@ -86,6 +86,8 @@ struct config {
 	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
+	char *name; /* in the registry, or NULL */
+	bool detach;
 	char *trace_file;
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include "cmd/control.h"
 #include "cmd/run.h"
 #include "core/engine.h"
 #include "host/terminal.h"
@@ -26,6 +27,8 @@ struct front {
 	int serial;                  /* our end of the serial line, -1: none */
 	int pty, slave;              /* of --serial pty, -1: none */
 	pid_t pid;
+	struct control *control; /* of --name, or NULL */
+	int told, log;           /* --detach: who waits for the start, and its log; or -1 */
 	struct shared_screen *shared;
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
@@ -52,6 +55,18 @@ struct front {
 /* Opens every file that the configuration names; returns a status of status.h. */
 int front_open_all(struct front *f);
 
+/*
+ * --detach: goes on as a process of its own, without a terminal. Returns 0 in it;
+ * the caller's process gets *parent and the status to end with.
+ */
+int front_detach(struct front *f, bool *parent);
+
+/* Tells who waits how the start went, and turns to the log. */
+void front_started(struct front *f, int status);
+
+/* --name: the machine's socket. Returns a status. */
+int front_open_control(struct front *f);
+
 /* Carries bytes between the terminal and the machine until the machine is gone. */
 void front_loop(struct front *f);
 
@@ -69,6 +84,12 @@ void front_overlay(struct front *f, const char *text, size_t len);
 
 /* Tells once that the side not shown has output. */
 void front_tell_other_side(struct front *f);
+
+/* Asks the machine to end (MSG_QUIT, MSG_TIMEOUT), and kills it if it does not. */
+void front_ask_to_quit(struct front *f, char type, char sig);
+
+/* false: the machine does not read at present. */
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd);
 
 /* All of it, as far as the descriptor takes it: errors are nobody's to handle. */
 void write_all(int fd, const char *data, size_t len);

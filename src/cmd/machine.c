@@ -91,6 +91,9 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	case MSG_DUMP:
 		machine_dump_registers(m);
 		break;
+	case MSG_ASK:
+		machine_answer(m, data, len);
+		break;
 	case MSG_QUIT:
 		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
 		break;
@@ -183,6 +186,7 @@ static int run(struct machine *m)
 	vm_lock(m->vm);
 	if (watch(m))
 		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
+	machine_send(m, MSG_STARTED, "", 0);
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	machine_serial_drain(m);

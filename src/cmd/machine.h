@@ -31,6 +31,7 @@ struct machine {
 	struct boot_config boot_config;
 	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
+	bool paused;       /* by request */
 	struct shared_screen *screen;
 	struct shared_picture *picture; /* NULL: nobody looks */
 	unsigned ticks;
@@ -88,5 +89,10 @@ void machine_report_text(struct machine *m);
 
 /* Ctrl-A d: registers of all vCPUs. */
 void machine_dump_registers(struct machine *m);
+
+/* ---- machine_ask.c ---- */
+
+/* Answers a request of a client of the machine's socket. */
+void machine_answer(struct machine *m, const char *request, size_t len);
 
 #endif

@@ -102,8 +102,8 @@ int registry_claim(const char *name, char *err, size_t errlen)
 		close(fd);
 	}
 	if (fd >= 0 && errno == EWOULDBLOCK)
-		snprintf(err, errlen,
-			"a machine called %s runs already; 'tinamou kill %s' ends it", name, name);
+		snprintf(err, errlen, "a machine called %s runs already; 'tinamou kill %s' ends it",
+			name, name);
 	else
 		snprintf(err, errlen, "%s: %s", path, strerror(errno));
 	if (fd >= 0)

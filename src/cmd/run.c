@@ -72,6 +72,7 @@ static void close_all(struct front *f)
 static void machine_child(struct front *f, int ctl)
 {
 	close(f->ctl);
+	control_close(f->control);
 	close_all(f);
 	if (f->serial >= 0)
 		close(f->serial);
@@ -262,12 +263,10 @@ static void take_terminal(struct front *f)
 		f->terminal = false;
 }
 
-static int run_machine(struct front *f)
+static int run_here(struct front *f)
 {
-	int status = choose_engine(f);
+	int status = front_open_control(f);
 
-	if (!status)
-		status = front_open_all(f);
 	if (status)
 		return status;
 	catch_signals(f);
@@ -276,9 +275,26 @@ static int run_machine(struct front *f)
 		return status;
 	if (f->config.timeout)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
-	take_terminal(f);
+	if (!f->config.detach)
+		take_terminal(f);
 	front_loop(f);
 	return finish(f);
+}
+
+static int run_machine(struct front *f)
+{
+	int status = choose_engine(f);
+	bool parent = false;
+
+	if (!status)
+		status = front_open_all(f);
+	if (!status && f->config.detach)
+		status = front_detach(f, &parent);
+	if (status || parent)
+		return status;
+	status = run_here(f);
+	front_started(f, status); /* it may not have come so far */
+	return status;
 }
 
 static int print_config(const struct config *c)
@@ -311,6 +327,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->detach && !c->name)
+		return "--detach needs --name NAME, by which the machine is found again";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
 	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
@@ -344,13 +362,15 @@ static int run_with(struct front *f, int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = {.serial = -1, .pty = -1, .slave = -1, .signals = -1};
+	struct front f = {
+		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .told = -1, .log = -1};
 	int status;
 
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
 	if (f.view)
 		screen_view_free(f.view);
+	control_free(f.control);
 	json_decref(f.result);
 	free(f.text);
 	config_free(&f.config);

@@ -27,9 +27,12 @@ enum message {
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
+	MSG_STARTED = 'O',   /* the guest begins */
+	MSG_ANSWER = 'A',    /* to the oldest MSG_ASK without one: JSON */
 	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
 	MSG_TEXT = 'T',      /* text for standard output, after the screen */
 	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
