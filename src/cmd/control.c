@@ -50,8 +50,8 @@ static void drop(struct control *c, struct client *client)
 	*client = (struct client){.fd = -1, .passed = -1};
 }
 
-struct control *control_new(const char *name, const struct control_ops *ops, void *front, char *err,
-	size_t errlen)
+struct control *control_new(
+	const char *name, const struct control_ops *ops, void *front, char *err, size_t errlen)
 {
 	int lock = registry_claim(name, err, errlen), listener;
 	struct control *c;
@@ -65,8 +65,11 @@ struct control *control_new(const char *name, const struct control_ops *ops, voi
 		return NULL;
 	}
 	c = xcalloc(1, sizeof(*c));
-	*c = (struct control){
-		.ops = ops, .front = front, .name = xstrdup(name), .lock = lock, .listener = listener};
+	*c = (struct control){.ops = ops,
+		.front = front,
+		.name = xstrdup(name),
+		.lock = lock,
+		.listener = listener};
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
 		c->client[i] = (struct client){.fd = -1, .passed = -1};
 	return c;
@@ -245,7 +248,8 @@ void control_answer(struct control *c, const char *text, size_t len)
 		return;
 	answer = json_loadb(text, len, 0, NULL);
 	if (!answer)
-		answer = json_pack("{s:b, s:s}", "ok", 0, "error", "the machine's answer is no JSON");
+		answer = json_pack(
+			"{s:b, s:s}", "ok", 0, "error", "the machine's answer is no JSON");
 	if (client->status)
 		c->ops->describe(c->front, answer);
 	client->asked = false;
@@ -255,14 +259,18 @@ void control_answer(struct control *c, const char *text, size_t len)
 
 /* ---- descriptors ---- */
 
+/* The first; the space for one has room for two, and nobody asked for that. */
 static int passed_descriptor(struct msghdr *msg)
 {
 	struct cmsghdr *m = CMSG_FIRSTHDR(msg);
-	int fd = -1;
+	int fd[2] = {-1, -1};
 
-	if (m && m->cmsg_level == SOL_SOCKET && m->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(m), sizeof(fd));
-	return fd;
+	if (!m || m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
+		return -1;
+	memcpy(fd, CMSG_DATA(m), MIN(m->cmsg_len - CMSG_LEN(0), sizeof(fd)));
+	if (fd[1] >= 0)
+		close(fd[1]);
+	return fd[0];
 }
 
 static void receive(struct control *c, struct client *client)
@@ -290,18 +298,28 @@ static void receive(struct control *c, struct client *client)
 	}
 }
 
-static void accept_client(struct control *c)
+static struct client *free_client(struct control *c)
 {
-	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	if (fd < 0)
-		return;
 	for (unsigned i = 0; i < CONTROL_CLIENTS; i++)
-		if (c->client[i].fd < 0) {
-			c->client[i].fd = fd;
+		if (c->client[i].fd < 0)
+			return &c->client[i];
+	return NULL;
+}
+
+/* Who finds no room is cut off. */
+static void accept_clients(struct control *c)
+{
+	for (unsigned i = 0; i < CONTROL_CLIENTS; i++) {
+		int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct client *client = fd < 0 ? NULL : free_client(c);
+
+		if (client)
+			client->fd = fd;
+		else if (fd >= 0)
+			close(fd);
+		else
 			return;
-		}
-	close(fd);
+	}
 }
 
 /* What it has not seen and is still kept; the line goes on whether it reads or not. */
@@ -361,7 +379,8 @@ static void client_ready(struct control *c, struct client *client, short events)
 		show_serial(c, client);
 	if (client->fd < 0)
 		return;
-	if (client->ended && ((events & (POLLHUP | POLLERR)) || (!client->asked && !client->out_len)))
+	if (client->ended &&
+		((events & (POLLHUP | POLLERR)) || (!client->asked && !client->out_len)))
 		drop(c, client);
 	else if (events & (POLLIN | POLLHUP | POLLERR))
 		receive(c, client);
@@ -373,5 +392,5 @@ void control_ready(struct control *c, const struct pollfd *p, unsigned n)
 		if (p[i].revents && c->client[i - 1].fd == p[i].fd && p[i].fd >= 0)
 			client_ready(c, &c->client[i - 1], p[i].revents);
 	if (n && p[0].revents)
-		accept_client(c);
+		accept_clients(c);
 }

@@ -61,7 +61,7 @@ int front_open_all(struct front *f);
  */
 int front_detach(struct front *f, bool *parent);
 
-/* Tells who waits how the start went, and turns to the log. */
+/* Tells who waits how the start went. */
 void front_started(struct front *f, int status);
 
 /* --name: the machine's socket. Returns a status. */

@@ -79,10 +79,23 @@ static int open_log(struct front *f)
 		log_error("%s", err);
 		return -1;
 	}
-	f->log = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	f->log = open(path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
 	if (f->log < 0)
 		log_error("%s: %s", path, strerror(errno));
 	return f->log;
+}
+
+/* What was said of the start is for the user, too. */
+static void show_log(struct front *f)
+{
+	char buf[4096];
+	off_t at = 0;
+	ssize_t n;
+
+	while ((n = pread(f->log, buf, sizeof(buf), at)) > 0) {
+		write_all(STDERR_FILENO, buf, (size_t)n);
+		at += n;
+	}
 }
 
 /* How the start went, or the status of a process that ended without a word. */
@@ -95,6 +108,7 @@ static int wait_for_start(struct front *f, int from, pid_t child)
 		n = read(from, &status, sizeof(status));
 	while (n < 0 && errno == EINTR);
 	close(from);
+	show_log(f);
 	if (n != sizeof(status))
 		log_error("%s ended before its guest began", f->config.name);
 	else if (!status)
@@ -128,6 +142,7 @@ int front_detach(struct front *f, bool *parent)
 	setsid();
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
+	dup2(f->log, STDERR_FILENO);
 	close(null);
 	return STATUS_OK;
 }
@@ -138,7 +153,6 @@ void front_started(struct front *f, int status)
 
 	if (f->told < 0)
 		return;
-	dup2(f->log, STDERR_FILENO);
 	n = write(f->told, &status, sizeof(status));
 	(void)n; /* nobody waits any more: nothing to tell */
 	close(f->told);

@@ -126,7 +126,7 @@ int registry_listen(const char *name, char *err, size_t errlen)
 		return -1;
 	unlink(at.sun_path); /* of a dead machine: the name is ours */
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&at, sizeof(at)) && !listen(fd, 8))
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&at, sizeof(at)) && !listen(fd, 64))
 		return fd;
 	snprintf(err, errlen, "%s: %s", at.sun_path, strerror(errno));
 	if (fd >= 0)

@@ -267,6 +267,8 @@ static int run_here(struct front *f)
 {
 	int status = front_open_control(f);
 
+	if (!status)
+		status = front_open_all(f);
 	if (status)
 		return status;
 	catch_signals(f);
@@ -286,8 +288,6 @@ static int run_machine(struct front *f)
 	int status = choose_engine(f);
 	bool parent = false;
 
-	if (!status)
-		status = front_open_all(f);
 	if (!status && f->config.detach)
 		status = front_detach(f, &parent);
 	if (status || parent)

@@ -164,7 +164,8 @@ static int verb_list(const struct verb_args *a)
 	} else if (json_array_size(list)) {
 		printf("%-16s %-8s %-10s %4s %8s %8s %8s  %s\n", "NAME", "STATE", "ENGINE", "CPUS",
 			"MEMORY", "UP", "PID", "IMAGE");
-		json_array_foreach(list, i, machine) {
+		json_array_foreach(list, i, machine)
+		{
 			printf("%-16s %-8s %-10s %4" PRIi64 " %7" PRIi64 "M %7.0fs %8" PRIi64
 			       "  %s\n",
 				text_of(machine, "name"), text_of(machine, "state"),
@@ -190,7 +191,8 @@ static int verb_status(const struct verb_args *a)
 	if (a->json) {
 		print_json(status);
 	} else {
-		json_object_foreach(status, key, value) {
+		json_object_foreach(status, key, value)
+		{
 			char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
 
 			printf("%-14s %s\n", key,
