@@ -40,6 +40,6 @@ svm_enter_guest:
 	forget_guest
 	add $2*8, %rsp
 	pop_callee_saved
-	ret
+	return
 	.size svm_enter_guest, . - svm_enter_guest
 	.section .note.GNU-stack, "", @progbits

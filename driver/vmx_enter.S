@@ -28,11 +28,13 @@ vmx_enter_guest:
 	vmlaunch
 	jmp 2f
 1:	vmresume
-2:	mov $1, %eax
+2:	ja vmx_exited			/* never: failure sets CF or ZF; checkers see the way on */
+	mov $1, %eax
 	jmp 3f
 
 	.globl vmx_exited
 vmx_exited:
+	endbr64				/* its address is taken, so some hosts' tools want it */
 	save_guest
 	mov %rax, 0*8(%rdi)
 	xor %eax, %eax
@@ -40,6 +42,6 @@ vmx_exited:
 3:	forget_guest
 	add $8, %rsp
 	pop_callee_saved
-	ret
+	return
 	.size vmx_enter_guest, . - vmx_enter_guest
 	.section .note.GNU-stack, "", @progbits

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
 """test_driver - the kernel module and engine driver, on SVM in QEMU TCG.
 
-    test_driver.py SOURCE BUILD [--smp]
+    test_driver.py SOURCE BUILD [--smp] [--suite SUITE]
 
 The rig (tests/rig/rig.py) boots Debian's kernel and loads tinamou.ko
 beside KVM: insmod's report, the contract case by case, every guest under
 --engine driver with the screen, serial bytes and status of guests/expect, the
 refusal while KVM has a machine, bad ioctls, 200 rounds of load, run, kill -9, unload, and a log in
 which nothing but our lines stands. --smp: two CPUs, five times as many bad ioctls, and the guests
-that need a medium or the BIOS.
+that need a medium or the BIOS. --suite: with the kernel of another suite of Debian.
 Exit status 77: a part of the rig is missing.
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -18,7 +19,8 @@ import sys
 
 SOURCE, BUILD = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 SMP = "--smp" in sys.argv
-TEST = "driver-smp" if SMP else "driver"
+SUITE = sys.argv[sys.argv.index("--suite") + 1] if "--suite" in sys.argv else None
+TEST = ("driver-smp" if SMP else "driver") + (f"-{SUITE}" if SUITE else "")
 sys.path[:0] = [str(SOURCE / "tests/rig"), str(SOURCE / "tests/guests")]
 import rig  # noqa: E402
 import media  # noqa: E402
@@ -43,6 +45,14 @@ def module(flavour):
     if done.returncode or done.stderr:
         raise RuntimeError("tinamou.ko: " + done.stdout + done.stderr)
     return done.stdout.strip().splitlines()[-1]
+
+
+def use_suite():
+    """From here on apt, and what asks it, sees that suite."""
+    done = subprocess.run([SOURCE / "tools/suite", SUITE], capture_output=True, text=True)
+    if done.returncode:
+        raise rig.Missing(done.stderr.strip())
+    os.environ.update(SUITE=SUITE, APT_CONFIG=done.stdout.strip())
 
 
 def static_tinamou():
@@ -202,6 +212,8 @@ def judge(results, wanted, guests, skipped=0):
 
 def main():
     try:
+        if SUITE:
+            use_suite()
         machine = rig.Rig()
         fill(machine, "amd64", on_media=SMP)
     except rig.Missing as why:
