@@ -354,10 +354,11 @@ uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size);
 void stack_commit(struct cpu *c, uint64_t sp);
 
 /* ---- segments (segment.c) ---- */
-#define TYPE_ACCESSED   1u
-#define TYPE_WRITABLE   2u /* of data; readable, of code */
-#define TYPE_CONFORMING 4u /* of code; expand-down, of data */
-#define TYPE_CODE       8u
+#define TYPE_ACCESSED    1u
+#define TYPE_WRITABLE    2u /* of data; readable, of code */
+#define TYPE_CONFORMING  4u /* of code */
+#define TYPE_EXPAND_DOWN 4u /* of data */
+#define TYPE_CODE        8u
 
 static inline bool protected_mode(const struct cpu *c)
 {
