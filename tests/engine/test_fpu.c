@@ -101,6 +101,35 @@ static void masked_x87_goes_on(void **state)
 	assert_int_equal(word_at(m->s.xsave + ST0 + 8, 2), 0x7fff); /* +infinity */
 }
 
+static void drive_ferr(void *ctx, struct vcpu *v, bool level)
+{
+	atomic_store(&v->ferr, level);
+	atomic_store(&v->ignne, false);
+}
+
+/* CR0.NE clear: FERR#, and FWAIT stays where it is until an interrupt comes. */
+static void without_ne_the_error_goes_out(void **state)
+{
+	struct machine *m = *state;
+
+	m->vm->set_ferr = drive_ferr;
+	m->s.cr0 &= ~(uint64_t)X86_CR0_NE;
+	divide_by_zero(m, 0x37b);
+	assert_int_equal(m->r.exit, RUN_HALTED);
+	assert_int_equal(m->s.rip, CODE + 12);
+	assert_true(m->v->ferr);
+	atomic_store(&m->v->ignne, true);
+	m->s.rip = CODE;
+	RUN(m, 1, 0xd9, 0xe8); /* fld1: not held up, and the error is kept */
+	assert_int_equal(m->s.rip, CODE + 2);
+	assert_int_equal(word_at(m->s.xsave + FSW, 2), 0x8000 | 5 << 11 | 0x84);
+	assert_true(m->v->ferr);
+	m->s.rip = CODE;
+	RUN(m, 1, 0xdb, 0xe2); /* fnclex */
+	assert_int_equal(word_at(m->s.xsave + FSW, 2) & 0x80ff, 0);
+	assert_false(m->v->ferr);
+}
+
 static void divide_vectors(struct machine *m, uint32_t mxcsr)
 {
 	for (unsigned n = 0; n < 4; n++) {
@@ -607,19 +636,19 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fpu_setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(task_switched_is_nm),
 		TEST(task_switched_is_nm_for_sse), TEST(sse_needs_osfxsr),
-		TEST(unmasked_x87_waits_for_the_next), TEST(masked_x87_goes_on),
-		TEST(unmasked_simd_changes_flags_only), TEST(masked_simd_goes_on),
-		TEST(denormal_operand_is_told), TEST(fxsave_shows_no_pointers),
-		TEST(fxsave_must_be_aligned), TEST(reserved_mxcsr_is_gp),
-		TEST(reserved_mxcsr_cannot_be_loaded), TEST(xrstor_checks_its_header),
-		TEST(xrstor_initialises_mxcsr), TEST(mxcsr_is_saved_with_its_parts),
-		TEST(xsave_tells_what_is_in_use), TEST(each_simd_exception),
-		TEST(simd_flags_are_sticky), TEST(denormals_are_zero_and_flushed),
-		TEST(each_x87_exception), TEST(emulation_is_nm_or_ud),
-		TEST(fwait_heeds_ts_with_mp_only), TEST(avx_needs_osxsave_and_xcr0),
-		TEST(xsave_needs_osxsave), TEST(xsetbv_checks_components), TEST(fxsave_wraps),
-		TEST(vex_has_eight_registers), TEST(vzeroall_leaves_the_upper_eight),
-		TEST(tzcnt_of_zero_is_the_size)};
+		TEST(unmasked_x87_waits_for_the_next), TEST(without_ne_the_error_goes_out),
+		TEST(masked_x87_goes_on), TEST(unmasked_simd_changes_flags_only),
+		TEST(masked_simd_goes_on), TEST(denormal_operand_is_told),
+		TEST(fxsave_shows_no_pointers), TEST(fxsave_must_be_aligned),
+		TEST(reserved_mxcsr_is_gp), TEST(reserved_mxcsr_cannot_be_loaded),
+		TEST(xrstor_checks_its_header), TEST(xrstor_initialises_mxcsr),
+		TEST(mxcsr_is_saved_with_its_parts), TEST(xsave_tells_what_is_in_use),
+		TEST(each_simd_exception), TEST(simd_flags_are_sticky),
+		TEST(denormals_are_zero_and_flushed), TEST(each_x87_exception),
+		TEST(emulation_is_nm_or_ud), TEST(fwait_heeds_ts_with_mp_only),
+		TEST(avx_needs_osxsave_and_xcr0), TEST(xsave_needs_osxsave),
+		TEST(xsetbv_checks_components), TEST(fxsave_wraps), TEST(vex_has_eight_registers),
+		TEST(vzeroall_leaves_the_upper_eight), TEST(tzcnt_of_zero_is_the_size)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,7 +153,7 @@ struct cpu_hooks {
 	void (*seal)(struct cpu *c, struct code_page *p);
 };
 
-enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
+enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FREEZE, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
 	struct x86_state s; /* first: translated code reaches it by short offsets */
@@ -244,6 +244,8 @@ void tell_clock(struct cpu *c);
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
 _Noreturn void raise_error(struct cpu *c, uint8_t vector, uint32_t error);
+/* The instruction waits for an interrupt, and is then executed anew. */
+_Noreturn void freeze(struct cpu *c);
 /* The engine cannot go on, with the reason for the user. */
 _Noreturn void raise_fatal(struct cpu *c, const char *why);
 /* Delivers c->fault; leaves by JUMP_SHUTDOWN after a triple fault. */

@@ -333,6 +333,9 @@ static void finish(struct cpu *c, struct run_result *r, int why)
 {
 	if (why == JUMP_FATAL) {
 		r->exit = RUN_FATAL;
+	} else if (why == JUMP_FREEZE) {
+		r->exit = RUN_HALTED;
+		vcpu_count(c->v, EXIT_HLT, 0);
 	} else {
 		r->exit = RUN_SHUTDOWN;
 		vcpu_count(c->v, EXIT_SHUTDOWN, 0);
@@ -513,9 +516,11 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	}
 	if (why)
 		refresh(c);
-	if (why == JUMP_FAULT) {
+	if (why == JUMP_FAULT || why == JUMP_FREEZE) {
 		c->keep_shadow = c->stop_met = false; /* the access did not happen */
 		end_shadow(c);
+	}
+	if (why == JUMP_FAULT) {
 		deliver_fault(c);
 	} else if (why && why != JUMP_RETRY) {
 		finish(c, r, why);
