@@ -337,6 +337,16 @@ void vcpu_set_cr8(struct vcpu *v, uint8_t value)
 	end(v, EXIT_OTHER, start);
 }
 
+void vcpu_set_ferr(struct vcpu *v, bool level)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->set_ferr)
+		vm->set_ferr(vm->set_ferr_ctx, v, level);
+	end(v, EXIT_OTHER, start);
+}
+
 static void wake(struct vcpu *v)
 {
 	v->stuck = false;

@@ -92,6 +92,8 @@ struct vm {
 	/* Board's hooks. */
 	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
 	void *intr_ack_ctx;
+	void (*set_ferr)(void *ctx, struct vcpu *v, bool level); /* NULL: the pin leads nowhere */
+	void *set_ferr_ctx;
 	const struct vm_apic *apic; /* NULL: none */
 	void *apic_ctx;
 	struct vcpu
