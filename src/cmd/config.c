@@ -495,6 +495,12 @@ static int flag_check(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_torture(struct context *x, const char *value)
+{
+	replace(&x->c->torture, value);
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
@@ -573,6 +579,7 @@ static const struct option options[] = {
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
+	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -702,6 +709,7 @@ void config_free(struct config *c)
 	free(c->debugcon_path);
 	free(c->screenshot);
 	free(c->trace_file);
+	free(c->torture);
 	json_decref(c->set);
 }
 

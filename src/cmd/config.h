@@ -87,6 +87,7 @@ struct config {
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;
+	char *torture; /* of engine translate, or NULL */
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;
 };
