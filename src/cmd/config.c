@@ -507,6 +507,12 @@ static int flag_check(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_torture(struct context *x, const char *value)
+{
+	replace(&x->c->torture, value);
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
@@ -588,6 +594,7 @@ static const struct option options[] = {
 	{"name", 0, "NAME", opt_name, false, false,
 		"for list, status, console and the other commands"},
 	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
+	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -718,6 +725,7 @@ void config_free(struct config *c)
 	free(c->screenshot);
 	free(c->trace_file);
 	free(c->name);
+	free(c->torture);
 	json_decref(c->set);
 }
 

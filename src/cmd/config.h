@@ -89,6 +89,7 @@ struct config {
 	char *name; /* in the registry, or NULL */
 	bool detach;
 	char *trace_file;
+	char *torture; /* of engine translate, or NULL */
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;
 };

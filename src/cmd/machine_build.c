@@ -296,6 +296,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.no_reboot = m->config.no_reboot,
 		.time_exits = m->config.stats,
 		.check = m->config.check,
+		.torture = m->config.torture,
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,

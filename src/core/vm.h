@@ -52,7 +52,8 @@ struct vm_config {
 	bool no_reboot;
 	bool time_exits; /* --stats: measure host time by exit reason */
 	bool check;      /* --check: the engine checks itself against interpret, block by block */
-	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
+	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
+	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */

@@ -56,6 +56,7 @@ struct guest {
 	const struct engine_ops *ops;
 	struct bus_region ram;
 	enum guest_kind kind;
+	bool translates; /* step would not */
 	struct x86_state base; /* what every case starts from */
 	uint8_t pattern[AREA_END - AREA_BASE];
 };
@@ -329,10 +330,14 @@ void guest_clean(struct guest *g)
 struct guest *guest_open(
 	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen)
 {
-	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model};
+	const bool translates = ops->caps & ENGINE_CAP_CHECKS;
+	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model,
+		.time_exits = translates, .torture = translates ? "block=1" : NULL,
+		.clock = translates ? CLOCK_INSTRUCTIONS : CLOCK_HOST};
 	struct guest *g = xcalloc(1, sizeof(*g));
 
 	g->ops = ops;
+	g->translates = translates;
 	g->vm = vm_new(&config, err, errlen);
 	if (!g->vm)
 		goto fail;
@@ -359,6 +364,12 @@ void guest_close(struct guest *g)
 	g->ops->vcpu_close(g->vm->vcpu[0]);
 	vm_free(g->vm);
 	free(g);
+}
+
+void guest_report(const struct guest *g)
+{
+	if (g->ops->report)
+		g->ops->report(g->vm->engine, stdout);
 }
 
 uint32_t guest_stray_write(const struct guest *g)
@@ -513,6 +524,20 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 	s->xsave[FPU_HEADER] = (uint8_t)(s->xcr0 | X86_XCR0_X87 | X86_XCR0_SSE); /* XSTATE_BV */
 }
 
+/* One instruction: a block of one with a budget of one, where steps are not translated. */
+static void run_one(struct guest *g, struct run_result *run)
+{
+	struct vcpu *v = g->vm->vcpu[0];
+
+	*run = (struct run_result){0};
+	if (!g->translates) {
+		g->ops->step(v, run);
+		return;
+	}
+	atomic_store(&v->kick_pending, false);
+	g->ops->run(v, 1, run);
+}
+
 void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r)
 {
 	struct vcpu *v = g->vm->vcpu[0];
@@ -531,11 +556,10 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	vm_lock(g->vm);
 	atomic_store(&v->inside, true);
 	vm_unlock(g->vm);
-	g->ops->step(v, &run);
+	run_one(g, &run);
 	g->ops->get(v, &s, groups | X86_GROUP_EVENTS);
 	if (s.events.shadow_mov_ss) { /* so does the real CPU: the trap comes a NOP later */
-		run = (struct run_result){0};
-		g->ops->step(v, &run);
+		run_one(g, &run);
 		g->ops->get(v, &s, groups);
 	}
 	atomic_store(&v->inside, false);

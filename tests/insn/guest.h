@@ -24,6 +24,8 @@ struct guest;
 struct guest *guest_open(
 	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen);
 void guest_close(struct guest *g);
+/* The engine's own lines on what it did. */
+void guest_report(const struct guest *g);
 
 /*
  * Sets up the tables for a kind and executes a NOP: true if the engine has the

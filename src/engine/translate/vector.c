@@ -123,28 +123,16 @@ static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 	put_bytes(e->c, e->n->bytes + e->n->tail, i->len - e->n->tail);
 }
 
-/* What must be aligned and is not is interpret's to raise. */
-static void check_alignment(struct emitter *e, unsigned size)
-{
-	if (size < 16 || !must_be_aligned(&e->n->i))
-		return;
-	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
-	put8(e->c, size - 1);
-	exit_odd(e, jcc_forward(e->c, CC_NZ));
-}
-
 void emit_vector(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
-	const struct x86_operand *m = reach_memory(e);
 	unsigned reg = (i->modrm >> 3 & 7) | (i->rex & 4u) << 1;
 	unsigned rm = (i->modrm & 7) | (i->rex & 1u) << 3, host;
 	bool is_rm = false;
 	const struct x86_operand *g = gpr_of(i, &is_rm);
 
-	if (m)
-		check_alignment(e, m->size);
+	reach_memory(e);
 	if (g) {
 		host = home(g->reg);
 		if (host == SPILLED) {
