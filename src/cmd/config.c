@@ -128,13 +128,31 @@ static int opt_memory(struct context *x, const char *value)
 	return 0;
 }
 
+/* A CPU's number is its package's and, in the lowest bits, the core's: so cores are a power of 2.
+ */
+static bool shared_evenly(uint64_t cpus, uint64_t sockets)
+{
+	uint64_t cores = cpus / sockets;
+
+	return !(cpus % sockets) && (sockets == 1 || !(cores & (cores - 1)));
+}
+
 static int opt_cpus(struct context *x, const char *value)
 {
-	uint64_t n;
+	static const char word[] = ",sockets=";
+	uint64_t n, sockets = 1;
+	char count[16];
+	const char *more = strstr(value, word);
 
-	if (!number(value, VM_MAX_VCPUS, &n) || n < 1)
+	snprintf(count, sizeof(count), "%.*s", more ? (int)(more - value) : 15, value);
+	if (!number(count, VM_MAX_VCPUS, &n) || n < 1)
 		return fail(x, "--cpus %s: must be 1 to %d", value, VM_MAX_VCPUS);
+	if (more && (!number(more + strlen(word), n, &sockets) || sockets < 1 ||
+			    !shared_evenly(n, sockets)))
+		return fail(x, "--cpus %s: each socket has the same number of cores, a power of 2",
+			value);
 	x->c->cpus = (unsigned)n;
+	x->c->sockets = (unsigned)sockets;
 	return 0;
 }
 
@@ -558,7 +576,8 @@ struct option {
 static const struct option options[] = {
 	{"image", 0, "FILE", opt_image, false, false, NULL},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
-	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
+	{"cpus", 'c', "N[,sockets=N]", opt_cpus, false, false,
+		"virtual CPUs (1), and how many packages they are in (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME[,vendor=][,+f][,-f]", opt_cpu_model, false, false,
 		"baseline, max, 486 or pentium3; features to add and to take away"},
@@ -694,6 +713,7 @@ void config_init(struct config *c)
 	*c = (struct config){.set = json_object(),
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
+		.sockets = 1,
 		.engine = xstrdup("auto"),
 		.display = DISPLAY_AUTO};
 	x86_model_baseline(&c->model);

@@ -62,7 +62,7 @@ struct config {
 	char *cmdline;      /* of the kernel, NULL: empty */
 	bool cmdline_as_is; /* --cmdline: nothing is added to it */
 	uint64_t memory;    /* bytes */
-	unsigned cpus;
+	unsigned cpus, sockets;
 	struct x86_model model;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */

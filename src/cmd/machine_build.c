@@ -291,6 +291,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
+		.sockets = m->config.sockets,
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,

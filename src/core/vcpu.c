@@ -288,7 +288,7 @@ void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint
 	uint32_t out[4])
 {
 	const struct x86_cpuid_input in = {
-		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
+		&v->vm->model, v->id, vm_cores(v->vm), (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
 	if (leaf != 1)
 		vcpu_count(v, EXIT_CPUID, 0);
