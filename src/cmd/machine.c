@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
+#include "host/net.h"
 #include "host/picture.h"
 #include "util/util.h"
 
@@ -41,6 +42,7 @@ struct machine {
 	struct media *media;
 	struct disk *disk[ARRAY_SIZE(((struct media *)0)->item)];
 	unsigned disks;
+	struct net *net[CONFIG_MAX_NETS];
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
@@ -776,6 +778,25 @@ static void free_disks(struct machine *m)
 		disk_free(m->disk[i]);
 }
 
+static void make_nets(struct machine *m, struct board_config *bc)
+{
+	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
+
+	for (unsigned i = 0; i < m->media->nets; i++) {
+		const struct net_link *l = &m->media->net[i];
+
+		m->net[i] = net_new(l, name[i], m->vm->loop);
+		bc->net[i] = (struct chipset_net){.dev = net_dev(m->net[i]), .mtu = l->mtu};
+		memcpy(bc->net[i].mac, l->mac, NET_MAC_LEN);
+	}
+}
+
+static void free_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < m->media->nets; i++)
+		net_free(m->net[i]);
+}
+
 static int build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
@@ -815,6 +836,7 @@ static int build(struct machine *m, char *err, size_t errlen)
 	}
 	if (map_firmware(m, &bc))
 		return -EIO;
+	make_nets(m, &bc);
 	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
@@ -869,6 +891,7 @@ static int run(struct machine *m)
 		save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	free_disks(m);
+	free_nets(m);
 	vm_free(m->vm);
 	forget_kernel(m);
 	free(m->serial_out);

@@ -27,6 +27,7 @@
 
 #include "cmd/engines.h"
 #include "cmd/firmware.h"
+#include "cmd/net.h"
 #include "cmd/status.h"
 #include "core/engine.h"
 #include "core/vm.h"
@@ -377,7 +378,9 @@ static int open_images(struct front *f)
 		status = open_kernel(f);
 	if (!status)
 		status = open_media(f);
-	return status ? status : open_firmware(f);
+	if (!status)
+		status = open_firmware(f);
+	return status ? status : net_open_all(c, f->media.net, &f->media.nets);
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -526,12 +529,14 @@ static int send_start(struct front *f)
 	return n < 0 ? -errno : 0;
 }
 
-/* The locks on disk images live on with the machine's descriptors. */
+/* The machine has them. The locks on disk images live on with the machine's descriptors. */
 static void close_media(struct front *f)
 {
 	for (unsigned i = 0; i < f->media.count; i++)
 		disk_files_free(f->media.item[i].files);
 	f->media.count = 0;
+	for (unsigned i = 0; i < f->media.nets; i++)
+		close(f->media.net[i].fd);
 }
 
 static void close_all(struct front *f)
