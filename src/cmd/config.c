@@ -480,6 +480,60 @@ static int opt_cpu_model(struct context *x, const char *value)
 	return x86_model_parse(&x->c->model, value, false, x->err, x->errlen);
 }
 
+/* A user mode network that --publish has made is taken over by --net user. */
+static struct config_net *find_user_net(struct config *c, bool implied)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (c->net[i].kind == NET_USER && (c->net[i].implied || !implied))
+			return &c->net[i];
+	return NULL;
+}
+
+static struct config_net *new_net(struct context *x)
+{
+	struct config *c = x->c;
+
+	if (c->nets < CONFIG_MAX_NETS)
+		return &c->net[c->nets++];
+	fail(x, "--net: at most %d network cards", CONFIG_MAX_NETS);
+	return NULL;
+}
+
+static int opt_net(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	struct config_net *n = NULL;
+	int rc = 0;
+
+	x->c->no_net = !strcmp(value, "none");
+	if (x->c->no_net) {
+		free(copy);
+		return x->c->nets ? fail(x, "--net none: there is a network card already") : 0;
+	}
+	if (!strcmp(part, "user"))
+		n = find_user_net(x->c, true);
+	if (!n)
+		n = new_net(x);
+	rc = n ? config_net_kind(n, part, x->err, x->errlen) : -1;
+	while (!rc && (part = next_part(&rest)))
+		rc = config_net_key(n, part, x->err, x->errlen);
+	free(copy);
+	return rc;
+}
+
+static int opt_publish(struct context *x, const char *value)
+{
+	struct config_net *n = find_user_net(x->c, false);
+
+	if (!n) {
+		n = new_net(x);
+		if (!n)
+			return -1;
+		n->implied = true;
+	}
+	return config_net_forward(n, value, x->err, x->errlen);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -593,6 +647,10 @@ static const struct option options[] = {
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
+		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
+	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
+		"a port of the host leads to the guest; --net user if there is none"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -623,7 +681,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
 	{"paused", 'S', NULL, opt_later, false, true, NULL},
 };
@@ -727,6 +784,8 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
 	free(c->firmware_path);
 	free(c->firmware_vars);

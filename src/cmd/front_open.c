@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cmd/firmware.h"
+#include "cmd/net.h"
 #include "cmd/status.h"
 #include "util/util.h"
 
@@ -293,7 +294,9 @@ static int open_images(struct front *f)
 		status = open_kernel(f);
 	if (!status)
 		status = open_media(f);
-	return status ? status : open_firmware(f);
+	if (!status)
+		status = open_firmware(f);
+	return status ? status : net_open_all(c, f->media.net, &f->media.nets);
 }
 
 static int open_for_writing(const char *option, const char *path)

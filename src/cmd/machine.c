@@ -194,6 +194,7 @@ static int run(struct machine *m)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
 	machine_free_disks(m);
+	machine_free_nets(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);

@@ -286,6 +286,25 @@ void machine_free_disks(struct machine *m)
 		disk_free(m->disk[i]);
 }
 
+static void make_nets(struct machine *m, struct board_config *bc)
+{
+	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
+
+	for (unsigned i = 0; i < m->media->nets; i++) {
+		const struct net_link *l = &m->media->net[i];
+
+		m->net[i] = net_new(l, name[i], m->vm->loop);
+		bc->net[i] = (struct chipset_net){.dev = net_dev(m->net[i]), .mtu = l->mtu};
+		memcpy(bc->net[i].mac, l->mac, NET_MAC_LEN);
+	}
+}
+
+void machine_free_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < m->media->nets; i++)
+		net_free(m->net[i]);
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
@@ -319,6 +338,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	}
 	if (map_firmware(m, &bc))
 		return -EIO;
+	make_nets(m, &bc);
 	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);

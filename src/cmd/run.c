@@ -60,6 +60,8 @@ static void close_media(struct front *f)
 	for (unsigned i = 0; i < f->media.count; i++)
 		disk_files_free(f->media.item[i].files);
 	f->media.count = 0;
+	for (unsigned i = 0; i < f->media.nets; i++)
+		close(f->media.net[i].fd);
 }
 
 static void close_all(struct front *f)

@@ -12,6 +12,7 @@
 #include "cmd/config.h"
 #include "core/display.h"
 #include "host/disk.h"
+#include "host/net.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -67,6 +68,8 @@ struct media {
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
+	struct net_link net[CONFIG_MAX_NETS];
+	unsigned nets;
 };
 
 int cmd_run(int argc, char **argv);
