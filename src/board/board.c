@@ -658,6 +658,8 @@ static int add_chipset(struct board *b)
 
 	for (unsigned n = 0; n < CHIPSET_DISKS && b->config.virtio_disk[n] && !err; n++)
 		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
+	for (unsigned n = 0; n < CHIPSET_SHARES && b->config.share[n].share && !err; n++)
+		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
 	if (!err && b->config.entropy)

@@ -20,6 +20,7 @@
 #include "dev/piix_ide.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
+#include "dev/virtio_fs.h"
 #include "dev/virtio_pci.h"
 #include "dev/virtio_rng.h"
 #include "util/util.h"
@@ -149,6 +150,18 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 		return -ENOSPC;
 	c->disks++;
 	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+}
+
+int chipset_add_share(struct chipset *c, const struct chipset_share *share)
+{
+	static const char *const name[CHIPSET_SHARES] = {"virtio-fs0", "virtio-fs1", "virtio-fs2",
+		"virtio-fs3", "virtio-fs4", "virtio-fs5", "virtio-fs6", "virtio-fs7"};
+	unsigned n = c->shares;
+
+	if (n == CHIPSET_SHARES)
+		return -ENOSPC;
+	c->shares++;
+	return add_virtio(c, name[n], virtio_fs_new(share->share, share->tag), VIRTIO_FS_CLASS);
 }
 
 int chipset_add_console(struct chipset *c, struct chardev *chr)

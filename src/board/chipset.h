@@ -12,12 +12,18 @@
 #include "dev/pci.h"
 
 #define CHIPSET_DRIVES 4u
-#define CHIPSET_DISKS  4u  /* virtio's */
+#define CHIPSET_DISKS  4u /* virtio's */
+#define CHIPSET_SHARES 8u
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
 
 struct chipset_drive {
 	enum ide_kind kind;
 	struct disk *disk; /* not owned; NULL: a CD-ROM drive without a disc */
+};
+
+struct chipset_share {
+	struct share *share; /* not owned */
+	const char *tag;
 };
 
 struct chipset_wires {
@@ -40,7 +46,8 @@ struct chipset {
 	struct piix_ide *piix_ide;
 	struct pci_vga *vga; /* NULL: no firmware */
 	unsigned disks;      /* virtio's */
-	uint32_t asking[4];  /* by PIRQ: slots that drive it */
+	unsigned shares;
+	uint32_t asking[4]; /* by PIRQ: slots that drive it */
 };
 
 /*
@@ -53,6 +60,9 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 
 /* One more virtio disk, in the next free slot; disk is not owned. -ENOSPC after CHIPSET_DISKS. */
 int chipset_add_disk(struct chipset *c, struct disk *disk);
+
+/* One more shared folder, likewise. -ENOSPC after CHIPSET_SHARES. */
+int chipset_add_share(struct chipset *c, const struct chipset_share *share);
 
 /* A virtio console on chr, and a virtio entropy device (virtio_rng.h tells of seed); one each. */
 int chipset_add_console(struct chipset *c, struct chardev *chr);

@@ -293,6 +293,8 @@ static int open_images(struct front *f)
 		status = open_kernel(f);
 	if (!status)
 		status = open_media(f);
+	if (!status)
+		status = front_open_shares(f);
 	return status ? status : open_firmware(f);
 }
 

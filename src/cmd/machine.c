@@ -189,6 +189,7 @@ static int run(struct machine *m)
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	machine_free_shares(m);
 	machine_free_disks(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);

@@ -50,6 +50,9 @@ struct share_server *share_open(const struct share_options *o, char *err, size_t
 /* The machine's ends, for it to inherit or to be sent; -1 once given away. */
 int share_socket(const struct share_server *s);
 int share_arena(const struct share_server *s);
+#define SHARE_FDS 3
+/* What the server's process keeps open. */
+void share_fds(const struct share_server *s, int fd[SHARE_FDS]);
 /* In a process of its own: serves until the machine closes its end. jail: see jail.h. */
 int share_serve(struct share_server *s, bool jail);
 /* The front's copy, after the fork. */

@@ -66,8 +66,8 @@ struct created {
 };
 
 /* A file that is there already may be a FIFO or a device: it is opened as a node is. */
-static int open_created(struct share_request *r, int dirfd, const char *name,
-	struct fuse_entry_out *e)
+static int open_created(
+	struct share_request *r, int dirfd, const char *name, struct fuse_entry_out *e)
 {
 	const struct fuse_create_in *in = (const void *)r->args;
 	int flags = (int)(in->flags & OPEN_FLAGS) | O_CREAT | O_EXCL | O_NONBLOCK;
@@ -210,8 +210,8 @@ int share_op_syncfs(struct share_request *r)
 int share_op_fallocate(struct share_request *r)
 {
 	const struct fuse_fallocate_in *in = (const void *)r->args;
-	static const uint32_t known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
-				      FALLOC_FL_ZERO_RANGE;
+	static const uint32_t known =
+		FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
 	int fd, err;
 
 	if (in->mode & ~known)
@@ -305,7 +305,8 @@ static void look_up(struct reader *x, const char *name, struct fuse_entry_out *e
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return;
 	if (share_entry(x->r, x->r->in.nodeid, x->fd, name, e))
-		memset(e, 0, sizeof(*e)); /* it is gone already, or too much: the guest looks itself */
+		memset(e, 0,
+			sizeof(*e)); /* it is gone already, or too much: the guest looks itself */
 }
 
 /* false: the answer is full. */

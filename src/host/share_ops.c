@@ -285,8 +285,8 @@ static int op_access(struct share_request *r)
 
 	if (fd < 0)
 		return fd;
-	err = result(faccessat(
-		r->s->proc, number(text, fd), (int)(in->mask & (R_OK | W_OK | X_OK)), 0));
+	err = result(
+		faccessat(r->s->proc, number(text, fd), (int)(in->mask & (R_OK | W_OK | X_OK)), 0));
 	share_unpin(r->s, r->in.nodeid);
 	return err;
 }
@@ -378,8 +378,7 @@ static int set_all(struct share_server *s, int fd, const struct fuse_setattr_in 
 		err = set_owner(s, fd, in);
 	if (!err && in->valid & FATTR_SIZE)
 		err = set_size(s, fd, in);
-	if (!err &&
-		in->valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW))
+	if (!err && in->valid & (FATTR_ATIME | FATTR_MTIME | FATTR_ATIME_NOW | FATTR_MTIME_NOW))
 		err = set_times(fd, in);
 	return err;
 }
@@ -400,7 +399,8 @@ static int op_setattr(struct share_request *r)
 
 /* ---- making and removing names ---- */
 
-/* What is made belongs to the server's user; the guest asked for a mode with its umask taken off. */
+/* What is made belongs to the server's user; the guest asked for a mode with its umask taken off.
+ */
 static int make(struct share_request *r, uint32_t head,
 	int (*fn)(struct share_request *r, int dirfd, const char *name))
 {

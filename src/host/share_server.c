@@ -22,6 +22,7 @@
 #include "host/share_server.h"
 #include "util/util.h"
 
+#define PROC_FD     "/proc/self/fd"
 #define FDS_OWN     64u    /* beside nodes and handles */
 #define FDS_ENOUGH  65536u /* more would only fill the host's memory */
 #define ARENA_SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
@@ -67,8 +68,7 @@ static const char *open_all(struct share_server *s, const struct share_options *
 	s->root = open(o->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->root < 0)
 		return strerror(errno);
-	s->proc = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (s->proc < 0)
+	if (access(PROC_FD, F_OK))
 		return "/proc is not mounted, and a shared folder needs it";
 	s->arena = make_arena();
 	if (s->arena < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -110,6 +110,13 @@ int share_socket(const struct share_server *s)
 int share_arena(const struct share_server *s)
 {
 	return s->arena;
+}
+
+void share_fds(const struct share_server *s, int fd[SHARE_FDS])
+{
+	fd[0] = s->root;
+	fd[1] = s->arena;
+	fd[2] = s->socket;
 }
 
 void share_close(struct share_server *s)
@@ -197,9 +204,10 @@ int share_serve(struct share_server *s, bool jail)
 	pthread_t thread[SHARE_WORKERS];
 	unsigned n = 0;
 
-	close(s->machine_socket);
-	s->machine_socket = -1;
 	umask(0);
+	s->proc = open(PROC_FD, O_PATH | O_DIRECTORY | O_CLOEXEC); /* of this process */
+	if (s->proc < 0)
+		return -errno;
 	if (share_table_init(&s->table, raise_limit(), s->root))
 		return -ENOMEM;
 	while (n < SHARE_WORKERS && !pthread_create(&thread[n], NULL, work, s))

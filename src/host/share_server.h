@@ -24,13 +24,13 @@ struct share_node {
 	uint32_t kind; /* S_IFMT */
 	int fd;        /* O_PATH, -1: closed to save descriptors */
 	uint32_t generation;
-	uint32_t pins;       /* requests and children that need it */
-	uint32_t users;      /* of these the requests, which need the descriptor */
-	uint64_t lookups;    /* what the guest will forget one day */
-	uint32_t parent;     /* index; the name is in there */
-	char *name;          /* NULL: the root, or free */
-	bool keep;           /* has lost its name: the descriptor is all there is */
-	uint32_t next;       /* in its chain of the hash, or among the free ones */
+	uint32_t pins;         /* requests and children that need it */
+	uint32_t users;        /* of these the requests, which need the descriptor */
+	uint64_t lookups;      /* what the guest will forget one day */
+	uint32_t parent;       /* index; the name is in there */
+	char *name;            /* NULL: the root, or free */
+	bool keep;             /* has lost its name: the descriptor is all there is */
+	uint32_t next;         /* in its chain of the hash, or among the free ones */
 	uint32_t older, newer; /* among those with a descriptor, by use */
 };
 
