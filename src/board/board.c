@@ -682,6 +682,8 @@ static int add_chipset(struct board *b)
 		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
 	for (unsigned n = 0; n < CHIPSET_NETS && b->config.net[n].dev && !err; n++)
 		err = chipset_add_net(&b->chipset, &b->config.net[n]);
+	for (unsigned n = 0; n < CHIPSET_SHARES && b->config.share[n].share && !err; n++)
+		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
 	if (!err && b->config.entropy)

@@ -37,6 +37,7 @@ struct board_config {
 	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
 	struct disk *virtio_disk[CHIPSET_DISKS];    /* NULL: no more of them */
 	struct chipset_net net[CHIPSET_NETS];       /* .dev NULL: no more of them */
+	struct chipset_share share[CHIPSET_SHARES]; /* share NULL: no more of them */
 	struct disk *floppy[2];                     /* NULL: none; the first one first */
 	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */

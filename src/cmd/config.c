@@ -12,6 +12,7 @@
 
 #define MEMORY_DEFAULT (512 * MiB)
 #define MEMORY_MIN     (4 * KiB)
+#define TAG_MAX        36 /* letters of a share's tag: virtio 1.2, 5.11.4 */
 #define MEMORY_MAX     (UINT64_C(1) << 40)
 
 struct context {
@@ -384,6 +385,64 @@ static int opt_cdrom(struct context *x, const char *value)
 	return parse_disk(x, &x->c->cdrom, value);
 }
 
+static int share_key(struct context *x, struct config_share *s, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		s->ro = true;
+	else if (!strcmp(key, "owner=root"))
+		s->as_root = true;
+	else if (!strcmp(key, "steady"))
+		s->steady = true;
+	else if (!strncmp(key, "tag=", 4) && key[4] && strlen(key + 4) <= TAG_MAX)
+		replace(&s->tag, key + 4);
+	else
+		return fail(x,
+			"--share: unknown key '%s'; known are tag=NAME (up to %d letters), "
+			"ro, owner=root, steady",
+			key, TAG_MAX);
+	return 0;
+}
+
+static int check_tag(struct context *x, const struct config_share *s)
+{
+	for (const struct config_share *i = x->c->share; i < s; i++)
+		if (!strcmp(i->tag, s->tag))
+			return fail(x, "--share: two folders have the tag %s; give one tag=NAME",
+				s->tag);
+	return 0;
+}
+
+static int opt_share(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+	struct config_share *s = &c->share[c->shares];
+	char *copy, *rest, *part;
+	int rc = 0;
+
+	if (c->shares == CONFIG_MAX_SHARES)
+		return fail(x, "--share: at most %d folders", CONFIG_MAX_SHARES);
+	copy = rest = xstrdup(value);
+	part = next_part(&rest);
+	c->shares++;
+	s->tag = xstrdup("share");
+	s->path = xstrdup(part);
+	if (!*part)
+		rc = fail(x, "--share %s: no folder's name", value);
+	while (!rc && (part = next_part(&rest)))
+		rc = share_key(x, s, part);
+	free(copy);
+	return rc ? rc : check_tag(x, s);
+}
+
+static int opt_jail(struct context *x, const char *value)
+{
+	static const char *const names[] = {"off", "on", NULL};
+	int n = choose(x, "jail", value, names);
+
+	x->c->jail = n == 1;
+	return n < 0 ? -1 : 0;
+}
+
 static int firmware_name(struct context *x, const char *name)
 {
 	static const char *const names[] = {"none", "bios", "uefi"};
@@ -646,6 +705,8 @@ static const struct option options[] = {
 		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"share", 0, "DIR[,tag=NAME][,ro]", opt_share, true, false,
+		"a folder for the guest: mount -t virtiofs NAME /mnt"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
 	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
 		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
@@ -663,6 +724,8 @@ static const struct option options[] = {
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"jail", 0, "WHICH", opt_jail, false, false,
+		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
@@ -772,7 +835,8 @@ void config_init(struct config *c)
 		.cpus = 1,
 		.sockets = 1,
 		.engine = xstrdup("auto"),
-		.display = DISPLAY_AUTO};
+		.display = DISPLAY_AUTO,
+		.jail = true};
 	x86_model_baseline(&c->model);
 }
 
@@ -787,6 +851,10 @@ void config_free(struct config *c)
 	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
 		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
+	for (unsigned i = 0; i < c->shares; i++) {
+		free(c->share[i].path);
+		free(c->share[i].tag);
+	}
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);

@@ -22,6 +22,7 @@
 #define CONFIG_MAX_FLOPPIES 2
 #define CONFIG_MAX_NETS     4
 #define CONFIG_MAX_FORWARDS 16
+#define CONFIG_MAX_SHARES   8
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -46,6 +47,12 @@ struct config_disk {
 	enum disk_bus bus;   /* of disks */
 	char *path, *format; /* format: NULL to probe */
 	bool ro, throwaway;
+};
+
+/* A folder for the guest: DIR[,tag=TAG][,ro][,owner=root][,steady] */
+struct config_share {
+	char *path, *tag;
+	bool ro, as_root, steady;
 };
 
 /* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
@@ -92,6 +99,9 @@ struct config {
 	struct config_net net[CONFIG_MAX_NETS];
 	unsigned nets;
 	bool no_net; /* --net none */
+	struct config_share share[CONFIG_MAX_SHARES];
+	unsigned shares;
+	bool jail;
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */

@@ -295,6 +295,8 @@ static int open_images(struct front *f)
 	if (!status)
 		status = open_media(f);
 	if (!status)
+		status = front_open_shares(f);
+	if (!status)
 		status = open_firmware(f);
 	return status ? status : net_open_all(c, f->media.net, &f->media.nets);
 }

@@ -193,6 +193,7 @@ static int run(struct machine *m)
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	machine_free_shares(m);
 	machine_free_disks(m);
 	machine_free_nets(m);
 	vm_free(m->vm);

@@ -5,6 +5,7 @@
 #include "cmd/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -275,6 +276,43 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 	return 0;
 }
 
+/* The machine keeps its ends, and nothing else of what the front opened. */
+static struct share *take_share(struct machine *m, struct share_server *from)
+{
+	int socket = fcntl(share_socket(from), F_DUPFD_CLOEXEC, 0);
+	int arena = fcntl(share_arena(from), F_DUPFD_CLOEXEC, 0);
+
+	share_close(from);
+	return share_new(socket, arena, m->vm->loop, m->config.clock == CLOCK_INSTRUCTIONS);
+}
+
+static int make_shares(struct machine *m, struct board_config *bc, char *err, size_t errlen)
+{
+	const struct shares *from = &m->media->shares;
+
+	for (unsigned i = 0; i < from->count; i++) {
+		struct share *s = take_share(m, from->item[i]);
+
+		if (!s) {
+			snprintf(err, errlen, "no memory for shared folders");
+			return -ENOMEM;
+		}
+		m->share[m->shares++] = s;
+		bc->share[i] = (struct chipset_share){s, from->tag[i]};
+	}
+	return 0;
+}
+
+void machine_free_shares(struct machine *m)
+{
+	vm_lock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_drain(m->share[i]);
+	vm_unlock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_free(m->share[i]);
+}
+
 /* Devices wait for nothing any more then. */
 void machine_free_disks(struct machine *m)
 {
@@ -339,7 +377,8 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	if (map_firmware(m, &bc))
 		return -EIO;
 	make_nets(m, &bc);
-	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
+	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
+		board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }

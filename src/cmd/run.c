@@ -62,6 +62,7 @@ static void close_media(struct front *f)
 	f->media.count = 0;
 	for (unsigned i = 0; i < f->media.nets; i++)
 		close(f->media.net[i].fd);
+	front_close_shares(f);
 }
 
 static void close_all(struct front *f)
@@ -94,6 +95,8 @@ static int start_machine(struct front *f)
 		goto fail;
 	f->ctl = pair[0];
 	fflush(NULL);
+	if (front_start_shares(f))
+		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
 		goto fail;
@@ -200,6 +203,7 @@ static int finish(struct front *f)
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);
+	front_wait_shares(f);
 	end = (int)json_integer_value(json_object_get(f->result, "end"));
 	value = (int)json_integer_value(json_object_get(f->result, "value"));
 	why = json_string_value(json_object_get(f->result, "why"));

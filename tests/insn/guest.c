@@ -56,7 +56,7 @@ struct guest {
 	const struct engine_ops *ops;
 	struct bus_region ram;
 	enum guest_kind kind;
-	bool translates; /* step would not */
+	bool translates;       /* step would not */
 	struct x86_state base; /* what every case starts from */
 	uint8_t pattern[AREA_END - AREA_BASE];
 };
@@ -331,8 +331,12 @@ struct guest *guest_open(
 	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen)
 {
 	const bool translates = ops->caps & ENGINE_CAP_CHECKS;
-	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model,
-		.time_exits = translates, .torture = translates ? "block=1" : NULL,
+	struct vm_config config = {.engine = ops,
+		.ram_size = RAM_SIZE,
+		.vcpus = 1,
+		.model = model,
+		.time_exits = translates,
+		.torture = translates ? "block=1" : NULL,
 		.clock = translates ? CLOCK_INSTRUCTIONS : CLOCK_HOST};
 	struct guest *g = xcalloc(1, sizeof(*g));
 

@@ -1,7 +1,8 @@
 /*
  * test_insn.c - the interpreter against an oracle, one instruction a case.
  *
- *   test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] [--case K] [--kind K] [--show N]
+ *   test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] [--case
+ * K] [--kind K] [--show N]
  *
  * Generates cases for each kind of guest, executes them on the oracle (the
  * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers,
@@ -121,8 +122,7 @@ static void report_difference(struct test *t, const struct insn_case *c,
 		return; /* one of each row is enough to begin with */
 	printf("\nDIFFERENT: test_insn --engine %s --oracle %s --kind %s --seed %llu --case %llu\n",
 		t->opt.engine->name, oracle_name(t), kinds[t->kind].name,
-		(unsigned long long)t->opt.seed,
-		(unsigned long long)c->number);
+		(unsigned long long)t->opt.seed, (unsigned long long)c->number);
 	print_case(stdout, c, oracle, engine, masked);
 }
 
@@ -472,12 +472,14 @@ int main(int argc, char **argv)
 	free(t);
 	return 77;
 #endif
-	t->opt = (struct options){.seed = 1, .cases = 100000, .kind = -1, .show = 20, .engine = &interpret_engine};
+	t->opt = (struct options){
+		.seed = 1, .cases = 100000, .kind = -1, .show = 20, .engine = &interpret_engine};
 	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
 		status = test_main(t);
 	else
 		fprintf(stderr,
-			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] "
+			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] "
+			"[--seed N] [--cases N] "
 			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
 	free(t);
 	return status;
