@@ -302,6 +302,15 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_as(struct context *x, const char *value)
+{
+	static const char *const names[] = {"disk", "cd", "floppy", "kernel", "sector", NULL};
+	int n = choose(x, "as", value, names);
+
+	x->c->as = (enum image_as)(n + AS_DISK);
+	return n < 0 ? -1 : 0;
+}
+
 static int disk_key(struct context *x, struct config_disk *d, const char *key)
 {
 	if (!strcmp(key, "ro"))
@@ -539,6 +548,8 @@ struct option {
 
 static const struct option options[] = {
 	{"image", 0, "FILE", opt_image, false, false, NULL},
+	{"as", 0, "WHAT", opt_as, false, false,
+		"IMAGE is a disk, cd, floppy, kernel or sector; probed if not given"},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
 	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
@@ -703,6 +714,14 @@ void config_free(struct config *c)
 	free(c->screenshot);
 	free(c->trace_file);
 	json_decref(c->set);
+}
+
+void config_image_is_kernel(struct config *c)
+{
+	json_object_set_new(c->set, "kernel", json_string(c->image));
+	json_object_del(c->set, "image");
+	c->kernel = c->image;
+	c->image = NULL;
 }
 
 static void add_module(struct config *c, const char *text, size_t path_len)

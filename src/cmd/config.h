@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cmd/probe.h"
 #include "core/clock.h"
 #include "x86/model.h"
 
@@ -54,8 +55,9 @@ struct config_dump {
 };
 
 struct config {
-	json_t *set; /* option name -> string, true, or array of strings */
-	char *image; /* boot sector, or NULL */
+	json_t *set;      /* option name -> string, true, or array of strings */
+	char *image;      /* the word that is no option, or NULL */
+	enum image_as as; /* what it is */
 	char *kernel, *initrd;
 	struct config_module module[CONFIG_MAX_MODULES]; /* initrd, by config_modules */
 	unsigned modules;
@@ -109,6 +111,9 @@ int config_from_json(struct config *c, const json_t *object, char *err, size_t e
  * knows whether there is a file of the whole name. 0, or -1 with a line in err.
  */
 int config_modules(struct config *c, bool one_file, char *err, size_t errlen);
+
+/* What follows in `run` takes the image for a --kernel; there is one, and no kernel. */
+void config_image_is_kernel(struct config *c);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

@@ -35,10 +35,6 @@
 #include "util/util.h"
 
 #define BOOT_SECTOR_SIZE 512
-#define CD_MARK          (16 * 2048 + 1)
-#define FLOPPY_720K      737280
-#define FLOPPY_1440K     1474560
-#define FLOPPY_2880K     2949120
 #define BACKLOG_MAX      65536 /* serial bytes kept while the screen is shown */
 #define ESCAPE_KEY       1     /* Ctrl-A */
 #define GRACE_NS         (2 * NSEC_PER_SEC)
@@ -51,6 +47,8 @@ struct front {
 	unsigned fds;
 	struct media media;
 	int firmware, vgabios, vars; /* indices in fd, -1: none */
+	const char *image;           /* the word that is no option, borrowed; NULL: none */
+	bool as_given;               /* --as: it was not probed */
 	bool one_initrd;             /* all of --initrd is one file's name */
 	int signals;                 /* signalfd */
 	int ctl;                     /* to the machine */
@@ -154,7 +152,7 @@ static int open_image(struct front *f, const char *path, uint64_t addr)
 	return STATUS_HOST;
 }
 
-/* A file of 512 bytes is a bare boot sector, and must look like one. */
+/* It must look like one. */
 static int check_boot_sector(struct front *f)
 {
 	uint8_t sector[BOOT_SECTOR_SIZE];
@@ -192,41 +190,43 @@ static int open_medium(struct front *f, enum media_kind kind, const struct confi
 	return STATUS_OK;
 }
 
-/* By content: a CD has its mark in sector 16; a floppy is known by its size. */
-static enum media_kind probe_medium(int fd, int64_t size)
+/* Without firmware it lies in memory before the machine starts. */
+static bool starts_bare(const struct config *c)
 {
-	char mark[5];
-
-	if (pread(fd, mark, sizeof(mark), CD_MARK) == sizeof(mark) && !memcmp(mark, "CD001", 5))
-		return MEDIA_CDROM;
-	return size == FLOPPY_720K || size == FLOPPY_1440K || size == FLOPPY_2880K ? MEDIA_FLOPPY
-										   : MEDIA_DISK;
+	return c->as == AS_SECTOR && c->firmware == FIRMWARE_NONE;
 }
 
-/* What the command line has beside options: a boot sector, or a medium to boot from. */
+static int whole_sectors(const char *path, int64_t size)
+{
+	if (size % BOOT_SECTOR_SIZE == 0)
+		return STATUS_OK;
+	log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole sectors; "
+		  "--as disk takes it for one, a raw image is loaded with --flat %s@ADDR",
+		path, (long long)size, path);
+	return STATUS_HOST;
+}
+
+/* The command line's IMAGE: a boot sector, or a medium to boot from. */
 static int open_main_image(struct front *f)
 {
-	static const char *const name[] = {"disk", "CD-ROM", "floppy"};
-	struct config_disk d = {.path = f->config.image};
-	enum media_kind kind;
+	static const enum media_kind kind[] = {[AS_DISK] = MEDIA_DISK,
+		[AS_CD] = MEDIA_CDROM,
+		[AS_FLOPPY] = MEDIA_FLOPPY,
+		[AS_SECTOR] = MEDIA_DISK};
+	struct config *c = &f->config;
+	struct config_disk d = {.path = c->image};
 	struct stat st;
 	int status = open_file(f, d.path, &st);
 
-	if (status)
+	if (!status && c->as == AS_SECTOR)
+		status = check_boot_sector(f);
+	if (status || starts_bare(c))
 		return status;
-	if (st.st_size == BOOT_SECTOR_SIZE && f->config.firmware <= FIRMWARE_NONE)
-		return check_boot_sector(f);
-	if (st.st_size % BOOT_SECTOR_SIZE) {
-		log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole "
-			  "sectors; a raw image is loaded with --flat %s@ADDR",
-			d.path, (long long)st.st_size, d.path);
-		return STATUS_HOST;
-	}
-	kind = probe_medium(f->fd[--f->fds], st.st_size);
-	close(f->fd[f->fds]);
-	log_info("%s: started as a %s", d.path, name[kind]);
+	if (!f->as_given)
+		status = whole_sectors(d.path, st.st_size);
+	close(f->fd[--f->fds]);
 	f->media.has_image = true;
-	return open_medium(f, kind, &d);
+	return status ? status : open_medium(f, kind[c->as], &d);
 }
 
 /* Firmware finds its disks on IDE. */
@@ -280,7 +280,7 @@ static bool wants_firmware(const struct front *f)
 
 	if (c->firmware != FIRMWARE_AUTO)
 		return c->firmware != FIRMWARE_NONE;
-	return f->media.count && !c->kernel && !c->flats && (f->media.has_image || !c->image);
+	return f->media.count && !c->kernel && !c->flats;
 }
 
 static int open_found(struct front *f, enum firmware_file which, int *index)
@@ -377,7 +377,12 @@ static int open_images(struct front *f)
 		status = open_kernel(f);
 	if (!status)
 		status = open_media(f);
-	return status ? status : open_firmware(f);
+	if (!status)
+		status = open_firmware(f);
+	if (!status && f->image)
+		log_info("%s: taken for %s%s", f->image, image_as_name(c->as),
+			f->as_given ? "" : "; --as overrules");
+	return status;
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -1260,7 +1265,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
-	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
+	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
@@ -1292,6 +1297,25 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+/* What the image is; a kernel becomes the --kernel. */
+static void take_image(struct front *f)
+{
+	struct config *c = &f->config;
+	int fd = c->image ? open(c->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool file, given = c->as != AS_PROBE;
+	struct stat st;
+
+	file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size;
+	if (!given) /* of what is no file more is said where it is opened */
+		c->as = file ? image_probe(fd, st.st_size) : AS_DISK;
+	if (fd >= 0)
+		close(fd);
+	f->as_given = given;
+	f->image = c->image;
+	if (c->image && !c->kernel && c->as == AS_KERNEL)
+		config_image_is_kernel(c);
+}
+
 static int run_with(struct front *f, int argc, char **argv)
 {
 	char err[512];
@@ -1303,9 +1327,10 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	take_image(f);
 	if (wrong_combination(&f->config))
 		return usage_error(wrong_combination(&f->config));
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
 
