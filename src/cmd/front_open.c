@@ -100,6 +100,7 @@ static int open_medium(struct front *f, enum media_kind kind, const struct confi
 		return STATUS_HOST;
 	}
 	f->media.item[f->media.count].kind = kind;
+	f->media.item[f->media.count].unit = d->unit;
 	f->media.item[f->media.count++].files = files;
 	return STATUS_OK;
 }

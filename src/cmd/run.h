@@ -60,6 +60,7 @@ enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 struct media {
 	struct {
 		enum media_kind kind;
+		int unit; /* of struct config_disk */
 		struct disk_files *files;
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;
