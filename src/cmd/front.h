@@ -21,6 +21,8 @@ struct front {
 	unsigned fds;
 	struct media media;
 	int firmware, vgabios, vars; /* indices in fd, -1: none */
+	const char *image;           /* the word that is no option, borrowed; NULL: none */
+	bool as_given;               /* --as: it was not probed */
 	bool one_initrd;             /* all of --initrd is one file's name */
 	int signals;                 /* signalfd */
 	int ctl;                     /* to the machine */

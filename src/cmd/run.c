@@ -8,12 +8,14 @@
 #include "cmd/front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -315,7 +317,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
-	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
+	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
@@ -349,6 +351,25 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+/* What the image is; a kernel becomes the --kernel. */
+static void take_image(struct front *f)
+{
+	struct config *c = &f->config;
+	int fd = c->image ? open(c->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool file, given = c->as != AS_PROBE;
+	struct stat st;
+
+	file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size;
+	if (!given) /* of what is no file more is said where it is opened */
+		c->as = file ? image_probe(fd, st.st_size) : AS_DISK;
+	if (fd >= 0)
+		close(fd);
+	f->as_given = given;
+	f->image = c->image;
+	if (c->image && !c->kernel && c->as == AS_KERNEL)
+		config_image_is_kernel(c);
+}
+
 static int run_with(struct front *f, int argc, char **argv)
 {
 	char err[512];
@@ -360,9 +381,10 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	take_image(f);
 	if (wrong_combination(&f->config))
 		return usage_error(wrong_combination(&f->config));
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
 

@@ -75,6 +75,7 @@ struct media {
 	struct shares shares;
 	struct {
 		enum media_kind kind;
+		int unit; /* of struct config_disk */
 		struct disk_files *files;
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;
