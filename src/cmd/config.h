@@ -119,7 +119,6 @@ struct config {
 	char *screenshot; /* PNG file, or NULL */
 	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
-	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *name; /* in the registry, or NULL */
 	bool detach;
 	bool no_reboot, triple_fault_resets, stay_halted, poweroff_stops; /* --on */
