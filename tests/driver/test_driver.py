@@ -63,7 +63,7 @@ def static_tinamou():
 def place(name, start):
     """The command line's words for a guest, as run_guests.place has them on the host."""
     if start == "sector":
-        return f"/guests/{name}.bin"
+        return f"/guests/{name}.bin --firmware none"
     if start.startswith("flat@"):
         return f"--flat /guests/{name}.bin@{start.split('@')[1]}"
     return f"/media/{name} --firmware {'none' if start == 'disk' else start}"
@@ -78,7 +78,8 @@ def guest_command(name, start, memory):
 def all_guests(left_out, on_media):
     """Rows of the lists of guests, those on media behind the others."""
     lists = ["guests.list", "media.list"] if on_media else ["guests.list"]
-    return [g for name in lists for g in run_guests.guests(SOURCE, name) if g[0] not in left_out]
+    return [g for name in lists for g in run_guests.guests(SOURCE, name)
+            if g[0] not in left_out and g[1] <= run_guests.MODES["driver"]]
 
 
 def add_media(machine):

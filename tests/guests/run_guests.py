@@ -21,6 +21,7 @@ import media
 SOFTWARE = {"real", "protected", "paging", "long", "ferr"}
 MODES = {
     "kvm": SOFTWARE - {"ferr"},
+    "driver": SOFTWARE - {"ferr"},
     "translate": SOFTWARE,
     "interpret": SOFTWARE,
 }
@@ -96,7 +97,7 @@ def main():
     parser.add_argument("images", type=pathlib.Path)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("--list", default="guests.list")
-    parser.add_argument("--engines", default=",".join(MODES))
+    parser.add_argument("--engines", default="kvm,translate,interpret")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     tinamou, images, source, write = args.tinamou, args.images, args.source, args.write
