@@ -1,7 +1,8 @@
 /*
  * test_insn.c - the interpreter against an oracle, one instruction a case.
  *
- *   test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] [--case K] [--kind K] [--show N]
+ *   test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] [--case
+ * K] [--kind K] [--show N]
  *
  * Generates cases for each kind of guest, executes them on the oracle (the
  * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers,
@@ -60,11 +61,13 @@ struct test {
 static const struct {
 	const char *name;
 	enum x86_mode mode;
+	bool flat;
 } kinds[GUEST_KINDS] = {
 	[GUEST_REAL16] = {"real16", X86_MODE_16},
 	[GUEST_PROT16] = {"prot16", X86_MODE_16},
 	[GUEST_PROT32] = {"prot32", X86_MODE_32},
-	[GUEST_LONG64] = {"long64", X86_MODE_64},
+	[GUEST_FLAT32] = {"flat32", X86_MODE_32, true},
+	[GUEST_LONG64] = {"long64", X86_MODE_64, true},
 	[GUEST_REAL] = {"real", X86_MODE_16},
 };
 
@@ -121,8 +124,7 @@ static void report_difference(struct test *t, const struct insn_case *c,
 		return; /* one of each row is enough to begin with */
 	printf("\nDIFFERENT: test_insn --engine %s --oracle %s --kind %s --seed %llu --case %llu\n",
 		t->opt.engine->name, oracle_name(t), kinds[t->kind].name,
-		(unsigned long long)t->opt.seed,
-		(unsigned long long)c->number);
+		(unsigned long long)t->opt.seed, (unsigned long long)c->number);
 	print_case(stdout, c, oracle, engine, masked);
 }
 
@@ -186,7 +188,7 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 
 static int run_kind(struct test *t)
 {
-	struct generator gen = {t->opt.seed, kinds[t->kind].mode, wanted, t};
+	struct generator gen = {t->opt.seed, kinds[t->kind].mode, kinds[t->kind].flat, wanted, t};
 	uint64_t first = t->opt.one ? t->opt.only : 0;
 	uint64_t end = t->opt.one ? first + 1 : t->opt.cases;
 	int err = 0;
@@ -472,13 +474,15 @@ int main(int argc, char **argv)
 	free(t);
 	return 77;
 #endif
-	t->opt = (struct options){.seed = 1, .cases = 100000, .kind = -1, .show = 20, .engine = &interpret_engine};
+	t->opt = (struct options){
+		.seed = 1, .cases = 100000, .kind = -1, .show = 20, .engine = &interpret_engine};
 	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
 		status = test_main(t);
 	else
 		fprintf(stderr,
-			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] "
-			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
+			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] "
+			"[--seed N] [--cases N] "
+			"[--case K] [--kind real16|prot16|prot32|flat32|long64|real] [--show N]\n");
 	free(t);
 	return status;
 }

@@ -91,7 +91,8 @@ static void in_storm(int sig)
 int torture_start(struct tcpu *t)
 {
 	const uint32_t ns = t->torture.signals * 1000u;
-	const struct itimerspec every = {{ns / 1000000000u, ns % 1000000000u}, {0, ns % 1000000000u}};
+	const struct itimerspec every = {
+		{ns / 1000000000u, ns % 1000000000u}, {0, ns % 1000000000u}};
 	struct sigaction sa = {.sa_handler = in_storm, .sa_flags = SA_ONSTACK | SA_RESTART};
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STORM_SIGNAL};
 
