@@ -9,10 +9,13 @@ _tinamou()
 	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;
+	status | console | pause | resume | reset | stop | kill | screenshot)
+		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')
+		;;
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines disk version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run list status console pause resume reset stop kill screenshot engines disk version help" ;;
 		esac
 		;;
 	esac

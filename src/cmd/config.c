@@ -128,13 +128,31 @@ static int opt_memory(struct context *x, const char *value)
 	return 0;
 }
 
+/* A CPU's number is its package's and, in the lowest bits, the core's: so cores are a power of 2.
+ */
+static bool shared_evenly(uint64_t cpus, uint64_t sockets)
+{
+	uint64_t cores = cpus / sockets;
+
+	return !(cpus % sockets) && (sockets == 1 || !(cores & (cores - 1)));
+}
+
 static int opt_cpus(struct context *x, const char *value)
 {
-	uint64_t n;
+	static const char word[] = ",sockets=";
+	uint64_t n, sockets = 1;
+	char count[16];
+	const char *more = strstr(value, word);
 
-	if (!number(value, VM_MAX_VCPUS, &n) || n < 1)
+	snprintf(count, sizeof(count), "%.*s", more ? (int)(more - value) : 15, value);
+	if (!number(count, VM_MAX_VCPUS, &n) || n < 1)
 		return fail(x, "--cpus %s: must be 1 to %d", value, VM_MAX_VCPUS);
+	if (more && (!number(more + strlen(word), n, &sockets) || sockets < 1 ||
+			    !shared_evenly(n, sockets)))
+		return fail(x, "--cpus %s: each socket has the same number of cores, a power of 2",
+			value);
 	x->c->cpus = (unsigned)n;
+	x->c->sockets = (unsigned)sockets;
 	return 0;
 }
 
@@ -462,6 +480,60 @@ static int opt_cpu_model(struct context *x, const char *value)
 	return x86_model_parse(&x->c->model, value, false, x->err, x->errlen);
 }
 
+/* A user mode network that --publish has made is taken over by --net user. */
+static struct config_net *find_user_net(struct config *c, bool implied)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (c->net[i].kind == NET_USER && (c->net[i].implied || !implied))
+			return &c->net[i];
+	return NULL;
+}
+
+static struct config_net *new_net(struct context *x)
+{
+	struct config *c = x->c;
+
+	if (c->nets < CONFIG_MAX_NETS)
+		return &c->net[c->nets++];
+	fail(x, "--net: at most %d network cards", CONFIG_MAX_NETS);
+	return NULL;
+}
+
+static int opt_net(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	struct config_net *n = NULL;
+	int rc = 0;
+
+	x->c->no_net = !strcmp(value, "none");
+	if (x->c->no_net) {
+		free(copy);
+		return x->c->nets ? fail(x, "--net none: there is a network card already") : 0;
+	}
+	if (!strcmp(part, "user"))
+		n = find_user_net(x->c, true);
+	if (!n)
+		n = new_net(x);
+	rc = n ? config_net_kind(n, part, x->err, x->errlen) : -1;
+	while (!rc && (part = next_part(&rest)))
+		rc = config_net_key(n, part, x->err, x->errlen);
+	free(copy);
+	return rc;
+}
+
+static int opt_publish(struct context *x, const char *value)
+{
+	struct config_net *n = find_user_net(x->c, false);
+
+	if (!n) {
+		n = new_net(x);
+		if (!n)
+			return -1;
+		n->implied = true;
+	}
+	return config_net_forward(n, value, x->err, x->errlen);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -478,6 +550,18 @@ static int flag_hvc(struct context *x, const char *value)
 static int flag_testdev(struct context *x, const char *value)
 {
 	x->c->testdev = true;
+	return 0;
+}
+
+static int opt_name(struct context *x, const char *value)
+{
+	replace(&x->c->name, value);
+	return 0;
+}
+
+static int flag_detach(struct context *x, const char *value)
+{
+	x->c->detach = true;
 	return 0;
 }
 
@@ -546,7 +630,8 @@ struct option {
 static const struct option options[] = {
 	{"image", 0, "FILE", opt_image, false, false, NULL},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
-	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
+	{"cpus", 'c', "N[,sockets=N]", opt_cpus, false, false,
+		"virtual CPUs (1), and how many packages they are in (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME[,vendor=][,+f][,-f]", opt_cpu_model, false, false,
 		"baseline, max, 486 or pentium3; features to add and to take away"},
@@ -562,6 +647,10 @@ static const struct option options[] = {
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
+		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
+	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
+		"a port of the host leads to the guest; --net user if there is none"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -579,6 +668,9 @@ static const struct option options[] = {
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
+	{"name", 0, "NAME", opt_name, false, false,
+		"for list, status, console and the other commands"},
+	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
 	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
@@ -589,7 +681,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
 	{"paused", 'S', NULL, opt_later, false, true, NULL},
 };
@@ -679,6 +770,7 @@ void config_init(struct config *c)
 	*c = (struct config){.set = json_object(),
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
+		.sockets = 1,
 		.engine = xstrdup("auto"),
 		.display = DISPLAY_AUTO};
 	x86_model_baseline(&c->model);
@@ -692,6 +784,8 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
 	free(c->firmware_path);
 	free(c->firmware_vars);
@@ -709,6 +803,7 @@ void config_free(struct config *c)
 	free(c->debugcon_path);
 	free(c->screenshot);
 	free(c->trace_file);
+	free(c->name);
 	free(c->torture);
 	json_decref(c->set);
 }

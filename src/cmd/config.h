@@ -20,6 +20,8 @@
 #define CONFIG_MAX_MODULES  8
 #define CONFIG_MAX_DISKS    4
 #define CONFIG_MAX_FLOPPIES 2
+#define CONFIG_MAX_NETS     4
+#define CONFIG_MAX_FORWARDS 16
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -49,6 +51,20 @@ struct config_disk {
 /* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
 enum firmware_choice { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
 
+enum net_choice { NET_USER, NET_WITH_TAP, NET_WITH_SOCKET };
+
+/* A network card: user, tap=NAME or socket=PATH, and [,mac=][,mtu=][,forward=][,hostname=] */
+struct config_net {
+	enum net_choice kind;
+	char *path; /* of the tap device or the socket */
+	char *hostname;
+	char *forward[CONFIG_MAX_FORWARDS]; /* "tcp:HOSTADDR:PORT:PORT" */
+	unsigned forwards;
+	bool has_mac, implied; /* implied: --publish made it, --net user may still describe it */
+	uint8_t mac[6];
+	uint16_t mtu;
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -62,7 +78,7 @@ struct config {
 	char *cmdline;      /* of the kernel, NULL: empty */
 	bool cmdline_as_is; /* --cmdline: nothing is added to it */
 	uint64_t memory;    /* bytes */
-	unsigned cpus;
+	unsigned cpus, sockets;
 	struct x86_model model;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */
@@ -73,6 +89,9 @@ struct config {
 	uint64_t entry;
 	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
 	unsigned disks, floppies;
+	struct config_net net[CONFIG_MAX_NETS];
+	unsigned nets;
+	bool no_net; /* --net none */
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
@@ -86,6 +105,8 @@ struct config {
 	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
+	char *name; /* in the registry, or NULL */
+	bool detach;
 	char *trace_file;
 	char *torture; /* of engine translate, or NULL */
 	struct config_dump dump[CONFIG_MAX_DUMPS];
@@ -110,6 +131,15 @@ int config_from_json(struct config *c, const json_t *object, char *err, size_t e
  * knows whether there is a file of the whole name. 0, or -1 with a line in err.
  */
 int config_modules(struct config *c, bool one_file, char *err, size_t errlen);
+
+/*
+ * One part of a --net or one --publish, into n; 0, or -1 with a line in err.
+ * config_net.c.
+ */
+int config_net_kind(struct config_net *n, const char *text, char *err, size_t errlen);
+int config_net_key(struct config_net *n, const char *text, char *err, size_t errlen);
+int config_net_forward(struct config_net *n, const char *text, char *err, size_t errlen);
+void config_net_free(struct config_net *n);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

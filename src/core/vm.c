@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/run.h"
 #include "util/util.h"
@@ -31,14 +30,6 @@ static void lock_for_loop(void *vm)
 static void unlock_for_loop(void *vm)
 {
 	vm_unlock(vm);
-}
-
-static uint64_t host_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 /* ---- the stopped world ---- */
@@ -412,7 +403,7 @@ int vm_start(struct vm *vm, char *err, size_t errlen)
 	int rc;
 
 	vm_lock(vm);
-	vm->start_ns = host_ns();
+	vm->start_ns = monotonic_ns();
 	rc = start_vcpus(vm);
 	if (rc)
 		snprintf(err, errlen, "%s", vm->end != VM_END_NONE ? vm->end_why : strerror(-rc));
@@ -425,7 +416,7 @@ int vm_start(struct vm *vm, char *err, size_t errlen)
 /* Asks running vCPUs to be looked at, ever more seldom; returns when to ask again. */
 static uint64_t look_at_vcpus(struct vm *vm)
 {
-	uint64_t since = host_ns() - vm->start_ns;
+	uint64_t since = monotonic_ns() - vm->start_ns;
 
 	if (since < vm->next_look)
 		return vm->next_look - since;
@@ -491,7 +482,7 @@ void vm_run(struct vm *vm)
 	}
 	wait_parked(vm);
 	clock_stop(&vm->clock);
-	vm->run_ns = host_ns() - vm->start_ns;
+	vm->run_ns = monotonic_ns() - vm->start_ns;
 	vm_unlock(vm);
 }
 

@@ -46,6 +46,7 @@ struct vm_config {
 	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
+	unsigned sockets;              /* packages they share out evenly; 0: one */
 	const struct x86_model *model; /* NULL: baseline; copied */
 	enum clock_driver clock;
 	uint64_t tsc_hz; /* 0: 1 GHz */
@@ -93,6 +94,8 @@ struct vm {
 	/* Board's hooks. */
 	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
 	void *intr_ack_ctx;
+	void (*set_ferr)(void *ctx, struct vcpu *v, bool level); /* NULL: the pin leads nowhere */
+	void *set_ferr_ctx;
 	const struct vm_apic *apic; /* NULL: none */
 	void *apic_ctx;
 	struct vcpu
@@ -123,6 +126,12 @@ struct vm {
 /* NULL on failure, with the reason for the user in err. The engine is opened. */
 struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen);
 void vm_free(struct vm *vm);
+
+/* vCPUs a package. */
+static inline unsigned vm_cores(const struct vm *vm)
+{
+	return vm->config.vcpus / (vm->config.sockets ? vm->config.sockets : 1);
+}
 
 void vm_lock(struct vm *vm);
 void vm_unlock(struct vm *vm);

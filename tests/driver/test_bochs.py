@@ -10,7 +10,7 @@ Exit status 77: a part of the rig is missing.
 import sys
 
 import test_driver
-from test_driver import SOURCE, rig, run_guests
+from test_driver import SOURCE, rig
 
 import bochs
 
@@ -37,12 +37,12 @@ def main():
     model, wanted = MODELS[kind]
     try:
         machine = bochs.Bochs(model)
-        test_driver.fill(machine, "cloud-amd64")
+        test_driver.fill(machine, "cloud-amd64", on_media=True)
     except rig.Missing as why:
         print(f"the rig is not complete: {why}")
         return 77
     left_out = LEFT_OUT[kind]
-    guests = [g for g in run_guests.guests(SOURCE) if g[0] not in left_out]
+    guests = test_driver.all_guests(left_out, on_media=True)
     commands = test_driver.commands(guests, FUZZ[kind], ROUNDS, without=left_out)
     results = machine.run(commands, limit=120, timeout=1500,
                           log=str(SOURCE / f"build/driver-bochs-{kind}.log"))

@@ -153,7 +153,7 @@ struct cpu_hooks {
 	void (*seal)(struct cpu *c, struct code_page *p);
 };
 
-enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
+enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FREEZE, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
 	struct x86_state s; /* first: translated code reaches it by short offsets */
@@ -244,6 +244,8 @@ void tell_clock(struct cpu *c);
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
 _Noreturn void raise_error(struct cpu *c, uint8_t vector, uint32_t error);
+/* The instruction waits for an interrupt, and is then executed anew. */
+_Noreturn void freeze(struct cpu *c);
 /* The engine cannot go on, with the reason for the user. */
 _Noreturn void raise_fatal(struct cpu *c, const char *why);
 /* Delivers c->fault; leaves by JUMP_SHUTDOWN after a triple fault. */
@@ -354,10 +356,11 @@ uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size);
 void stack_commit(struct cpu *c, uint64_t sp);
 
 /* ---- segments (segment.c) ---- */
-#define TYPE_ACCESSED   1u
-#define TYPE_WRITABLE   2u /* of data; readable, of code */
-#define TYPE_CONFORMING 4u /* of code; expand-down, of data */
-#define TYPE_CODE       8u
+#define TYPE_ACCESSED    1u
+#define TYPE_WRITABLE    2u /* of data; readable, of code */
+#define TYPE_CONFORMING  4u /* of code */
+#define TYPE_EXPAND_DOWN 4u /* of data */
+#define TYPE_CODE        8u
 
 static inline bool protected_mode(const struct cpu *c)
 {

@@ -10,10 +10,6 @@
 
 /* ---- segments ---- */
 
-#define TYPE_CODE        8u
-#define TYPE_EXPAND_DOWN 4u
-#define TYPE_WRITABLE    2u /* of data; readable, of code */
-
 _Noreturn static void segment_fault(struct cpu *c, unsigned seg)
 {
 	raise_error(c, seg == X86_SS ? X86_SSV : X86_GP, 0);
