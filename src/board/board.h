@@ -37,11 +37,15 @@ struct board_config {
 	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
 	struct disk *virtio_disk[CHIPSET_DISKS];    /* NULL: no more of them */
 	struct chipset_net net[CHIPSET_NETS];       /* .dev NULL: no more of them */
+	struct chipset_share share[CHIPSET_SHARES]; /* share NULL: no more of them */
 	struct disk *floppy[2];                     /* NULL: none; the first one first */
 	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
-	bool entropy;             /* a virtio device with random numbers */
-	bool testdev;             /* the device that test programs for CPUs expect */
+	uint16_t exit_port;       /* writing there ends the machine; 0: F4h */
+	bool no_exit_port;
+	bool poweroff_stops; /* the machine stands still after it, and does not end */
+	bool entropy;        /* a virtio device with random numbers */
+	bool testdev;        /* the device that test programs for CPUs expect */
 };
 
 struct board;

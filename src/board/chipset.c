@@ -20,6 +20,7 @@
 #include "dev/piix_ide.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
+#include "dev/virtio_fs.h"
 #include "dev/virtio_net.h"
 #include "dev/virtio_pci.h"
 #include "dev/virtio_rng.h"
@@ -163,6 +164,18 @@ int chipset_add_net(struct chipset *c, const struct chipset_net *net)
 	c->nets++;
 	return add_virtio(
 		c, name[n], virtio_net_new(net->dev, net->mac, net->mtu), VIRTIO_NET_CLASS);
+}
+
+int chipset_add_share(struct chipset *c, const struct chipset_share *share)
+{
+	static const char *const name[CHIPSET_SHARES] = {"virtio-fs0", "virtio-fs1", "virtio-fs2",
+		"virtio-fs3", "virtio-fs4", "virtio-fs5", "virtio-fs6", "virtio-fs7"};
+	unsigned n = c->shares;
+
+	if (n == CHIPSET_SHARES)
+		return -ENOSPC;
+	c->shares++;
+	return add_virtio(c, name[n], virtio_fs_new(share->share, share->tag), VIRTIO_FS_CLASS);
 }
 
 int chipset_add_console(struct chipset *c, struct chardev *chr)

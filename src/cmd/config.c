@@ -12,6 +12,7 @@
 
 #define MEMORY_DEFAULT (512 * MiB)
 #define MEMORY_MIN     (4 * KiB)
+#define TAG_MAX        36 /* letters of a share's tag: virtio 1.2, 5.11.4 */
 #define MEMORY_MAX     (UINT64_C(1) << 40)
 
 struct context {
@@ -268,6 +269,41 @@ static int opt_display(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_monitor(struct context *x, const char *value)
+{
+	static const char *const names[] = {"keys", "stdio", "none", NULL};
+	int n = choose(x, "monitor", value, names);
+
+	x->c->monitor = (enum monitor)MAX(n, 0);
+	return n < 0 ? -1 : 0;
+}
+
+/* What the machine does where it could do two things. */
+static int opt_on(struct context *x, const char *value)
+{
+	static const char *const names[] = {"reset=restart", "reset=end", "triple-fault=end",
+		"triple-fault=restart", "halt=end", "halt=stay", "poweroff=end", "poweroff=stop",
+		NULL};
+	bool *const flag[] = {&x->c->no_reboot, &x->c->triple_fault_resets, &x->c->stay_halted,
+		&x->c->poweroff_stops};
+	int n = choose(x, "on", value, names);
+
+	if (n >= 0)
+		*flag[n / 2] = n % 2;
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_exit_port(struct context *x, const char *value)
+{
+	uint64_t port = 0;
+
+	x->c->no_exit_port = !strcmp(value, "none");
+	if (!x->c->no_exit_port && (!address(value, &port) || !port || port > 0xfffc))
+		return fail(x, "--exit-port %s: a hex port, or none", value);
+	x->c->exit_port = (uint16_t)port;
+	return 0;
+}
+
 static int opt_screenshot(struct context *x, const char *value)
 {
 	replace(&x->c->screenshot, value);
@@ -320,21 +356,35 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_as(struct context *x, const char *value)
+{
+	static const char *const names[] = {"disk", "cd", "floppy", "kernel", "sector", NULL};
+	int n = choose(x, "as", value, names);
+
+	x->c->as = (enum image_as)(n + AS_DISK);
+	return n < 0 ? -1 : 0;
+}
+
 static int disk_key(struct context *x, struct config_disk *d, const char *key)
 {
+	uint64_t n;
+
 	if (!strcmp(key, "ro"))
 		d->ro = true;
 	else if (!strcmp(key, "throwaway") || !strcmp(key, "snapshot"))
 		d->throwaway = true;
 	else if (!strncmp(key, "format=", 7) && key[7])
 		replace(&d->format, key + 7);
+	else if (strcmp(x->name, "floppy") && !strncmp(key, "unit=", 5) && number(key + 5, 3, &n))
+		d->unit = (int)n + 1;
 	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=ide"))
 		d->bus = BUS_IDE;
 	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=virtio"))
 		d->bus = BUS_VIRTIO;
 	else
 		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway%s",
-			x->name, key, strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio");
+			x->name, key,
+			strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio, unit=0 to 3");
 	return 0;
 }
 
@@ -382,6 +432,64 @@ static int opt_floppy(struct context *x, const char *value)
 static int opt_cdrom(struct context *x, const char *value)
 {
 	return parse_disk(x, &x->c->cdrom, value);
+}
+
+static int share_key(struct context *x, struct config_share *s, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		s->ro = true;
+	else if (!strcmp(key, "owner=root"))
+		s->as_root = true;
+	else if (!strcmp(key, "steady"))
+		s->steady = true;
+	else if (!strncmp(key, "tag=", 4) && key[4] && strlen(key + 4) <= TAG_MAX)
+		replace(&s->tag, key + 4);
+	else
+		return fail(x,
+			"--share: unknown key '%s'; known are tag=NAME (up to %d letters), "
+			"ro, owner=root, steady",
+			key, TAG_MAX);
+	return 0;
+}
+
+static int check_tag(struct context *x, const struct config_share *s)
+{
+	for (const struct config_share *i = x->c->share; i < s; i++)
+		if (!strcmp(i->tag, s->tag))
+			return fail(x, "--share: two folders have the tag %s; give one tag=NAME",
+				s->tag);
+	return 0;
+}
+
+static int opt_share(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+	struct config_share *s = &c->share[c->shares];
+	char *copy, *rest, *part;
+	int rc = 0;
+
+	if (c->shares == CONFIG_MAX_SHARES)
+		return fail(x, "--share: at most %d folders", CONFIG_MAX_SHARES);
+	copy = rest = xstrdup(value);
+	part = next_part(&rest);
+	c->shares++;
+	s->tag = xstrdup("share");
+	s->path = xstrdup(part);
+	if (!*part)
+		rc = fail(x, "--share %s: no folder's name", value);
+	while (!rc && (part = next_part(&rest)))
+		rc = share_key(x, s, part);
+	free(copy);
+	return rc ? rc : check_tag(x, s);
+}
+
+static int opt_jail(struct context *x, const char *value)
+{
+	static const char *const names[] = {"off", "on", NULL};
+	int n = choose(x, "jail", value, names);
+
+	x->c->jail = n == 1;
+	return n < 0 ? -1 : 0;
 }
 
 static int firmware_name(struct context *x, const char *name)
@@ -591,6 +699,12 @@ static int flag_no_reboot(struct context *x, const char *value)
 	return 0;
 }
 
+static int flag_paused(struct context *x, const char *value)
+{
+	x->c->paused = true;
+	return 0;
+}
+
 static int flag_quiet(struct context *x, const char *value)
 {
 	x->c->quiet = true;
@@ -629,6 +743,8 @@ struct option {
 
 static const struct option options[] = {
 	{"image", 0, "FILE", opt_image, false, false, NULL},
+	{"as", 0, "WHAT", opt_as, false, false,
+		"IMAGE is a disk, cd, floppy, kernel or sector; probed if not given"},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
 	{"cpus", 'c', "N[,sockets=N]", opt_cpus, false, false,
 		"virtual CPUs (1), and how many packages they are in (1)"},
@@ -642,10 +758,12 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
-	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=]", opt_disk, true, false,
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=][,unit=]", opt_disk, true, false,
 		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"share", 0, "DIR[,tag=NAME][,ro]", opt_share, true, false,
+		"a folder for the guest: mount -t virtiofs NAME /mnt"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
 	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
 		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
@@ -663,9 +781,18 @@ static const struct option options[] = {
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"jail", 0, "WHICH", opt_jail, false, false,
+		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"on", 0, "EVENT=ACTION", opt_on, true, false,
+		"reset=restart|end, triple-fault=end|restart, halt=end|stay, poweroff=end|stop"},
+	{"exit-port", 0, "PORT", opt_exit_port, false, false,
+		"where a write ends the run (f4), or none"},
+	{"monitor", 0, "WHERE", opt_monitor, false, false,
+		"keys: by Ctrl-A c; stdio: at once; none"},
+	{"paused", 'S', NULL, flag_paused, false, false, "start by the monitor's cont"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
 	{"name", 0, "NAME", opt_name, false, false,
@@ -682,7 +809,6 @@ static const struct option options[] = {
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
-	{"paused", 'S', NULL, opt_later, false, true, NULL},
 };
 
 void config_print_options(void)
@@ -763,6 +889,13 @@ static int apply(struct context *x, const struct option *o, const char *value)
 	return rc;
 }
 
+int config_set(struct config *c, const char *name, const char *value, char *err, size_t errlen)
+{
+	struct context x = {.c = c, .err = err, .errlen = errlen};
+
+	return apply(&x, find_name(name, strlen(name)), value);
+}
+
 /* ---- sources ---- */
 
 void config_init(struct config *c)
@@ -772,7 +905,8 @@ void config_init(struct config *c)
 		.cpus = 1,
 		.sockets = 1,
 		.engine = xstrdup("auto"),
-		.display = DISPLAY_AUTO};
+		.display = DISPLAY_AUTO,
+		.jail = true};
 	x86_model_baseline(&c->model);
 }
 
@@ -787,6 +921,10 @@ void config_free(struct config *c)
 	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
 		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
+	for (unsigned i = 0; i < c->shares; i++) {
+		free(c->share[i].path);
+		free(c->share[i].tag);
+	}
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);
@@ -806,6 +944,14 @@ void config_free(struct config *c)
 	free(c->name);
 	free(c->torture);
 	json_decref(c->set);
+}
+
+void config_image_is_kernel(struct config *c)
+{
+	json_object_set_new(c->set, "kernel", json_string(c->image));
+	json_object_del(c->set, "image");
+	c->kernel = c->image;
+	c->image = NULL;
 }
 
 static void add_module(struct config *c, const char *text, size_t path_len)

@@ -21,6 +21,8 @@ struct front {
 	unsigned fds;
 	struct media media;
 	int firmware, vgabios, vars; /* indices in fd, -1: none */
+	const char *image;           /* the word that is no option, borrowed; NULL: none */
+	bool as_given;               /* --as: it was not probed */
 	bool one_initrd;             /* all of --initrd is one file's name */
 	int signals;                 /* signalfd */
 	int ctl;                     /* to the machine */
@@ -66,6 +68,11 @@ void front_started(struct front *f, int status);
 
 /* --name: the machine's socket. Returns a status. */
 int front_open_control(struct front *f);
+/* Shared folders; front_open_all opens them. 0 or -errno; after the machine has its ends, close. */
+int front_open_shares(struct front *f);
+int front_start_shares(struct front *f);
+void front_close_shares(struct front *f);
+void front_wait_shares(struct front *f);
 
 /* Carries bytes between the terminal and the machine until the machine is gone. */
 void front_loop(struct front *f);

@@ -181,7 +181,13 @@ static int run(struct machine *m)
 	if (machine_map_screen(m) || machine_map_picture(m) || machine_map_images(m) ||
 		machine_open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
-	if (machine_build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
+	if (machine_build(m, err, sizeof(err)))
+		return cannot_start(m, STATUS_HOST, err);
+	vm_lock(m->vm);
+	if (m->config.paused)
+		vm_stop(m->vm);
+	vm_unlock(m->vm);
+	if (vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
 	vm_lock(m->vm);
 	if (watch(m))
@@ -193,6 +199,7 @@ static int run(struct machine *m)
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	machine_free_shares(m);
 	machine_free_disks(m);
 	machine_free_nets(m);
 	vm_free(m->vm);

@@ -25,6 +25,8 @@ struct machine {
 	struct disk *disk[ARRAY_SIZE(((struct media *)0)->item)];
 	unsigned disks;
 	struct net *net[CONFIG_MAX_NETS];
+	struct share *share[CONFIG_MAX_SHARES];
+	unsigned shares;
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
@@ -61,6 +63,7 @@ int machine_build(struct machine *m, char *err, size_t errlen);
 
 /* Unpacked, a kernel is large. A reset reads it again, and checks it again. */
 void machine_forget_kernel(struct machine *m);
+void machine_free_shares(struct machine *m);
 void machine_free_disks(struct machine *m);
 void machine_free_nets(struct machine *m);
 

@@ -14,7 +14,7 @@ static int usage(FILE *out)
 {
 	fputs("tinamou " TINAMOU_VERSION ": a small virtual machine monitor\n"
 	      "\n"
-	      "  tinamou IMAGE               run a boot sector\n"
+	      "  tinamou IMAGE               run a disk, CD-ROM, floppy, kernel or boot sector\n"
 	      "  tinamou run [OPTIONS] IMAGE the same, with options ('run --help')\n"
 	      "  tinamou engines             what can execute guests on this host\n"
 	      "  tinamou list                the machines that have a --name; status, console,\n"
@@ -22,9 +22,9 @@ static int usage(FILE *out)
 	      "  tinamou disk info|create    disk images: what they are, new ones\n"
 	      "  tinamou version             version and libraries\n"
 	      "\n"
-	      "  tinamou banner.bin                       its screen, in this terminal\n"
-	      "  tinamou run --engine kvm --stats x.bin   on KVM, and count the exits\n"
-	      "  tinamou run --timeout 5 x.bin | cat      end after 5 s, final screen as text\n"
+	      "  tinamou disk.img                         its screen, in this terminal\n"
+	      "  tinamou run --engine kvm --stats x.img   on KVM, and count the exits\n"
+	      "  tinamou run --timeout 5 x.img | cat      end after 5 s, final screen as text\n"
 	      "\n"
 	      "Ctrl-A x ends a run, Ctrl-A h shows the other keys. See also: man tinamou\n",
 		out);

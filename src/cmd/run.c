@@ -8,12 +8,14 @@
 #include "cmd/front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +64,7 @@ static void close_media(struct front *f)
 	f->media.count = 0;
 	for (unsigned i = 0; i < f->media.nets; i++)
 		close(f->media.net[i].fd);
+	front_close_shares(f);
 }
 
 static void close_all(struct front *f)
@@ -94,6 +97,8 @@ static int start_machine(struct front *f)
 		goto fail;
 	f->ctl = pair[0];
 	fflush(NULL);
+	if (front_start_shares(f))
+		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
 		goto fail;
@@ -200,6 +205,7 @@ static int finish(struct front *f)
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);
+	front_wait_shares(f);
 	end = (int)json_integer_value(json_object_get(f->result, "end"));
 	value = (int)json_integer_value(json_object_get(f->result, "value"));
 	why = json_string_value(json_object_get(f->result, "why"));
@@ -311,7 +317,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
-	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
+	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
@@ -345,6 +351,25 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+/* What the image is; a kernel becomes the --kernel. */
+static void take_image(struct front *f)
+{
+	struct config *c = &f->config;
+	int fd = c->image ? open(c->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool file, given = c->as != AS_PROBE;
+	struct stat st;
+
+	file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size;
+	if (!given) /* of what is no file more is said where it is opened */
+		c->as = file ? image_probe(fd, st.st_size) : AS_DISK;
+	if (fd >= 0)
+		close(fd);
+	f->as_given = given;
+	f->image = c->image;
+	if (c->image && !c->kernel && c->as == AS_KERNEL)
+		config_image_is_kernel(c);
+}
+
 static int run_with(struct front *f, int argc, char **argv)
 {
 	char err[512];
@@ -356,9 +381,10 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	take_image(f);
 	if (wrong_combination(&f->config))
 		return usage_error(wrong_combination(&f->config));
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
 

@@ -8,11 +8,13 @@
 #define TINAMOU_RUN_CMD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "cmd/config.h"
 #include "core/display.h"
 #include "host/disk.h"
 #include "host/net.h"
+#include "host/share.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -60,10 +62,20 @@ enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, F
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 
+/* Folders with their servers. */
+struct shares {
+	struct share_server *item[CONFIG_MAX_SHARES];
+	const char *tag[CONFIG_MAX_SHARES];
+	pid_t pid[CONFIG_MAX_SHARES];
+	unsigned count;
+};
+
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {
+	struct shares shares;
 	struct {
 		enum media_kind kind;
+		int unit; /* of struct config_disk */
 		struct disk_files *files;
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;

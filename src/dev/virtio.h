@@ -17,7 +17,13 @@
 #include "util/util.h"
 
 /* Device types (virtio 1.2, 5). */
-enum virtio_type { VIRTIO_NET = 1, VIRTIO_BLOCK = 2, VIRTIO_CONSOLE = 3, VIRTIO_ENTROPY = 4 };
+enum virtio_type {
+	VIRTIO_NET = 1,
+	VIRTIO_BLOCK = 2,
+	VIRTIO_CONSOLE = 3,
+	VIRTIO_ENTROPY = 4,
+	VIRTIO_FILE_SYSTEM = 26
+};
 
 /* Device status (2.1). */
 enum virtio_status {

@@ -46,7 +46,7 @@ def place(images, name, start, medium):
     """The command line's words for a guest: flat@ADDR, sector, or a medium (NAME:KIND)."""
     image = images / f"{name.split(':')[0]}.bin"
     if start == "sector":
-        return [image]
+        return [image, "--firmware", "none"]
     if start.startswith("flat@"):
         return ["--flat", f"{image}@{start.split('@')[1]}"]
     medium.write(media.make(name.partition(":")[2] or "disk", image.read_bytes()))
