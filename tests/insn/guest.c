@@ -66,6 +66,12 @@ static bool is_real(const struct guest *g)
 	return g->kind == GUEST_REAL16 || g->kind == GUEST_REAL;
 }
 
+/* 64-bit code, or 32-bit code beneath a 64-bit kernel. */
+static bool in_long_mode(const struct guest *g)
+{
+	return g->kind == GUEST_LONG64 || g->kind == GUEST_FLAT32;
+}
+
 /* ---- tables ---- */
 
 static void poke(struct guest *g, uint32_t addr, const void *data, unsigned len)
@@ -121,6 +127,15 @@ static struct x86_seg area_seg(enum x86_mode mode, unsigned seg)
 		(seg == X86_CS ? ATTR_CODE : ATTR_DATA) | (mode == X86_MODE_32 ? X86_ATTR_DB : 0));
 }
 
+static struct x86_seg flat_seg(unsigned seg)
+{
+	uint32_t base = seg == X86_FS ? FLAT_FS_BASE : seg == X86_GS ? FLAT_GS_BASE : 0;
+	uint32_t type = seg == X86_CS ? ATTR_CODE : ATTR_DATA;
+	uint32_t avl = base ? X86_ATTR_AVL : 0; /* as modify_ldt makes them */
+
+	return make_seg(flat_selector(seg), base, UINT32_MAX, type | ATTR_FLAT | avl);
+}
+
 static void put_ldt(struct guest *g)
 {
 	static const enum x86_mode mode[] = {X86_MODE_16, X86_MODE_32};
@@ -132,6 +147,11 @@ static void put_ldt(struct guest *g)
 			s.attr |= X86_ATTR_AVL; /* as modify_ldt makes them */
 			put_descriptor(g, LDT_BASE, &s);
 		}
+	for (unsigned seg = X86_FS; seg <= X86_GS; seg++) {
+		const struct x86_seg s = flat_seg(seg);
+
+		put_descriptor(g, LDT_BASE, &s);
+	}
 }
 
 static struct x86_seg system_seg(uint16_t sel, uint32_t base, uint32_t limit, unsigned type)
@@ -173,7 +193,7 @@ static void put_gdt(struct guest *g)
 /* Interrupt gates (SDM vol. 3A figures 6-2, 6-8); INT3 and INTO may be called from ring 3. */
 static void put_idt(struct guest *g)
 {
-	bool wide = g->kind == GUEST_LONG64;
+	bool wide = in_long_mode(g);
 	uint64_t sel = wide ? SEL_CODE0_64 : SEL_CODE0_32;
 
 	for (unsigned v = 0; v < 256; v++) {
@@ -192,7 +212,7 @@ static void put_tss(struct guest *g)
 	const uint16_t io_map = 0x68; /* behind the limit: no port is allowed */
 
 	poke(g, TSS_BASE + 0x66, &io_map, 2);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		poke64(g, TSS_BASE + 4, STACK0_TOP); /* RSP0 */
 	else
 		poke64(g, TSS_BASE + 4, STACK0_TOP | (uint64_t)SEL_DATA0 << 32); /* ESP0, SS0 */
@@ -252,12 +272,20 @@ static void base_long(struct x86_state *s)
 	s->seg[X86_SS] = make_seg(SEL_DATA3, 0, UINT32_MAX, ATTR_DATA | ATTR_FLAT);
 	for (unsigned i = 0; i < ARRAY_SIZE(null); i++)
 		s->seg[null[i]] = (struct x86_seg){.attr = X86_ATTR_UNUSABLE};
-	s->seg[X86_FS].base = FS_BASE_64;
-	s->seg[X86_GS].base = GS_BASE_64;
+	s->seg[X86_FS].base = FLAT_FS_BASE;
+	s->seg[X86_GS].base = FLAT_GS_BASE;
 	s->cr0 |= X86_CR0_PG | X86_CR0_WP;
 	s->cr3 = PML4_BASE;
 	s->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
 	s->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
+}
+
+/* Compatibility mode: the host's kernel is 64-bit, too. */
+static void base_flat(struct x86_state *s)
+{
+	base_long(s);
+	for (unsigned seg = 0; seg < 6; seg++)
+		s->seg[seg] = flat_seg(seg);
 }
 
 static void set_tables(struct guest *g)
@@ -273,7 +301,7 @@ static void set_tables(struct guest *g)
 	put_gdt(g);
 	put_idt(g);
 	put_tss(g);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		put_page_tables(g);
 }
 
@@ -294,7 +322,7 @@ static void allow_vectors(struct guest *g)
 bool guest_enter(struct guest *g, enum guest_kind kind)
 {
 	static const enum x86_mode mode[GUEST_KINDS] = {
-		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_64, X86_MODE_16};
+		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_32, X86_MODE_64, X86_MODE_16};
 	struct insn_case nop = {.mode = (uint8_t)mode[kind], .bytes = {NOP}};
 	struct insn_result r;
 
@@ -305,6 +333,8 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 		base_real(&g->base, kind == GUEST_REAL);
 	else if (kind == GUEST_LONG64)
 		base_long(&g->base);
+	else if (kind == GUEST_FLAT32)
+		base_flat(&g->base);
 	else
 		base_protected(&g->base, mode[kind]);
 	g->base.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
@@ -460,7 +490,7 @@ static void undo_real_frame(struct guest *g, const struct insn_case *c, struct i
 /* The ring-0 frame: [error], rIP, CS, rFLAGS, rSP, SS (SDM vol. 3A figures 6-4, 6-9). */
 static void undo_ring0_frame(struct guest *g, struct insn_result *r, const struct x86_state *s)
 {
-	unsigned n = g->kind == GUEST_LONG64 ? 8 : 4;
+	unsigned n = in_long_mode(g) ? 8 : 4;
 	uint32_t sp = (uint32_t)s->gpr[X86_RSP];
 
 	r->end = (uint16_t)((s->rip - HANDLER_BASE) / HANDLER_SIZE);
@@ -512,7 +542,7 @@ static void take_state(struct guest *g, const struct insn_case *c, struct insn_r
 		undo_real_frame(g, c, r, s);
 	else if (in_handler(g, s))
 		undo_ring0_frame(g, r, s);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		r->regs.rip -= CODE_BASE;
 }
 
@@ -520,7 +550,7 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 {
 	*s = g->base;
 	memcpy(s->gpr, c->regs.gpr, sizeof(s->gpr));
-	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
+	s->rip = c->regs.rip + (in_long_mode(g) ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
 	memcpy(s->xsave, c->fpu, FPU_SIZE);
 	if (!(s->xcr0 & X86_XCR0_AVX))

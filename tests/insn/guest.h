@@ -13,6 +13,7 @@ enum guest_kind {
 	GUEST_REAL16, /* real mode; segments based like the native ones */
 	GUEST_PROT16, /* protected mode, CPL 3, the same LDT */
 	GUEST_PROT32,
+	GUEST_FLAT32, /* the same in flat segments, in compatibility mode */
 	GUEST_LONG64, /* 4-level paging: the areas are the user's, the rest faults */
 	GUEST_REAL,   /* real mode with its own selectors, CPL 0: judged by kvm, not natively */
 	GUEST_KINDS

@@ -61,11 +61,13 @@ struct test {
 static const struct {
 	const char *name;
 	enum x86_mode mode;
+	bool flat;
 } kinds[GUEST_KINDS] = {
 	[GUEST_REAL16] = {"real16", X86_MODE_16},
 	[GUEST_PROT16] = {"prot16", X86_MODE_16},
 	[GUEST_PROT32] = {"prot32", X86_MODE_32},
-	[GUEST_LONG64] = {"long64", X86_MODE_64},
+	[GUEST_FLAT32] = {"flat32", X86_MODE_32, true},
+	[GUEST_LONG64] = {"long64", X86_MODE_64, true},
 	[GUEST_REAL] = {"real", X86_MODE_16},
 };
 
@@ -186,7 +188,7 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 
 static int run_kind(struct test *t)
 {
-	struct generator gen = {t->opt.seed, kinds[t->kind].mode, wanted, t};
+	struct generator gen = {t->opt.seed, kinds[t->kind].mode, kinds[t->kind].flat, wanted, t};
 	uint64_t first = t->opt.one ? t->opt.only : 0;
 	uint64_t end = t->opt.one ? first + 1 : t->opt.cases;
 	int err = 0;
@@ -480,7 +482,7 @@ int main(int argc, char **argv)
 		fprintf(stderr,
 			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] "
 			"[--seed N] [--cases N] "
-			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
+			"[--case K] [--kind real16|prot16|prot32|flat32|long64|real] [--show N]\n");
 	free(t);
 	return status;
 }
