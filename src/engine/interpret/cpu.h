@@ -347,6 +347,19 @@ void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value);
 uint64_t get_gpr(const struct cpu *c, unsigned reg, unsigned size);
 void set_gpr(struct cpu *c, unsigned reg, unsigned size, uint64_t value);
 
+/* ---- virtual interrupts (vme.c) ---- */
+/* X86_IF or X86_VIF: what CLI and STI change here; #GP(0) where neither. */
+uint64_t interrupt_flag(struct cpu *c);
+/* In the flags that the instruction pushes or pops IF is VIF; #GP(0) where it may not execute. */
+bool has_virtual_flags(struct cpu *c, const struct x86_insn *i);
+uint64_t virtual_flags(const struct cpu *c);
+/* #GP(0) if a program with virtual flags may not load these. */
+void check_virtual_flags(struct cpu *c, uint64_t value);
+/* Does INT n go to the 8086 program's own handler? #GP(0) where it goes nowhere. */
+bool stays_in_v86(struct cpu *c, uint8_t vector);
+/* There it goes; rip is what the frame holds. */
+void deliver_in_v86(struct cpu *c, uint8_t vector, uint64_t rip);
+
 /* ---- stack (stack.c) ---- */
 /* Several pushes are one effect: they move *sp, and RSP is set by stack_commit. */
 uint64_t stack_pointer(const struct cpu *c);

@@ -657,9 +657,9 @@ static uint64_t cr4_withheld(const struct x86_model *m)
 	static const struct {
 		uint32_t bits;
 		uint8_t needs; /* enum x86_cpu_feature */
-	} rule[] = {{X86_CR4_TSD, X86_CPU_TSC}, {X86_CR4_DE, X86_CPU_DE},
-		{X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE}, {X86_CR4_MCE, X86_CPU_MCE},
-		{X86_CR4_PGE, X86_CPU_PGE},
+	} rule[] = {{X86_CR4_VME | X86_CR4_PVI, X86_CPU_VME}, {X86_CR4_TSD, X86_CPU_TSC},
+		{X86_CR4_DE, X86_CPU_DE}, {X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE},
+		{X86_CR4_MCE, X86_CPU_MCE}, {X86_CR4_PGE, X86_CPU_PGE},
 		{X86_CR4_PCE, X86_CPU_CMOV}, /* performance counters came with the Pentium Pro */
 		{X86_CR4_OSFXSR, X86_CPU_FXSR}, {X86_CR4_OSXMMEXCPT, X86_CPU_SSE},
 		{X86_CR4_UMIP, X86_CPU_UMIP}, {X86_CR4_FSGSBASE, X86_CPU_FSGSBASE},
