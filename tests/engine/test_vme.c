@@ -73,7 +73,8 @@ static int vme_setup(void **state)
 static void enter_ring3(struct machine *m)
 {
 	for (unsigned n = X86_ES; n <= X86_GS; n++)
-		m->s.seg[n] = (struct x86_seg){0, UINT32_MAX, X86_ATTR_DB | X86_ATTR_G | (n == X86_CS ? 0xfb : 0xf3), 3};
+		m->s.seg[n] = (struct x86_seg){
+			0, UINT32_MAX, X86_ATTR_DB | X86_ATTR_G | (n == X86_CS ? 0xfb : 0xf3), 3};
 	m->s.rflags = FIXED;
 	m->s.cr4 = X86_CR4_PVI;
 }
