@@ -679,6 +679,7 @@ int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 
 	c->v = v;
 	c->e = e;
+	c->shared = !native && v->vm->vcpus > 1 && v->vm->clock.driver == CLOCK_HOST;
 	/* As the emulator of another engine it meets what the host's CPU allowed. */
 	c->phys_bits = native ? 52 : x86_model_phys_bits(&v->vm->model);
 	c->cr4_withheld = native ? 0 : cr4_withheld(&v->vm->model);
@@ -733,6 +734,7 @@ static void interpret_vcpu_close(struct vcpu *v)
 
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 {
+	atomic_thread_fence(memory_order_seq_cst); /* as in look_behind() */
 	written(container_of(e, struct interpret_engine, engine), gpa, len);
 }
 
@@ -746,6 +748,7 @@ static int interpret_set_map(struct engine *engine, const struct engine_slot *sl
 	uint64_t end = 0;
 	void *table;
 
+	e->maps++;
 	for (unsigned n = 0; n < count; n++)
 		if (slot[n].base + slot[n].size > end)
 			end = slot[n].base + slot[n].size;
