@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """test_loaders - boot loaders, made of Debian's packages, start Debian's kernels.
 
-    test_loaders.py TINAMOU SOURCE [--engine NAME] [--keep FOLDER] [NAME...]
+    test_loaders.py TINAMOU SOURCE [--engine NAME] [--only NAME] [--keep FOLDER]
 
 Each is the machine's first disk or disc, started by SeaBIOS or OVMF; the menu, the kernel's
 first words and its user space come over the serial port. --keep leaves the images there.
@@ -9,6 +9,7 @@ Exit status 77: no packages.
 """
 import argparse
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -37,9 +38,16 @@ label linux
 APPEND = "console=ttyS0 quiet panic=-1 cryptomgr.notests"
 
 
+def initramfs():
+    done = subprocess.run([SOURCE / "tools/guest", "initramfs"], capture_output=True, text=True)
+    if done.returncode:
+        raise linux_guest.Missing(done.stderr)
+    return pathlib.Path(done.stdout.strip())
+
+
 def kernel_files(flavour):
     return {"boot/vmlinuz": linux_guest.vmlinuz(flavour).read_bytes(),
-            "boot/initrd": (SOURCE / "build/guests/initramfs.cpio").read_bytes()}
+            "boot/initrd": initramfs().read_bytes()}
 
 
 def menu(guest):
@@ -100,7 +108,7 @@ def run(args, name, folder):
 
 def main(args, folder):
     failed = 0
-    for name in args.names or CASES:
+    for name in args.only or CASES:
         try:
             print(f"ok   {name}: {run(args, name, folder)}", flush=True)
         except linux_guest.Missing as why:
@@ -109,7 +117,7 @@ def main(args, folder):
         except (console.Gone, RuntimeError) as why:
             failed += 1
             print(f"FAIL {name}: {why}", flush=True)
-    print(f"{len(args.names or CASES) - failed} passed, {failed} failed, 0 skipped")
+    print(f"{len(args.only or CASES) - failed} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
 
@@ -118,7 +126,7 @@ parser.add_argument("tinamou")
 parser.add_argument("source", type=pathlib.Path)
 parser.add_argument("--engine", default="translate")
 parser.add_argument("--keep", type=pathlib.Path)
-parser.add_argument("names", nargs="*", metavar="NAME")
+parser.add_argument("--only", action="append", metavar="NAME")
 ARGS = parser.parse_args()
 SOURCE = ARGS.source
 sys.path.insert(0, str(SOURCE / "tools"))
