@@ -110,7 +110,7 @@ def commands(guests, fuzz, rounds, kvm=False, without=()):
     yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg | grep tinamou:; exit $s"
     yield "engines", "/tinamou engines"
     yield "contract", " ".join(["/contract", *without])
-    for name, _, start, memory, _ in guests:
+    for name, _, start, memory, *_ in guests:
         yield name, guest_command(name, start, memory)
     if kvm:
         yield "busy", ("/tinamou run -q --engine kvm --memory 1M --flat /spin.bin@7c00 "
@@ -201,7 +201,7 @@ def judge(results, wanted, guests, skipped=0):
     report.insmod(wanted)
     report.simple("engines")
     report.contract()
-    for name, _, _, _, status in guests:
+    for name, _, _, _, status, *_ in guests:
         report.guest(name, status)
     if "busy" in results:
         report.busy()

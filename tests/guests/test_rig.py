@@ -74,7 +74,7 @@ def run_all():
     for name, *_ in guests:
         machine.add_file(IMAGES / f"{name}.bin", f"guests/{name}.bin")
     commands = [(name, f"sh -c {quote(command(name, start, memory))}")
-                for name, _, start, memory, _ in guests]
+                for name, _, start, memory, *_ in guests]
     for name, path, _ in PROGRAMS:
         machine.add_program(IMAGES.parent / path, f"programs/{name}")
     commands += [(name, f"/programs/{name} {arguments}") for name, _, arguments in PROGRAMS]
@@ -120,7 +120,7 @@ def quote(text):
 
 def report_guests(guests, results):
     passed = failed = 0
-    for name, _, _, _, status in guests:
+    for name, _, _, _, status, *_ in guests:
         got_status, output = results.get(name, (-1, b""))
         screen, serial, err = (output.split(b"\n---\n") + [b"", b""])[:3]
         expect = SOURCE / "guests/expect"
