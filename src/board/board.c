@@ -895,6 +895,11 @@ void board_picture(struct board *b, struct picture *out)
 	vga_picture(b->vga, out);
 }
 
+void board_power_button(struct board *b)
+{
+	acpi_pm_button(b->pm);
+}
+
 bool board_screen_touched(const struct board *b)
 {
 	return vga_touched(b->vga);

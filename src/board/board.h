@@ -66,6 +66,8 @@ bool board_screen_graphics(const struct board *b);
 void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
+/* The user pressed the power button; what follows is up to the guest. */
+void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 

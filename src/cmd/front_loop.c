@@ -129,7 +129,7 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+		"Ctrl-A p  power button       Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
@@ -185,6 +185,9 @@ static void escape_key(struct front *f, char key)
 		break;
 	case 'd':
 		send_message(f, MSG_DUMP, "", 0);
+		break;
+	case 'p':
+		send_message(f, MSG_POWER, "", 0);
 		break;
 	case 's':
 		take_screenshot(f);
