@@ -145,7 +145,7 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+		"Ctrl-A p  power button       Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
@@ -192,6 +192,9 @@ static void escape_key(struct front *f, char key)
 		break;
 	case 'd':
 		front_send(f, MSG_DUMP, "", 0, -1);
+		break;
+	case 'p':
+		send_message(f, MSG_POWER, "", 0);
 		break;
 	case 's':
 		take_screenshot(f);

@@ -84,6 +84,9 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
 		break;
+	case MSG_POWER:
+		board_power_button(m->board);
+		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
 			m->serial.brk(m->serial.device);
