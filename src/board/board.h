@@ -40,6 +40,7 @@ struct board_config {
 	struct disk *floppy[2];                     /* NULL: none; the first one first */
 	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
+	struct virtio *ports;     /* a console device with streams; the board's from then on */
 	bool entropy;             /* a virtio device with random numbers */
 	bool testdev;             /* the device that test programs for CPUs expect */
 };

@@ -83,6 +83,12 @@ struct config {
 	struct config_share share[CONFIG_MAX_SHARES];
 	unsigned shares;
 	bool jail;
+	char *root;  /* folder to run a command over, or NULL */
+	char **word; /* the command, after -- */
+	unsigned words;
+	char **variable; /* NAME=VALUE, or NAME, for the command */
+	unsigned variables;
+	char *result; /* JSON file that tells how it ended, or NULL */
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
@@ -111,6 +117,8 @@ void config_free(struct config *c);
 int config_parse(struct config *c, int argc, char **argv, char *err, size_t errlen);
 /* TINAMOU_OPTIONS (split at blanks) and TINAMOU_ENGINE; before config_parse. */
 int config_environment(struct config *c, char *err, size_t errlen);
+/* One option, as on the command line; value NULL for a flag. */
+int config_set(struct config *c, const char *name, const char *value, char *err, size_t errlen);
 /* An object as --print-config writes it. Borrows object. */
 int config_from_json(struct config *c, const json_t *object, char *err, size_t errlen);
 

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,6 +76,10 @@ static void serial_says(struct front *f)
 		}
 		return;
 	}
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -100,7 +103,7 @@ static void send_message(struct front *f, char type, const char *data, size_t le
 	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void ask_to_quit(struct front *f, char type, char sig)
+void front_ask_to_quit(struct front *f, char type, char sig)
 {
 	f->asked = type;
 	f->asked_signal = sig;
@@ -164,7 +167,10 @@ static void take_screenshot(struct front *f)
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
+	if (f->streams.on)
+		front_stream_type(f, bytes, len);
+	else
+		send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
 }
 
 static void escape_key(struct front *f, char key)
@@ -174,7 +180,7 @@ static void escape_key(struct front *f, char key)
 
 	switch (key) {
 	case 'x':
-		ask_to_quit(f, MSG_QUIT, 0);
+		front_ask_to_quit(f, MSG_QUIT, 0);
 		break;
 	case 'h':
 	case '?':
@@ -209,7 +215,7 @@ static void user_typed(struct front *f)
 
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
 		f->terminal = false; /* it went away: hang-up */
-		ask_to_quit(f, MSG_QUIT, SIGHUP);
+		front_ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
 	}
 	if (f->overlay) {
@@ -274,9 +280,10 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
-		ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
+		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
 	}
 }
 
@@ -297,7 +304,7 @@ static void check_times(struct front *f)
 
 	if (f->deadline && now >= f->deadline) {
 		f->deadline = 0;
-		ask_to_quit(f, MSG_TIMEOUT, 0);
+		front_ask_to_quit(f, MSG_TIMEOUT, 0);
 	}
 	if (f->kill_at && now >= f->kill_at) {
 		f->kill_at = 0;
@@ -357,20 +364,23 @@ void front_loop(struct front *f)
 	bool alive = true;
 
 	while (alive) {
-		struct pollfd p[4] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[4 + STREAM_POLLS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
 		};
 
-		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + 4);
+		if (poll(p, ARRAY_SIZE(p), next_timeout(f)) < 0 && errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + 4);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
@@ -379,4 +389,5 @@ void front_loop(struct front *f)
 			input = input_typed(f);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }
