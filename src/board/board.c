@@ -690,6 +690,8 @@ static int add_chipset(struct board *b)
 		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
+	if (!err && b->config.ports)
+		err = chipset_add_ports(&b->chipset, b->config.ports);
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);

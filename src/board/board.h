@@ -43,9 +43,10 @@ struct board_config {
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
 	uint16_t exit_port;       /* writing there ends the machine; 0: F4h */
 	bool no_exit_port;
-	bool poweroff_stops; /* the machine stands still after it, and does not end */
-	bool entropy;        /* a virtio device with random numbers */
-	bool testdev;        /* the device that test programs for CPUs expect */
+	bool poweroff_stops;  /* the machine stands still after it, and does not end */
+	struct virtio *ports; /* a console device with streams; the board's from then on */
+	bool entropy;         /* a virtio device with random numbers */
+	bool testdev;         /* the device that test programs for CPUs expect */
 };
 
 struct board;

@@ -483,6 +483,38 @@ static int opt_share(struct context *x, const char *value)
 	return rc ? rc : check_tag(x, s);
 }
 
+static int opt_root(struct context *x, const char *value)
+{
+	replace(&x->c->root, value);
+	return 0;
+}
+
+static void append(char ***list, unsigned *n, const char *value)
+{
+	*list = xrealloc(*list, (*n + 1) * sizeof(**list));
+	(*list)[(*n)++] = xstrdup(value);
+}
+
+static int opt_command(struct context *x, const char *value)
+{
+	append(&x->c->word, &x->c->words, value);
+	return 0;
+}
+
+static int opt_env(struct context *x, const char *value)
+{
+	if (!*value || *value == '=')
+		return fail(x, "--env %s: write NAME=VALUE, or NAME for the value here", value);
+	append(&x->c->variable, &x->c->variables, value);
+	return 0;
+}
+
+static int opt_result(struct context *x, const char *value)
+{
+	replace(&x->c->result, value);
+	return 0;
+}
+
 static int opt_jail(struct context *x, const char *value)
 {
 	static const char *const names[] = {"off", "on", NULL};
@@ -764,6 +796,11 @@ static const struct option options[] = {
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
 	{"share", 0, "DIR[,tag=NAME][,ro]", opt_share, true, false,
 		"a folder for the guest: mount -t virtiofs NAME /mnt"},
+	{"root", 0, "DIR", opt_root, false, false,
+		"run the command after -- in the guest, over this folder, which stays as it is"},
+	{"command", 0, "WORD", opt_command, true, true, NULL},
+	{"env", 0, "NAME[=VALUE]", opt_env, true, true, "a variable for that command"},
+	{"result", 0, "FILE", opt_result, false, false, "how it ended, as a JSON object"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
 	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
 		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
@@ -925,6 +962,14 @@ void config_free(struct config *c)
 		free(c->share[i].path);
 		free(c->share[i].tag);
 	}
+	for (unsigned i = 0; i < c->words; i++)
+		free(c->word[i]);
+	for (unsigned i = 0; i < c->variables; i++)
+		free(c->variable[i]);
+	free(c->word);
+	free(c->variable);
+	free(c->root);
+	free(c->result);
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);
@@ -1023,6 +1068,11 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 	for (int i = 0; i < argc; i++) {
 		int used = 0, rc;
 
+		if (!strcmp(argv[i], "--")) {
+			while (++i < argc)
+				opt_command(&x, argv[i]);
+			break;
+		}
 		if (argv[i][0] == '-' && argv[i][1])
 			rc = parse_option(&x, argv + i, argc - i, &used);
 		else

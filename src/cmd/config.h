@@ -107,6 +107,12 @@ struct config {
 	struct config_share share[CONFIG_MAX_SHARES];
 	unsigned shares;
 	bool jail;
+	char *root;  /* folder to run a command over, or NULL */
+	char **word; /* the command, after -- */
+	unsigned words;
+	char **variable; /* NAME=VALUE, or NAME, for the command */
+	unsigned variables;
+	char *result; /* JSON file that tells how it ended, or NULL */
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */

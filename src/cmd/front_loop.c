@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,6 +86,10 @@ static void serial_says(struct front *f)
 		control_serial(f->control, buf, (size_t)n);
 	if (f->config.detach)
 		return;
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -171,7 +174,10 @@ static void take_screenshot(struct front *f)
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
+	if (f->streams.on)
+		front_stream_type(f, bytes, len);
+	else
+		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
 }
 
 static void escape_key(struct front *f, char key)
@@ -194,7 +200,7 @@ static void escape_key(struct front *f, char key)
 		front_send(f, MSG_DUMP, "", 0, -1);
 		break;
 	case 'p':
-		send_message(f, MSG_POWER, "", 0);
+		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
 		take_screenshot(f);
@@ -284,6 +290,7 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
 		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
@@ -367,28 +374,33 @@ void front_loop(struct front *f)
 	bool alive = true;
 
 	while (alive) {
-		struct pollfd p[4 + CONTROL_DESCRIPTORS] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[4 + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
 		};
-		unsigned clients = control_poll(f->control, p + 4);
+		unsigned clients;
 
-		if (poll(p, 4 + clients, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + 4);
+		clients = control_poll(f->control, p + 4 + STREAM_POLLS);
+		if (poll(p, 4 + STREAM_POLLS + clients, next_timeout(f)) < 0 && errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + 4);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
-		control_ready(f->control, p + 4, clients);
+		control_ready(f->control, p + 4 + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }

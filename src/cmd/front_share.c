@@ -32,9 +32,16 @@ static int open_share(struct front *f, const struct config_share *c)
 	return STATUS_OK;
 }
 
+static char root_tag[] = "root";
+
 int front_open_shares(struct front *f)
 {
-	int status = STATUS_OK;
+	const struct config_share root = {.path = f->config.root,
+		.tag = root_tag,
+		.ro = true,
+		.as_root = true,
+		.steady = true};
+	int status = f->config.root ? open_share(f, &root) : STATUS_OK;
 
 	for (unsigned i = 0; i < f->config.shares && !status; i++)
 		status = open_share(f, &f->config.share[i]);

@@ -24,12 +24,12 @@
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
 	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
-			     vars};  descriptors: below */
+			     vars, initramfs};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
-	MSG_POWER = 'w', /* the power button */
+	MSG_POWER = 'w',      /* the power button */
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
 	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
@@ -63,17 +63,21 @@ enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, F
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 
+/* Of a command in the guest (--root). */
+enum stream_id { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_CONTROL, STREAMS };
+
 /* Folders with their servers. */
 struct shares {
-	struct share_server *item[CONFIG_MAX_SHARES];
-	const char *tag[CONFIG_MAX_SHARES];
-	pid_t pid[CONFIG_MAX_SHARES];
+	struct share_server *item[CONFIG_MAX_SHARES + 1];
+	const char *tag[CONFIG_MAX_SHARES + 1];
+	pid_t pid[CONFIG_MAX_SHARES + 1];
 	unsigned count;
 };
 
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {
 	struct shares shares;
+	int stream[STREAMS]; /* the machine's ends, with --root */
 	struct {
 		enum media_kind kind;
 		int unit; /* of struct config_disk */
