@@ -76,8 +76,7 @@ static bool address(const char *text, uint64_t *value)
 	return isxdigit((unsigned char)text[0]) && !errno && !*end;
 }
 
-/* Cuts the next part of VALUE[,key=value|,flag]... off; ",," is a comma. */
-static char *next_part(char **rest)
+char *config_next_part(char **rest)
 {
 	char *from = *rest, *to = from, *start = from;
 
@@ -195,8 +194,8 @@ static int opt_flat(struct context *x, const char *value)
 		free(copy);
 		return fail(x, "--flat: at most %d images", CONFIG_MAX_FLATS);
 	}
-	rc = flat_place(x, next_part(&rest));
-	while (!rc && (part = next_part(&rest)))
+	rc = flat_place(x, config_next_part(&rest));
+	while (!rc && (part = config_next_part(&rest)))
 		rc = flat_key(x, part);
 	free(copy);
 	return rc;
@@ -297,7 +296,7 @@ static int opt_trace(struct context *x, const char *value)
 	char *copy = xstrdup(value), *rest = copy, *part;
 	int n = 0;
 
-	while (n >= 0 && (part = next_part(&rest)))
+	while (n >= 0 && (part = config_next_part(&rest)))
 		n = choose(x, "trace", part, names);
 	free(copy);
 	x->c->trace_exits = n >= 0;
@@ -314,7 +313,7 @@ static int opt_dump(struct context *x, const char *value)
 {
 	struct config_dump *d = &x->c->dump[x->c->dumps];
 	char *copy = xstrdup(value), *rest = copy;
-	char *addr = next_part(&rest), *len = next_part(&rest);
+	char *addr = config_next_part(&rest), *len = config_next_part(&rest);
 	bool ok = x->c->dumps < CONFIG_MAX_DUMPS && len && !rest && address(addr, &d->addr) &&
 		  config_size(len, &d->len) && d->len && d->len <= MiB;
 
@@ -378,7 +377,7 @@ static void free_disk(struct config_disk *d)
 
 static int parse_disk(struct context *x, struct config_disk *d, const char *value)
 {
-	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
 	int rc = 0;
 
 	free_disk(d);
@@ -386,7 +385,7 @@ static int parse_disk(struct context *x, struct config_disk *d, const char *valu
 		d->path = xstrdup(part);
 	else
 		rc = fail(x, "--%s %s: no file's name", x->name, value);
-	while (!rc && (part = next_part(&rest)))
+	while (!rc && (part = config_next_part(&rest)))
 		rc = disk_key(x, d, part);
 	free(copy);
 	return rc;
@@ -437,10 +436,10 @@ static int firmware_name(struct context *x, const char *name)
 
 static int opt_firmware(struct context *x, const char *value)
 {
-	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
 	int rc = firmware_name(x, part);
 
-	while (!rc && (part = next_part(&rest))) {
+	while (!rc && (part = config_next_part(&rest))) {
 		if (strncmp(part, "vars=", 5) || !part[5])
 			rc = fail(x, "--firmware: unknown key '%s'; known is vars=FILE", part);
 		else
@@ -461,7 +460,7 @@ static int opt_boot(struct context *x, const char *value)
 	size_t n = 0;
 	bool ok = true;
 
-	while (ok && (part = next_part(&rest))) {
+	while (ok && (part = config_next_part(&rest))) {
 		unsigned i = 0;
 
 		while (i < ARRAY_SIZE(words) && strcmp(part, words[i].word))
@@ -805,7 +804,7 @@ int config_modules(struct config *c, bool one_file, char *err, size_t errlen)
 		return 0;
 	}
 	copy = rest = xstrdup(c->initrd);
-	while (!rc && (part = next_part(&rest))) {
+	while (!rc && (part = config_next_part(&rest))) {
 		if (c->modules == CONFIG_MAX_MODULES)
 			rc = fail(&x, "--initrd: at most %d files", CONFIG_MAX_MODULES);
 		else if (!strcspn(part, " "))
