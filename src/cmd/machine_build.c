@@ -303,6 +303,8 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
+		/* SeaBIOS's MP table has the first CPU of each package. */
+		.packages = m->vgabios_fd >= 0,
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,

@@ -287,8 +287,13 @@ static bool apic_enabled(struct vcpu *v)
 void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
 	uint32_t out[4])
 {
-	const struct x86_cpuid_input in = {
-		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
+	const struct x86_cpuid_input in = {.model = &v->vm->model,
+		.id = v->id,
+		.cpus = v->vm->config.packages ? 1 : v->vm->vcpus,
+		.packages = v->vm->config.packages,
+		.tsc_hz = (uint32_t)v->vm->tsc_hz,
+		.cr4 = cr4,
+		.xcr0 = xcr0};
 
 	if (leaf != 1)
 		vcpu_count(v, EXIT_CPUID, 0);

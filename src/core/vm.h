@@ -46,6 +46,7 @@ struct vm_config {
 	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
+	bool packages;                 /* every vCPU is one, else all are cores of one */
 	const struct x86_model *model; /* NULL: baseline; copied */
 	enum clock_driver clock;
 	uint64_t tsc_hz; /* 0: 1 GHz */

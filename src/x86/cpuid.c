@@ -124,7 +124,7 @@ static void amd_caches(uint32_t leaf, uint32_t out[4])
 /* Extended topology: every CPU is a core with one thread. */
 static void leaf_b(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t out[4])
 {
-	const uint32_t thread = 1, core = 2, id_bits = 4;
+	const uint32_t thread = 1, core = 2, id_bits = in->packages ? 0 : 4;
 
 	out[3] = in->id;
 	out[2] = subleaf & 0xff;
