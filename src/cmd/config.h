@@ -175,6 +175,10 @@ void config_net_free(struct config_net *n);
 /* What follows in `run` takes the image for a --kernel; there is one, and no kernel. */
 void config_image_is_kernel(struct config *c);
 
+/* Cuts the next part of VALUE[,key=value|,flag]... off, in place; ",," is a comma. NULL: no more.
+ */
+char *config_next_part(char **rest);
+
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);
 
