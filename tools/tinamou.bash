@@ -6,6 +6,7 @@ _tinamou()
 	--engine | -e) words="auto kvm driver translate interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
+	--net | -n) words="user tap= socket= none" ;;
 	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;

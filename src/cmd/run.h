@@ -27,7 +27,7 @@ enum message {
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
-	MSG_POWER = 'w', /* the power button */
+	MSG_POWER = 'w',      /* the power button */
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
