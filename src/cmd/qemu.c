@@ -51,14 +51,13 @@ bool qemu_on(const char *value)
 
 bool qemu_next_option(char **rest, const char *first, struct qemu_option *o)
 {
-	static char on[] = "on";
 	char *part = config_next_part(rest), *eq = part ? strchr(part, '=') : NULL;
 
 	if (!part)
 		return false;
 	if (eq)
 		*eq = '\0';
-	*o = (struct qemu_option){part, eq ? eq + 1 : on};
+	*o = (struct qemu_option){part, eq ? eq + 1 : (char *)"on"};
 	if (!eq && first)
 		*o = (struct qemu_option){(char *)first, part};
 	return true;
