@@ -6,7 +6,7 @@ _tinamou()
 	--engine | -e) words="auto kvm driver translate interpret" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
-	--display) words="auto blocks sixel text none" ;;
+	--display) words="auto terminal blocks sixel text window vnc vnc= none" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;
 	*)

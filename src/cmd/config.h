@@ -23,7 +23,16 @@
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
-enum display { DISPLAY_NONE, DISPLAY_AUTO, DISPLAY_BLOCKS, DISPLAY_SIXEL, DISPLAY_TEXT };
+enum display {
+	DISPLAY_NONE,
+	DISPLAY_AUTO,
+	DISPLAY_TERMINAL,
+	DISPLAY_BLOCKS,
+	DISPLAY_SIXEL,
+	DISPLAY_TEXT,
+	DISPLAY_WINDOW,
+	DISPLAY_VNC
+};
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
@@ -82,8 +91,9 @@ struct config {
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
 	enum display display;
-	char *screenshot; /* PNG file, or NULL */
-	bool hvc;         /* serial is a virtio console, not COM1 */
+	char *display_address; /* of VNC; NULL: the first port that is free */
+	char *screenshot;      /* PNG file, or NULL */
+	bool hvc;              /* serial is a virtio console, not COM1 */
 	bool testdev;
 	bool stats, check, trace_exits, no_reboot, quiet, verbose, print_config, help;
 	char *trace_file;

@@ -270,12 +270,19 @@ static void share_picture(struct machine *m, const struct picture *p)
 	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* A viewer is shown text as a picture, a terminal is not. */
+static bool picture_wanted(const struct machine *m)
+{
+	return m->config.display == DISPLAY_VNC || m->config.display == DISPLAY_WINDOW ||
+	       board_screen_graphics(m->board);
+}
+
 /* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
 static void show_picture(struct machine *m)
 {
 	struct picture p = {0};
 
-	if (board_screen_graphics(m->board)) {
+	if (picture_wanted(m)) {
 		if (m->ticks++ % PICTURE_TICKS)
 			return;
 		board_picture(m->board, &p);
@@ -405,11 +412,27 @@ static void dump_registers(struct machine *m)
 
 /* ---- requests ---- */
 
+static void from_viewer(struct machine *m, const void *data, size_t len)
+{
+	struct viewer_event e;
+
+	if (len != sizeof(e))
+		return;
+	memcpy(&e, data, sizeof(e));
+	if (e.kind == VIEWER_KEY)
+		board_key(m->board, e.key, e.down);
+	else if (e.kind == VIEWER_POINTER)
+		board_mouse(m->board, e.dx, e.dy, e.buttons & 7);
+}
+
 static void serve(struct machine *m, char type, const char *data, size_t len)
 {
 	switch (type) {
 	case MSG_KEYS:
 		board_type(m->board, data, len);
+		break;
+	case MSG_VIEWER:
+		from_viewer(m, data, len);
 		break;
 	case MSG_SERIAL:
 		serial_input(m, data, len);

@@ -28,6 +28,7 @@
 #include "cmd/engines.h"
 #include "cmd/firmware.h"
 #include "cmd/status.h"
+#include "cmd/viewer.h"
 #include "core/engine.h"
 #include "core/vm.h"
 #include "host/picture.h"
@@ -61,6 +62,7 @@ struct front {
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
 	struct screen_view *view;
+	struct viewer_process viewer;
 
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
@@ -461,17 +463,31 @@ static int open_screenshot(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
+/* Shown by a program of its own, not on the terminal. */
+static bool has_viewer(const struct config *c)
+{
+	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
+}
+
+static bool screen_on_terminal(const struct config *c)
+{
+	return c->display != DISPLAY_NONE && !has_viewer(c);
+}
+
 static int open_picture(struct front *f)
 {
-	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.display &&
-		      f->config.display != DISPLAY_TEXT;
+	bool viewer = has_viewer(&f->config);
+	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+		      screen_on_terminal(&f->config) && f->config.display != DISPLAY_TEXT;
 	int fd = memfd_create("tinamou-picture", MFD_CLOEXEC);
 	void *p;
 
-	if (fd < 0 || !wanted)
+	if (fd < 0 || (!wanted && !viewer))
 		return fd;
 	if (ftruncate(fd, sizeof(struct shared_picture)))
 		return -1;
+	if (viewer)
+		return fd;
 	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
 	f->shared_picture = p == MAP_FAILED ? NULL : p;
 	return f->shared_picture ? fd : -1;
@@ -484,6 +500,8 @@ static int open_all(struct front *f)
 	int status;
 
 	f->fds = FD_IMAGES;
+	if (has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
+		return STATUS_HOST;
 	status = open_images(f); /* first: a run that is refused leaves no file behind */
 	if (status)
 		return status;
@@ -551,6 +569,8 @@ static void machine_child(struct front *f, int ctl)
 		close(f->pty);
 	if (f->slave >= 0)
 		close(f->slave);
+	if (f->viewer.socket >= 0)
+		close(f->viewer.socket);
 	close(f->signals);
 	_exit(machine_main(ctl, &f->media));
 }
@@ -559,6 +579,8 @@ static int start_machine(struct front *f)
 {
 	int pair[2];
 
+	if (has_viewer(&f->config) && viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]))
+		goto fail;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		goto fail;
 	f->ctl = pair[0];
@@ -707,7 +729,7 @@ static void show_screen(struct front *f)
 {
 	struct text_frame frame;
 
-	if (!f->terminal || !f->config.display || !read_frame(f->shared, &frame))
+	if (!f->terminal || !screen_on_terminal(&f->config) || !read_frame(f->shared, &frame))
 		return;
 	if (!f->screen_active)
 		tell_other_side(f);
@@ -732,6 +754,7 @@ static bool machine_says(struct front *f)
 		return n < 0 && errno == EINTR;
 	switch (buf[0]) {
 	case MSG_SCREEN:
+		viewer_changed(&f->viewer);
 		show_screen(f);
 		break;
 	case MSG_TEXT:
@@ -931,6 +954,19 @@ static bool input_typed(struct front *f)
 	return n > 0;
 }
 
+/* What its window's keyboard and mouse do is the guest's; not what closing it means. */
+static void viewer_says(struct front *f)
+{
+	struct viewer_event e;
+
+	if (!viewer_hear(&f->viewer, &e))
+		return;
+	if (e.kind == VIEWER_CLOSE)
+		ask_to_quit(f, MSG_QUIT, 0);
+	else
+		send_message(f, MSG_VIEWER, (const char *)&e, sizeof(e));
+}
+
 /* ---- the loop ---- */
 
 static void redraw(struct front *f)
@@ -1050,18 +1086,21 @@ static void front_loop(struct front *f)
 	bool alive = true;
 
 	while (alive) {
-		struct pollfd p[4] = {
+		struct pollfd p[5] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
 			{input ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
+			{f->viewer.socket, POLLIN, 0},
 		};
 
-		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+		if (poll(p, 5, next_timeout(f)) < 0 && errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
+		if (p[4].revents)
+			viewer_says(f);
 		if (p[1].revents)
 			serial_says(f);
 		if (p[0].revents)
@@ -1099,7 +1138,7 @@ static void show_end(struct front *f)
 	if (f->view)
 		leave_screen(f);
 	terminal_restore(&f->saved);
-	if (!f->terminal && f->config.display &&
+	if (!f->terminal && screen_on_terminal(&f->config) &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
@@ -1220,7 +1259,7 @@ static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+	f->screen_active = f->config.console != CONSOLE_SERIAL && screen_on_terminal(&f->config) &&
 			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
@@ -1245,6 +1284,7 @@ static int run_machine(struct front *f)
 		f->deadline = host_ns() + f->config.timeout * NSEC_PER_SEC;
 	take_terminal(f);
 	front_loop(f);
+	viewer_stop(&f->viewer);
 	return finish(f);
 }
 
@@ -1311,11 +1351,13 @@ static int run_with(struct front *f, int argc, char **argv)
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = {.serial = -1, .pty = -1, .slave = -1, .signals = -1};
+	struct front f = {
+		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .viewer = VIEWER_NONE};
 	int status;
 
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
+	viewer_stop(&f.viewer);
 	if (f.view)
 		screen_view_free(f.view);
 	json_decref(f.result);
