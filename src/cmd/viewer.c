@@ -1,8 +1,8 @@
 /*
- * viewer.c - starts the programs that show the screen (src/viewer/); see host/viewer.h.
+ * viewer.c - starts the programs that show the screen (src/helper/); see host/viewer.h.
  *
- * They are in the folder TINAMOU_LIBEXEC, in libexec/tinamou beside the program's own folder, or,
- * where it was built, in viewer/. VNC listens on this host only: it asks for no password.
+ * They are beside the program, or in ../libexec/tinamou. VNC listens on this host only: it asks for
+ * no password.
  */
 #include "cmd/viewer.h"
 
@@ -46,7 +46,8 @@ static bool inet_address(const char *text, struct sockaddr_in *a)
 	if (!strcmp(host, "localhost"))
 		snprintf(host, sizeof(host), "127.0.0.1");
 	*a = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)n)};
-	return inet_pton(AF_INET, host, &a->sin_addr) == 1 && ntohl(a->sin_addr.s_addr) >> 24 == 127;
+	return inet_pton(AF_INET, host, &a->sin_addr) == 1 &&
+	       ntohl(a->sin_addr.s_addr) >> 24 == 127;
 }
 
 bool viewer_address_ok(const char *addr)
@@ -114,7 +115,8 @@ static int open_listen(struct viewer_process *v, const char *addr)
 	int rc = addr && strchr(addr, '/') ? listen_unix(v, addr) : listen_inet(v, addr);
 
 	if (rc)
-		log_error("--display vnc%s%s: %s", addr ? "=" : "", addr ? addr : "", strerror(-rc));
+		log_error(
+			"--display vnc%s%s: %s", addr ? "=" : "", addr ? addr : "", strerror(-rc));
 	return rc ? -1 : 0;
 }
 
@@ -137,19 +139,15 @@ static char *try_folder(const char *folder, const char *below, const char *name)
 
 static char *find_program(const char *name)
 {
-	const char *asked = getenv("TINAMOU_LIBEXEC");
 	char own[PATH_MAX], *slash, *path;
 	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
 
-	if (asked && *asked)
-		return try_folder(asked, "", name);
-	own[n < 0 ? 0 : n] = '\0';
+	own[MAX(n, 0)] = '\0';
 	slash = strrchr(own, '/');
-	if (!slash)
-		return NULL;
-	*slash = '\0';
-	path = try_folder(own, "/../libexec/tinamou", name);
-	return path ? path : try_folder(own, "/viewer", name);
+	if (slash)
+		*slash = '\0';
+	path = try_folder(own, "", name);
+	return path ? path : try_folder(own, "/../libexec/tinamou", name);
 }
 
 int viewer_prepare(struct viewer_process *v, const struct config *c)
@@ -227,7 +225,8 @@ static bool makes_sense(const struct viewer_event *e)
 	uint16_t key = e->key;
 
 	if (e->kind == VIEWER_KEY)
-		return key == 0xe11d || ((key & 0xff) <= KEY_MAX && (key >> 8 == 0 || (key & 0xff00) == KEY_EXTENSION));
+		return key == 0xe11d || ((key & 0xff) <= KEY_MAX &&
+						(key >> 8 == 0 || (key & 0xff00) == KEY_EXTENSION));
 	return e->kind == VIEWER_POINTER || e->kind == VIEWER_CLOSE;
 }
 

@@ -1,7 +1,7 @@
 /* test_keys.c - the viewers' tables: what two ways to a key must agree on, and what is no key. */
 #include "../core/test.h"
 
-#include "viewer/viewer.h"
+#include "helper/viewer.h"
 
 static void letters_agree(void **state)
 {
@@ -11,7 +11,8 @@ static void letters_agree(void **state)
 		assert_int_equal(key_of_keysym('A' + n), key_of_usage(4 + n));
 	}
 	for (unsigned n = 0; n < 10; n++)
-		assert_int_equal(key_of_keysym((unsigned char)"1234567890"[n]), key_of_usage(30 + n));
+		assert_int_equal(
+			key_of_keysym((unsigned char)"1234567890"[n]), key_of_usage(30 + n));
 }
 
 static void signs_agree(void **state)
@@ -85,7 +86,8 @@ static void functions_agree(void **state)
 
 static void nothing_else(void **state)
 {
-	static const uint32_t none[] = {0, 1, 2, 7, 0x1f, 0x7f, 0xe4, 0xff00, 0xfffe, 0x10020ac, 0xffffffff};
+	static const uint32_t none[] = {
+		0, 1, 2, 7, 0x1f, 0x7f, 0xe4, 0xff00, 0xfffe, 0x10020ac, 0xffffffff};
 
 	for (unsigned n = 0; n < sizeof(none) / sizeof(none[0]); n++)
 		assert_int_equal(key_of_keysym(none[n]), 0);

@@ -177,7 +177,7 @@ def window_session(work):
 
 
 def main():
-    viewer = TINAMOU.parent / "viewer" / f"tinamou-{KIND}"
+    viewer = TINAMOU.parent / f"tinamou-{KIND}"
     if not viewer.exists():
         print(f"{viewer} was not built: its libraries are missing")
         return 77

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "viewer/viewer.h"
+#include "helper/viewer.h"
 
 #define MAX_CLIENTS 16
 #define UPDATE_MS   15 /* how long a client waits for what goes out in parts */

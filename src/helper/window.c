@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "viewer/viewer.h"
+#include "helper/viewer.h"
 
 #define LIBRARY  "libSDL2-2.0.so.0"
 #define FRAME_MS 15

@@ -5,7 +5,7 @@
  * encoding); letters and signs stand for the key that has them on a US keyboard. USB: HID usage
  * tables 1.12, page 7. No keys of Japanese and Korean keyboards, no media keys.
  */
-#include "viewer/viewer.h"
+#include "helper/viewer.h"
 
 #include <stddef.h>
 #include <string.h>

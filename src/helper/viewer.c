@@ -4,7 +4,7 @@
  * Confinement: no new privileges, and by seccomp what a viewer has no need of is refused with
  * EPERM. The VNC viewer parses what strangers send, so there the list is of what is allowed.
  */
-#include "viewer/viewer.h"
+#include "helper/viewer.h"
 
 #include <errno.h>
 #include <seccomp.h>
