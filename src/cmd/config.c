@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/viewer.h"
 #include "core/vm.h"
 #include "util/util.h"
 
@@ -261,8 +262,21 @@ static int opt_debugcon(struct context *x, const char *value)
 
 static int opt_display(struct context *x, const char *value)
 {
-	static const char *const names[] = {"none", "auto", "blocks", "sixel", "text", NULL};
-	int n = choose(x, "display", value, names);
+	static const char *const names[] = {"none", "auto", "terminal", "blocks", "sixel", "text",
+		"window", "vnc", "vnc=ADDR", NULL};
+	int n;
+
+	if (!strncmp(value, "vnc=", 4)) {
+		x->c->display = DISPLAY_VNC;
+		replace(&x->c->display_address, value + 4);
+		return viewer_address_ok(value + 4)
+			       ? 0
+			       : fail(x,
+					 "--display %s: ADDR is a path with a slash, or "
+					 "[HOST:]PORT on this host",
+					 value);
+	}
+	n = choose(x, "display", value, names);
 
 	x->c->display = (enum display)MAX(n, 0);
 	return n < 0 ? -1 : 0;
@@ -813,7 +827,8 @@ static const struct option options[] = {
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"hvc", 0, NULL, flag_hvc, false, false, "--serial is a virtio console, hvc0, not COM1"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
-	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
+	{"display", 0, "WHICH", opt_display, false, false,
+		"auto, terminal, blocks, sixel, text, window, vnc[=ADDR] or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
@@ -983,6 +998,7 @@ void config_free(struct config *c)
 	free(c->serial_path);
 	free(c->debugcon_path);
 	free(c->screenshot);
+	free(c->display_address);
 	free(c->trace_file);
 	free(c->name);
 	free(c->torture);
