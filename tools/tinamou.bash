@@ -7,6 +7,7 @@ _tinamou()
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
 	--display) words="auto blocks sixel text none" ;;
+	--jail) words="on off" ;;
 	--trace) words="exits" ;;
 	--kernel | -k | --initrd | -i) ;;
 	*)

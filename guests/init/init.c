@@ -225,8 +225,8 @@ static void open_ports(void)
 
 /* ---- the root ---- */
 
-static void must_mount(
-	const char *source, const char *target, const char *type, unsigned long flags, const char *data)
+static void must_mount(const char *source, const char *target, const char *type,
+	unsigned long flags, const char *data)
 {
 	char what[300];
 

@@ -11,8 +11,8 @@
 
 #include "util/util.h"
 
-#define ALIGN       4u
-#define HEADER_LEN  110u
+#define ALIGN        4u
+#define HEADER_LEN   110u
 #define CPIO_BIGGEST (UINT32_MAX - ALIGN)
 
 static void put(struct initramfs *a, const void *data, size_t len)

@@ -27,13 +27,13 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
-#define SETUP_MAX    65536
-#define VERSION_AT   0x20e /* kernel_version of the boot protocol, from 0x200 */
-#define MAGIC_AT     0x202
-#define MODULE_MAX   (64 * MiB)
-#define FILE_MAX     (256 * MiB)
-#define MODULES_MAX  64
-#define DEPTH_MAX    16
+#define SETUP_MAX   65536
+#define VERSION_AT  0x20e /* kernel_version of the boot protocol, from 0x200 */
+#define MAGIC_AT    0x202
+#define MODULE_MAX  (64 * MiB)
+#define FILE_MAX    (256 * MiB)
+#define MODULES_MAX 64
+#define DEPTH_MAX   16
 
 extern const uint8_t init_start[] __asm__("_binary_guests_init_run_init_start");
 extern const uint8_t init_end[] __asm__("_binary_guests_init_run_init_end");
@@ -125,8 +125,8 @@ static void kernel_version(struct root *r, int fd)
 	memcpy(&word, head + VERSION_AT, sizeof(word));
 	at = word + 0x200u;
 	if (word && at < (size_t)n)
-		snprintf(r->version, sizeof(r->version), "%.*s",
-			(int)strcspn(head + at, " /"), head + at);
+		snprintf(r->version, sizeof(r->version), "%.*s", (int)strcspn(head + at, " /"),
+			head + at);
 }
 
 static int open_kernel(struct front *f, struct root *r)
@@ -270,8 +270,8 @@ static void add_modules(struct root *r)
 /* What describes the terminal and the language goes along; the rest is the host's own. */
 static bool wanted_variable(const char *v)
 {
-	static const char *const names[] = {"TERM=", "LANG=", "LANGUAGE=", "LC_", "TZ=",
-		"COLORTERM=", "NO_COLOR="};
+	static const char *const names[] = {
+		"TERM=", "LANG=", "LANGUAGE=", "LC_", "TZ=", "COLORTERM=", "NO_COLOR="};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
 		if (!strncmp(v, names[i], strlen(names[i])))
@@ -322,8 +322,7 @@ static void specify_terminal(struct root *r)
 	struct winsize w = {0};
 	char text[32];
 
-	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) ||
-		ioctl(STDOUT_FILENO, TIOCGWINSZ, &w))
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &w))
 		return;
 	snprintf(text, sizeof(text), "%u %u", w.ws_row, w.ws_col);
 	specify(r, "tty", text);
@@ -349,8 +348,8 @@ static int make_initramfs(struct front *f, struct root *r)
 	for (unsigned i = 0; i < ARRAY_SIZE(folders); i++)
 		initramfs_add(&r->fs, folders[i], S_IFDIR | 0755, 0, NULL, 0);
 	initramfs_add(&r->fs, "dev/console", S_IFCHR | 0600, makedev(5, 1), NULL, 0);
-	initramfs_add(&r->fs, "init", S_IFREG | 0755, 0, init_start,
-		(size_t)(init_end - init_start));
+	initramfs_add(
+		&r->fs, "init", S_IFREG | 0755, 0, init_start, (size_t)(init_end - init_start));
 	add_modules(r);
 	specify_command(&f->config, r);
 	initramfs_add(&r->fs, "spec", S_IFREG | 0600, 0, r->spec, r->spec_len);

@@ -131,8 +131,8 @@ static void heard(struct streams *s, const char *line)
 /* The first line counts; more than fits is none of ours. */
 static void listen_control(struct streams *s)
 {
-	ssize_t n = read(s->fd[STREAM_CONTROL], s->line + s->line_len,
-		sizeof(s->line) - 1 - s->line_len);
+	ssize_t n = read(
+		s->fd[STREAM_CONTROL], s->line + s->line_len, sizeof(s->line) - 1 - s->line_len);
 	char *end;
 
 	if (n <= 0)
@@ -163,8 +163,8 @@ void front_stream_interest(struct front *f, struct pollfd p[STREAM_POLLS])
 		p[2 * i] = (struct pollfd){w->len || w->ended || keys ? -1 : w->from, POLLIN, 0};
 		p[2 * i + 1] = (struct pollfd){w->len ? w->to : -1, POLLOUT, 0};
 	}
-	p[STREAM_POLLS - 1] = (struct pollfd){
-		s->end == STREAMS_RUNNING ? s->fd[STREAM_CONTROL] : -1, POLLIN, 0};
+	p[STREAM_POLLS - 1] =
+		(struct pollfd){s->end == STREAMS_RUNNING ? s->fd[STREAM_CONTROL] : -1, POLLIN, 0};
 }
 
 static bool flushed(const struct flow *w)

@@ -179,12 +179,12 @@ static int run(struct machine *m)
 	if (machine_map_screen(m) || machine_map_picture(m) || machine_map_images(m) ||
 		machine_open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
-	if (machine_build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
+	if (machine_build(m, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
-	vm_lock(m->vm);
 	if (watch(m))
-		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
-	vm_unlock(m->vm);
+		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
+	if (vm_start(m->vm, err, sizeof(err)))
+		return cannot_start(m, STATUS_HOST, err);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)

@@ -90,7 +90,8 @@ int machine_make_streams(struct machine *m, struct board_config *bc)
 	for (unsigned i = 0; i < STREAMS; i++) {
 		struct stream *s = &m->stream[i];
 
-		wires[i] = (struct port_wires){name[i], stream_write, stream_closed, stream_room, s};
+		wires[i] =
+			(struct port_wires){name[i], stream_write, stream_closed, stream_room, s};
 		s->fd = m->media->stream[i];
 		s->port = i;
 	}

@@ -52,7 +52,12 @@ struct vm_config {
 	bool no_reboot;
 	bool time_exits; /* --stats: measure host time by exit reason */
 	bool check;      /* --check: the engine checks itself against interpret, block by block */
-	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
+	/*
+	 * Gives rights up: by each vCPU's thread once it has what it needs, by the machine's
+	 * own before any guest instruction. 0 or -errno. NULL: nobody does.
+	 */
+	int (*confine)(bool vcpu);
+	FILE *trace; /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */

@@ -20,7 +20,16 @@
 enum { CONTROL_RECEIVE = 2, CONTROL_TRANSMIT = 3 };
 
 /* Control events (5.3.6.2). */
-enum event { DEVICE_READY, DEVICE_ADD, DEVICE_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
+enum event {
+	DEVICE_READY,
+	DEVICE_ADD,
+	DEVICE_REMOVE,
+	PORT_READY,
+	CONSOLE_PORT,
+	RESIZE,
+	PORT_OPEN,
+	PORT_NAME
+};
 
 struct control {
 	uint32_t id;
@@ -107,9 +116,9 @@ static void tell_driver(struct virtio_ports *d)
 static bool write_out(struct port *p)
 {
 	while (p->at < p->len) {
-		size_t n = p->wires.write ? p->wires.write(p->wires.ctx, p->output + p->at,
-						    p->len - p->at)
-					  : p->len - p->at;
+		size_t n = p->wires.write
+				   ? p->wires.write(p->wires.ctx, p->output + p->at, p->len - p->at)
+				   : p->len - p->at;
 
 		if (!n)
 			return false;

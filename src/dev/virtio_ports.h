@@ -12,7 +12,8 @@
 /* What the outside of a port does. All with vm->lock held; any may be NULL. */
 struct port_wires {
 	const char *name; /* in the guest: /sys/class/virtio-ports/.../name */
-	/* Takes as much as it can now and says how much; virtio_ports_writable asks for the rest. */
+	/* Takes as much as it can now and says how much; virtio_ports_writable asks for the rest.
+	 */
 	size_t (*write)(void *ctx, const uint8_t *data, size_t len);
 	/* The guest has closed it, and all that it wrote before was taken. */
 	void (*closed)(void *ctx);

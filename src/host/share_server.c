@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/jail.h"
 #include "host/share_server.h"
 #include "util/util.h"
 
@@ -183,6 +184,8 @@ static void *work(void *arg)
 	ssize_t n;
 
 	r->s = s;
+	if (s->jail && jail_calls(JAIL_SHARE))
+		return NULL;
 	for (;;) {
 		n = recv(s->socket, &m, sizeof(m), 0);
 		if (n < 0 && errno == EINTR)
@@ -210,8 +213,13 @@ int share_serve(struct share_server *s, bool jail)
 		return -errno;
 	if (share_table_init(&s->table, raise_limit(), s->root))
 		return -ENOMEM;
+	if (jail && jail_paths(s->root, s->options.ro))
+		return -EPERM;
+	s->jail = jail;
 	while (n < SHARE_WORKERS && !pthread_create(&thread[n], NULL, work, s))
 		n++;
+	if (jail && jail_calls(JAIL_SHARE))
+		return -EPERM;
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(thread[i], NULL);
 	share_table_free(&s->table);

@@ -61,6 +61,7 @@ struct share_server {
 	uid_t uid;
 	gid_t gid;
 	atomic_bool initialised;
+	bool jail;    /* its threads close it behind them */
 	bool openat2; /* the kernel has it */
 	struct share_table table;
 };
