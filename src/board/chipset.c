@@ -21,6 +21,7 @@
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
 #include "dev/virtio_fs.h"
+#include "dev/virtio_net.h"
 #include "dev/virtio_pci.h"
 #include "dev/virtio_rng.h"
 #include "util/util.h"
@@ -150,6 +151,19 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 		return -ENOSPC;
 	c->disks++;
 	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+}
+
+int chipset_add_net(struct chipset *c, const struct chipset_net *net)
+{
+	static const char *const name[CHIPSET_NETS] = {
+		"virtio-net0", "virtio-net1", "virtio-net2", "virtio-net3"};
+	unsigned n = c->nets;
+
+	if (n == CHIPSET_NETS)
+		return -ENOSPC;
+	c->nets++;
+	return add_virtio(
+		c, name[n], virtio_net_new(net->dev, net->mac, net->mtu), VIRTIO_NET_CLASS);
 }
 
 int chipset_add_share(struct chipset *c, const struct chipset_share *share)

@@ -7,6 +7,7 @@
 
 #include "board/firmware.h"
 #include "core/chardev.h"
+#include "core/netdev.h"
 #include "core/vm.h"
 #include "dev/ide.h"
 #include "dev/pci.h"
@@ -14,6 +15,7 @@
 
 #define CHIPSET_DRIVES 4u
 #define CHIPSET_DISKS  4u /* virtio's */
+#define CHIPSET_NETS   4u
 #define CHIPSET_SHARES 9u
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
 
@@ -45,10 +47,9 @@ struct chipset {
 	struct piix3 *isa;
 	struct ide *ide[2];
 	struct piix_ide *piix_ide;
-	struct pci_vga *vga; /* NULL: no firmware */
-	unsigned disks;      /* virtio's */
-	unsigned shares;
-	uint32_t asking[4]; /* by PIRQ: slots that drive it */
+	struct pci_vga *vga;          /* NULL: no firmware */
+	unsigned disks, nets, shares; /* virtio's */
+	uint32_t asking[4];           /* by PIRQ: slots that drive it */
 };
 
 /*
@@ -61,6 +62,15 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 
 /* One more virtio disk, in the next free slot; disk is not owned. -ENOSPC after CHIPSET_DISKS. */
 int chipset_add_disk(struct chipset *c, struct disk *disk);
+
+struct chipset_net {
+	struct netdev *dev; /* not owned; NULL: none */
+	uint8_t mac[NET_MAC_LEN];
+	uint16_t mtu; /* 0: the driver's own */
+};
+
+/* One more network card, in the next free slot. -ENOSPC after CHIPSET_NETS. */
+int chipset_add_net(struct chipset *c, const struct chipset_net *net);
 
 /* One more shared folder, likewise. -ENOSPC after CHIPSET_SHARES. */
 int chipset_add_share(struct chipset *c, const struct chipset_share *share);

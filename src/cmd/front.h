@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/types.h>
 
+#include "cmd/control.h"
 #include "cmd/run.h"
 #include "core/engine.h"
 #include "host/terminal.h"
@@ -45,6 +46,8 @@ struct front {
 	unsigned fds;
 	struct media media;
 	int firmware, vgabios, vars;     /* indices in fd, -1: none */
+	const char *image;               /* the word that is no option, borrowed; NULL: none */
+	bool as_given;                   /* --as: it was not probed */
 	int root_kernel, root_initramfs; /* descriptors of --root, -1: none */
 	int initramfs;                   /* index in fd, -1: none */
 	struct streams streams;
@@ -54,6 +57,8 @@ struct front {
 	int serial;      /* our end of the serial line, -1: none */
 	int pty, slave;  /* of --serial pty, -1: none */
 	pid_t pid;
+	struct control *control; /* of --name, or NULL */
+	int told, log;           /* --detach: who waits for the start, and its log; or -1 */
 	struct shared_screen *shared;
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
@@ -83,6 +88,17 @@ struct front {
 /* Opens every file that the configuration names; returns a status of status.h. */
 int front_open_all(struct front *f);
 
+/*
+ * --detach: goes on as a process of its own, without a terminal. Returns 0 in it;
+ * the caller's process gets *parent and the status to end with.
+ */
+int front_detach(struct front *f, bool *parent);
+
+/* Tells who waits how the start went. */
+void front_started(struct front *f, int status);
+
+/* --name: the machine's socket. Returns a status. */
+int front_open_control(struct front *f);
 /* --root: the kernel, unless it is named, and what starts the command. */
 int front_open_root(struct front *f);
 
@@ -129,6 +145,12 @@ void front_overlay(struct front *f, const char *text, size_t len);
 
 /* Tells once that the side not shown has output. */
 void front_tell_other_side(struct front *f);
+
+/* Asks the machine to end (MSG_QUIT, MSG_TIMEOUT), and kills it if it does not. */
+void front_ask_to_quit(struct front *f, char type, char sig);
+
+/* false: the machine does not read at present. */
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd);
 
 /* All of it, as far as the descriptor takes it: errors are nobody's to handle. */
 void write_all(int fd, const char *data, size_t len);

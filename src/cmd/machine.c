@@ -84,12 +84,18 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
 		break;
+	case MSG_POWER:
+		board_power_button(m->board);
+		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
 			m->serial.brk(m->serial.device);
 		break;
 	case MSG_DUMP:
 		machine_dump_registers(m);
+		break;
+	case MSG_ASK:
+		machine_answer(m, data, len);
 		break;
 	case MSG_QUIT:
 		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
@@ -181,10 +187,15 @@ static int run(struct machine *m)
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (machine_build(m, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
+	vm_lock(m->vm);
+	if (m->config.paused)
+		vm_stop(m->vm);
+	vm_unlock(m->vm);
 	if (watch(m))
 		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
 	if (vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
+	machine_send(m, MSG_STARTED, "", 0);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)
@@ -192,6 +203,7 @@ static int run(struct machine *m)
 	report(m);
 	machine_free_shares(m);
 	machine_free_disks(m);
+	machine_free_nets(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);

@@ -37,6 +37,7 @@ struct machine {
 	struct media *media;
 	struct disk *disk[ARRAY_SIZE(((struct media *)0)->item)];
 	unsigned disks;
+	struct net *net[CONFIG_MAX_NETS];
 	struct share *share[CONFIG_MAX_SHARES + 1];
 	unsigned shares;
 	struct stream stream[STREAMS];
@@ -47,6 +48,7 @@ struct machine {
 	struct boot_config boot_config;
 	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
+	bool paused;       /* by request */
 	struct shared_screen *screen;
 	struct shared_picture *picture; /* NULL: nobody looks */
 	unsigned ticks;
@@ -77,6 +79,7 @@ int machine_build(struct machine *m, char *err, size_t errlen);
 void machine_forget_kernel(struct machine *m);
 void machine_free_shares(struct machine *m);
 void machine_free_disks(struct machine *m);
+void machine_free_nets(struct machine *m);
 
 /* ---- machine_serial.c: where the serial line and the debug console go ---- */
 
@@ -113,5 +116,10 @@ uint64_t machine_instructions(const struct machine *m);
 
 /* Ctrl-A d: registers of all vCPUs. */
 void machine_dump_registers(struct machine *m);
+
+/* ---- machine_ask.c ---- */
+
+/* Answers a request of a client of the machine's socket. */
+void machine_answer(struct machine *m, const char *request, size_t len);
 
 #endif

@@ -18,6 +18,7 @@
 #include "host/jail.h"
 
 #define TRACE_BUFFER 65536
+#define CDROM_UNIT   3 /* as struct config_disk counts */
 
 static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 {
@@ -222,37 +223,47 @@ static int attach_virtio(struct board_config *bc, struct disk *disk)
 	return -EBUSY;
 }
 
-/* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
-static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
+static int attach_floppy(struct board_config *bc, struct disk *disk)
 {
-	static const unsigned disk_unit[] = {0, 1, 3, 2};
-	unsigned units = has_cd ? 3 : 4;
+	unsigned n = bc->floppy[0] ? 1 : 0;
 
-	if (kind == MEDIA_FLOPPY) {
-		unsigned n = bc->floppy[0] ? 1 : 0;
+	if (bc->floppy[n])
+		return -EBUSY;
+	bc->floppy[n] = disk;
+	return 0;
+}
 
-		if (bc->floppy[n])
-			return -EBUSY;
-		bc->floppy[n] = disk;
-		return 0;
-	}
-	if (kind == MEDIA_VIRTIO)
-		return attach_virtio(bc, disk);
-	if (kind == MEDIA_CDROM) {
-		if (bc->drive[2].kind)
-			return -EBUSY;
-		bc->drive[2] = (struct chipset_drive){IDE_CDROM, disk};
-		return 0;
-	}
-	for (unsigned i = 0; i < units; i++) {
-		struct chipset_drive *d = &bc->drive[disk_unit[i]];
+/* The unit asked for (1 is the first), or the first that is free of those tried in order. */
+static int attach_drive(
+	struct board_config *bc, enum ide_kind kind, struct disk *disk, int unit, unsigned tried)
+{
+	static const unsigned order[] = {0, 1, 3, 2};
+
+	for (unsigned i = 0; i < (unit ? 1 : tried); i++) {
+		struct chipset_drive *d = &bc->drive[unit ? (unsigned)unit - 1 : order[i]];
 
 		if (d->kind)
 			continue;
-		*d = (struct chipset_drive){IDE_DISK, disk};
+		*d = (struct chipset_drive){kind, disk};
 		return 0;
 	}
 	return -EBUSY;
+}
+
+/* A CD-ROM is the second channel's master, which then is no disk's. */
+static int attach(
+	struct board_config *bc, enum media_kind kind, struct disk *disk, int unit, bool has_cd)
+{
+	switch (kind) {
+	case MEDIA_FLOPPY:
+		return attach_floppy(bc, disk);
+	case MEDIA_VIRTIO:
+		return attach_virtio(bc, disk);
+	case MEDIA_CDROM:
+		return attach_drive(bc, IDE_CDROM, disk, unit ? unit : CDROM_UNIT, 1);
+	default:
+		return attach_drive(bc, IDE_DISK, disk, unit, has_cd ? 3 : 4);
+	}
 }
 
 static bool has_cdrom(const struct media *media)
@@ -274,7 +285,7 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 		if (!d)
 			return -EIO;
 		m->disk[m->disks++] = d;
-		if (attach(bc, m->media->item[i].kind, d, has_cd)) {
+		if (attach(bc, m->media->item[i].kind, d, m->media->item[i].unit, has_cd)) {
 			snprintf(err, errlen, "%s: no drive is left for it", disk_name(d));
 			return -EBUSY;
 		}
@@ -373,16 +384,39 @@ static FILE *open_trace(struct machine *m)
 	return f;
 }
 
+static void make_nets(struct machine *m, struct board_config *bc)
+{
+	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
+
+	for (unsigned i = 0; i < m->media->nets; i++) {
+		const struct net_link *l = &m->media->net[i];
+
+		m->net[i] = net_new(l, name[i], m->vm->loop);
+		bc->net[i] = (struct chipset_net){.dev = net_dev(m->net[i]), .mtu = l->mtu};
+		memcpy(bc->net[i].mac, l->mac, NET_MAC_LEN);
+	}
+}
+
+void machine_free_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < m->media->nets; i++)
+		net_free(m->net[i]);
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
+		.sockets = m->config.sockets,
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
+		.triple_fault_resets = m->config.triple_fault_resets,
+		.stay_halted = m->config.stay_halted,
 		.time_exits = m->config.stats,
 		.check = m->config.check,
+		.torture = m->config.torture,
 		.confine = m->config.jail ? confine_thread : NULL,
 		.trace = open_trace(m)};
 	struct board_config bc = {.image = m->image,
@@ -392,6 +426,9 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.serial = m->config.hvc ? NULL : &m->serial,
 		.hvc = m->config.hvc ? &m->serial : NULL,
 		.debug = &m->debugcon,
+		.exit_port = m->config.exit_port,
+		.no_exit_port = m->config.no_exit_port,
+		.poweroff_stops = m->config.poweroff_stops,
 		.entropy = m->config.kernel,
 		.testdev = m->config.testdev};
 
@@ -409,6 +446,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	}
 	if (map_firmware(m, &bc))
 		return -EIO;
+	make_nets(m, &bc);
 	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
 		machine_make_streams(m, &bc) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;

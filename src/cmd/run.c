@@ -8,12 +8,14 @@
 #include "cmd/front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -63,6 +65,8 @@ static void close_media(struct front *f)
 	for (unsigned i = 0; i < f->media.count; i++)
 		disk_files_free(f->media.item[i].files);
 	f->media.count = 0;
+	for (unsigned i = 0; i < f->media.nets; i++)
+		close(f->media.net[i].fd);
 	front_close_shares(f);
 	front_close_streams(f, true);
 }
@@ -77,6 +81,7 @@ static void close_all(struct front *f)
 static void machine_child(struct front *f, int ctl)
 {
 	close(f->ctl);
+	control_close(f->control);
 	close_all(f);
 	if (f->serial >= 0)
 		close(f->serial);
@@ -363,9 +368,9 @@ static void take_terminal(struct front *f)
 		pass_output();
 }
 
-static int run_machine(struct front *f)
+static int run_here(struct front *f)
 {
-	int status = choose_engine(f);
+	int status = front_open_control(f);
 
 	if (!status)
 		status = front_open_all(f);
@@ -378,11 +383,26 @@ static int run_machine(struct front *f)
 	f->began = monotonic_ns();
 	if (f->config.timeout)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
-	take_terminal(f);
+	if (!f->config.detach)
+		take_terminal(f);
 	front_loop(f);
 	status = finish(f);
 	write_result(f, status);
 	die_by(f->die_by);
+	return status;
+}
+
+static int run_machine(struct front *f)
+{
+	int status = choose_engine(f);
+	bool parent = false;
+
+	if (!status && f->config.detach)
+		status = front_detach(f, &parent);
+	if (status || parent)
+		return status;
+	status = run_here(f);
+	front_started(f, status); /* it may not have come so far */
 	return status;
 }
 
@@ -399,7 +419,7 @@ static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n"
 	     "tinamou run [OPTIONS] --root DIR -- COMMAND\n\n"
-	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
+	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
@@ -444,6 +464,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->detach && !c->name)
+		return "--detach needs --name NAME, by which the machine is found again";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
 	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
@@ -458,6 +480,25 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+/* What the image is; a kernel becomes the --kernel. */
+static void take_image(struct front *f)
+{
+	struct config *c = &f->config;
+	int fd = c->image ? open(c->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool file, given = c->as != AS_PROBE;
+	struct stat st;
+
+	file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size;
+	if (!given) /* of what is no file more is said where it is opened */
+		c->as = file ? image_probe(fd, st.st_size) : AS_DISK;
+	if (fd >= 0)
+		close(fd);
+	f->as_given = given;
+	f->image = c->image;
+	if (c->image && !c->kernel && c->as == AS_KERNEL)
+		config_image_is_kernel(c);
+}
+
 static int run_with(struct front *f, int argc, char **argv)
 {
 	char err[512];
@@ -469,11 +510,12 @@ static int run_with(struct front *f, int argc, char **argv)
 		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	take_image(f);
 	if (!wrong_combination(&f->config) && prepare_root(&f->config, err, sizeof(err)))
 		return usage_error(err);
 	if (wrong_combination(&f->config))
 		return usage_error(wrong_combination(&f->config));
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	return run_machine(f);
 }
 
@@ -483,6 +525,8 @@ int cmd_run(int argc, char **argv)
 		.pty = -1,
 		.slave = -1,
 		.signals = -1,
+		.told = -1,
+		.log = -1,
 		.root_kernel = -1,
 		.root_initramfs = -1,
 		.initramfs = -1,
@@ -493,6 +537,7 @@ int cmd_run(int argc, char **argv)
 	status = run_with(&f, argc, argv);
 	if (f.view)
 		screen_view_free(f.view);
+	control_free(f.control);
 	json_decref(f.result);
 	free(f.text);
 	config_free(&f.config);

@@ -13,6 +13,7 @@
 #include "cmd/config.h"
 #include "core/display.h"
 #include "host/disk.h"
+#include "host/net.h"
 #include "host/share.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
@@ -28,10 +29,14 @@ enum message {
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
+	MSG_POWER = 'w',      /* the power button */
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
+	MSG_STARTED = 'O',   /* the guest begins */
+	MSG_ANSWER = 'A',    /* to the oldest MSG_ASK without one: JSON */
 	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
 	MSG_TEXT = 'T',      /* text for standard output, after the screen */
 	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
@@ -75,10 +80,13 @@ struct media {
 	int stream[STREAMS]; /* the machine's ends, with --root */
 	struct {
 		enum media_kind kind;
+		int unit; /* of struct config_disk */
 		struct disk_files *files;
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
+	struct net_link net[CONFIG_MAX_NETS];
+	unsigned nets;
 };
 
 int cmd_run(int argc, char **argv);

@@ -23,31 +23,33 @@
 #ifndef LANDLOCK_ACCESS_FS_TRUNCATE /* headers before version 3 */
 #define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
 #endif
-#define KVM_IOC   0xae /* of <linux/kvm.h> */
-#define VM_IOC    0xd7 /* of driver/abi.h */
+#define HOST_TYPE   0xae /* of <linux/kvm.h> */
+#define MODULE_TYPE 0xd7 /* of driver/abi.h */
 
 /* What every thread needs: locks, memory, signals, its end. */
 #define COMMON                                                                                     \
 	SCMP_SYS(futex), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk),      \
 		SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(rt_sigprocmask),                     \
-		SCMP_SYS(rt_sigreturn), SCMP_SYS(tgkill), SCMP_SYS(getpid), SCMP_SYS(gettid),      \
+		SCMP_SYS(rt_sigreturn), SCMP_SYS(tgkill), SCMP_SYS(getpid),                        \
 		SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit), SCMP_SYS(exit_group)
 
 #define DISK_CALLS                                                                                 \
 	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),                \
-		SCMP_SYS(fdatasync), SCMP_SYS(fsync), SCMP_SYS(fallocate), SCMP_SYS(ftruncate),    \
-		SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(newfstatat)
+		SCMP_SYS(fdatasync), SCMP_SYS(fallocate), SCMP_SYS(ftruncate), SCMP_SYS(lseek),    \
+		SCMP_SYS(fstat), SCMP_SYS(newfstatat)
 
-static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS(close),
-	SCMP_SYS(ppoll), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_ctl), SCMP_SYS(sendto),
-	SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(shutdown), SCMP_SYS(timerfd_settime),
-	SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom),
-	SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
+/* Under the instruction clock it serves disks and runs the vCPUs too. */
+static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS(writev),
+	SCMP_SYS(close), SCMP_SYS(ppoll), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
+	SCMP_SYS(shutdown), SCMP_SYS(timerfd_settime), SCMP_SYS(clock_nanosleep),
+	SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
-static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(pread64), SCMP_SYS(lseek),
-	SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl), SCMP_SYS(sendto),
-	SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(getrandom), SCMP_SYS(sigaltstack),
-	SCMP_SYS(ioctl)};
+/* Device handlers run on these threads; sockets were opened before. */
+static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(pread64),
+	SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(shutdown),
+	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
 static const int disk_calls[] = {COMMON, DISK_CALLS};
 
@@ -58,7 +60,7 @@ static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_S
 	SCMP_SYS(faccessat2), SCMP_SYS(fchmodat), SCMP_SYS(fchownat), SCMP_SYS(utimensat),
 	SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(symlinkat), SCMP_SYS(linkat),
 	SCMP_SYS(unlinkat), SCMP_SYS(renameat2), SCMP_SYS(syncfs), SCMP_SYS(copy_file_range),
-	SCMP_SYS(fcntl)};
+	SCMP_SYS(fcntl), SCMP_SYS(fsync)};
 
 static const struct {
 	const int *call;
@@ -83,17 +85,17 @@ static int allow(scmp_filter_ctx c, int call)
 	int err;
 
 	if (call == SCMP_SYS(mmap) || call == SCMP_SYS(mprotect))
-		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
-			SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		return seccomp_rule_add(
+			c, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	if (call != SCMP_SYS(ioctl))
 		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
 	err = seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
 		SCMP_A1(SCMP_CMP_MASKED_EQ, _IOC_TYPEMASK << _IOC_TYPESHIFT,
-			KVM_IOC << _IOC_TYPESHIFT));
+			HOST_TYPE << _IOC_TYPESHIFT));
 	return err ? err
 		   : seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
 			     SCMP_A1(SCMP_CMP_MASKED_EQ, _IOC_TYPEMASK << _IOC_TYPESHIFT,
-				     VM_IOC << _IOC_TYPESHIFT));
+				     MODULE_TYPE << _IOC_TYPESHIFT));
 }
 
 int jail_calls(enum jail_kind kind)
@@ -133,16 +135,15 @@ static int add_folder(int rules, int folder, uint64_t rights, bool ro)
 
 	if (ro)
 		a.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
-	if (folder < 0 ||
-		!syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0))
+	if (folder < 0 || !syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0))
 		return 0;
 	return -errno;
 }
 
 int jail_paths(int folder, bool ro)
 {
-	long version = syscall(
-		SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long version =
+		syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
 	struct landlock_ruleset_attr a = {.handled_access_fs = all_rights(version)};
 	int rules, err;
 

@@ -134,7 +134,8 @@ static void test_forbidden(void **state)
 			if (kind == JAIL_SHARE && forbidden[i].share_may)
 				continue;
 			if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
-				fail_msg("kind %d: %s: status %#x", kind, forbidden[i].name, status);
+				fail_msg(
+					"kind %d: %s: status %#x", kind, forbidden[i].name, status);
 		}
 }
 
