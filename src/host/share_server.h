@@ -79,6 +79,13 @@ struct share_request {
 	_Alignas(8) uint8_t copy[SHARE_ARGS];
 };
 
+/* ---- share_server.c ---- */
+
+/* Writes the answer behind the request in a slot; returns its length. r->s is set. */
+uint32_t share_answer_slot(struct share_request *r, uint8_t *slot, const struct share_message *m);
+/* Makes the server's tables; in the process that serves. */
+int share_begin(struct share_server *s);
+
 /* ---- share_nodes.c ---- */
 
 int share_table_init(struct share_table *t, uint32_t fds_max, int root);
