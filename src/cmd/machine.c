@@ -207,13 +207,11 @@ static int run(struct machine *m)
 	if (m->config.paused)
 		vm_stop(m->vm);
 	vm_unlock(m->vm);
+	if (watch(m))
+		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
 	if (vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
-	vm_lock(m->vm);
-	if (watch(m))
-		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
 	machine_send(m, MSG_STARTED, "", 0);
-	vm_unlock(m->vm);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)
