@@ -65,6 +65,12 @@ struct config_net {
 	uint16_t mtu;
 };
 
+/* --cloud-init user=NAME[,ssh-key=FILE][,file=USERDATA][,hostname=NAME] */
+struct config_cloud {
+	char *user, *ssh_key, *file, *hostname; /* NULL: not said */
+	bool on;
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -92,6 +98,7 @@ struct config {
 	struct config_net net[CONFIG_MAX_NETS];
 	unsigned nets;
 	bool no_net; /* --net none */
+	struct config_cloud cloud;
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
@@ -137,6 +144,10 @@ int config_net_kind(struct config_net *n, const char *text, char *err, size_t er
 int config_net_key(struct config_net *n, const char *text, char *err, size_t errlen);
 int config_net_forward(struct config_net *n, const char *text, char *err, size_t errlen);
 void config_net_free(struct config_net *n);
+
+/* Likewise for one key of --cloud-init; cloud_init.c. */
+int config_cloud_key(struct config_cloud *c, const char *text, char *err, size_t errlen);
+void config_cloud_free(struct config_cloud *c);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

@@ -63,7 +63,7 @@ struct media {
 	struct {
 		enum media_kind kind;
 		struct disk_files *files;
-	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
+	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 3];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
 	struct net_link net[CONFIG_MAX_NETS];
