@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
+#define OWN_POLLS  5 /* of the front's loop, before streams and clients */
 #define ESCAPE_KEY 1 /* Ctrl-A */
 #define GRACE_NS   (2 * NSEC_PER_SEC)
 #define DRAIN_MS   5 /* between two looks at what a reader has left */
@@ -39,6 +39,7 @@ static bool machine_says(struct front *f)
 		return n < 0 && errno == EINTR;
 	switch (buf[0]) {
 	case MSG_SCREEN:
+		viewer_changed(&f->viewer);
 		front_show_screen(f);
 		break;
 	case MSG_TEXT:
@@ -46,6 +47,12 @@ static bool machine_says(struct front *f)
 		break;
 	case MSG_REGISTERS:
 		front_overlay(f, buf + 1, (size_t)n - 1);
+		break;
+	case MSG_STARTED:
+		front_started(f, STATUS_OK);
+		break;
+	case MSG_ANSWER:
+		control_answer(f->control, buf + 1, (size_t)n - 1);
 		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
@@ -77,6 +84,14 @@ static void serial_says(struct front *f)
 		}
 		return;
 	}
+	if (f->control)
+		control_serial(f->control, buf, (size_t)n);
+	if (f->config.detach)
+		return;
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -89,22 +104,28 @@ static void serial_says(struct front *f)
 
 /* ---- what the user says ---- */
 
-static void send_message(struct front *f, char type, const char *data, size_t len)
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd)
 {
-	char buf[512];
+	char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov[2] = {{&type, 1}, {(void *)data, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-	buf[0] = type;
-	len = MIN(len, sizeof(buf) - 1);
-	memcpy(buf + 1, data, len);
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&msg) =
+			(struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &fd, sizeof(fd));
+	}
 	/* A machine that does not read loses keys, but cannot hold the front. */
-	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
-static void ask_to_quit(struct front *f, char type, char sig)
+void front_ask_to_quit(struct front *f, char type, char sig)
 {
 	f->asked = type;
 	f->asked_signal = sig;
-	send_message(f, type, &sig, 1);
+	front_send(f, type, &sig, 1, -1);
 	if (!f->kill_at)
 		f->kill_at = monotonic_ns() + GRACE_NS;
 }
@@ -137,14 +158,7 @@ static void help(struct front *f)
 /* The machine writes it, into a file that the front opened: the first free number. */
 static void take_screenshot(struct front *f)
 {
-	char control[CMSG_SPACE(sizeof(int))] = {0}, type = MSG_SCREENSHOT, text[128];
-	struct iovec iov = {&type, 1};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	char name[32];
+	char name[32], text[128];
 	int fd = -1;
 
 	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
@@ -156,15 +170,16 @@ static void take_screenshot(struct front *f)
 	front_overlay(f, text, strlen(text));
 	if (fd < 0)
 		return;
-	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	front_send(f, MSG_SCREENSHOT, "", 0, fd);
 	close(fd);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
+	if (f->streams.on)
+		front_stream_type(f, bytes, len);
+	else
+		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
 }
 
 static void escape_key(struct front *f, char key)
@@ -174,20 +189,20 @@ static void escape_key(struct front *f, char key)
 
 	switch (key) {
 	case 'x':
-		ask_to_quit(f, MSG_QUIT, 0);
+		front_ask_to_quit(f, MSG_QUIT, 0);
 		break;
 	case 'h':
 	case '?':
 		help(f);
 		break;
 	case 'b':
-		send_message(f, MSG_BREAK, "", 0);
+		front_send(f, MSG_BREAK, "", 0, -1);
 		break;
 	case 'd':
-		send_message(f, MSG_DUMP, "", 0);
+		front_send(f, MSG_DUMP, "", 0, -1);
 		break;
 	case 'p':
-		send_message(f, MSG_POWER, "", 0);
+		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
 		take_screenshot(f);
@@ -212,7 +227,7 @@ static void user_typed(struct front *f)
 
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
 		f->terminal = false; /* it went away: hang-up */
-		ask_to_quit(f, MSG_QUIT, SIGHUP);
+		front_ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
 	}
 	if (f->overlay) {
@@ -239,6 +254,19 @@ static bool input_typed(struct front *f)
 	if (n > 0)
 		type_bytes(f, buf, (size_t)n);
 	return n > 0;
+}
+
+/* What the keyboard and mouse of a viewer do is the guest's; not what closing it means. */
+static void viewer_says(struct front *f)
+{
+	struct viewer_event e;
+
+	if (!viewer_hear(&f->viewer, &e))
+		return;
+	if (e.kind == VIEWER_CLOSE)
+		front_ask_to_quit(f, MSG_QUIT, 0);
+	else
+		front_send(f, MSG_VIEWER, &e, sizeof(e), -1);
 }
 
 /* ---- the loop ---- */
@@ -277,9 +305,10 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
-		ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
+		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
 	}
 }
 
@@ -300,7 +329,7 @@ static void check_times(struct front *f)
 
 	if (f->deadline && now >= f->deadline) {
 		f->deadline = 0;
-		ask_to_quit(f, MSG_TIMEOUT, 0);
+		front_ask_to_quit(f, MSG_TIMEOUT, 0);
 	}
 	if (f->kill_at && now >= f->kill_at) {
 		f->kill_at = 0;
@@ -356,30 +385,41 @@ static void drain_serial(struct front *f)
 
 void front_loop(struct front *f)
 {
-	bool input = f->terminal || f->config.console != CONSOLE_NONE;
+	bool input = f->terminal || (f->config.console != CONSOLE_NONE && !f->config.detach);
 	bool alive = true;
 
 	while (alive) {
-		struct pollfd p[4] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[OWN_POLLS + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
+			{f->viewer.socket, POLLIN, 0},
 		};
+		unsigned clients;
 
-		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + OWN_POLLS);
+		clients = control_poll(f->control, p + OWN_POLLS + STREAM_POLLS);
+		if (poll(p, OWN_POLLS + STREAM_POLLS + clients, next_timeout(f)) < 0 &&
+			errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
+		if (p[4].revents)
+			viewer_says(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + OWN_POLLS);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
+		control_ready(f->control, p + OWN_POLLS + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }

@@ -17,7 +17,13 @@
 #include "util/util.h"
 
 /* Device types (virtio 1.2, 5). */
-enum virtio_type { VIRTIO_NET = 1, VIRTIO_BLOCK = 2, VIRTIO_CONSOLE = 3, VIRTIO_ENTROPY = 4 };
+enum virtio_type {
+	VIRTIO_NET = 1,
+	VIRTIO_BLOCK = 2,
+	VIRTIO_CONSOLE = 3,
+	VIRTIO_ENTROPY = 4,
+	VIRTIO_FILE_SYSTEM = 26
+};
 
 /* Device status (2.1). */
 enum virtio_status {
@@ -34,7 +40,7 @@ enum virtio_status {
 #define VIRTIO_F_EVENT_IDX     BIT(29)
 #define VIRTIO_F_VERSION_1     BIT(32)
 
-#define VIRTIO_QUEUES       4u
+#define VIRTIO_QUEUES       10u
 #define VIRTIO_QUEUE_MAX    256u /* entries, a power of two */
 #define VIRTIO_SEGMENTS     128u /* of a chain, indirect ones counted */
 #define VIRTIO_CONFIG_SIZE  64u
