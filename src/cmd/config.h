@@ -85,6 +85,12 @@ struct config_net {
 	uint16_t mtu;
 };
 
+/* --cloud-init user=NAME[,ssh-key=FILE][,file=USERDATA][,hostname=NAME] */
+struct config_cloud {
+	char *user, *ssh_key, *file, *hostname; /* NULL: not said */
+	bool on;
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -113,6 +119,7 @@ struct config {
 	struct config_net net[CONFIG_MAX_NETS];
 	unsigned nets;
 	bool no_net; /* --net none */
+	struct config_cloud cloud;
 	struct config_share share[CONFIG_MAX_SHARES];
 	unsigned shares;
 	bool jail;
@@ -193,6 +200,10 @@ static inline bool config_has_viewer(const struct config *c)
 {
 	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
 }
+
+/* Likewise for one key of --cloud-init; cloud_init.c. */
+int config_cloud_key(struct config_cloud *c, const char *text, char *err, size_t errlen);
+void config_cloud_free(struct config_cloud *c);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

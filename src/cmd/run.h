@@ -77,7 +77,7 @@ struct media {
 		enum media_kind kind;
 		int unit; /* of struct config_disk */
 		struct disk_files *files;
-	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
+	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 3];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
 	struct net_link net[CONFIG_MAX_NETS];
