@@ -26,7 +26,7 @@ enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
 enum display { DISPLAY_NONE, DISPLAY_AUTO, DISPLAY_BLOCKS, DISPLAY_SIXEL, DISPLAY_TEXT };
 /* KEYS: by Ctrl-A c; STDIO: what is typed goes to it first. */
-enum monitor { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
+enum monitor_way { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
@@ -94,7 +94,7 @@ struct config {
 	bool paused; /* the machine waits for the monitor's cont */
 	bool no_exit_port;
 	uint16_t exit_port; /* 0: the board's */
-	enum monitor monitor;
+	enum monitor_way monitor;
 	/* The front's, of the qemu command alone. */
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */

@@ -569,7 +569,8 @@ static const struct flag flags[] = {
 	{"machine", "[type=]name[,prop[=value][,...]]", flag_machine, "the board: pc"},
 	{"M", "name", flag_machine, NULL},
 	{"cpu", "cpu", flag_cpu, "select CPU ('-cpu help' for list)"},
-	{"accel", "[accel=]accelerator[,...]", flag_accel, "kvm or tcg; repeated, the first that works"},
+	{"accel", "[accel=]accelerator[,...]", flag_accel,
+		"kvm or tcg; repeated, the first that works"},
 	{"smp", "[[cpus=]n][,cores=n][,threads=n][,sockets=n]", flag_smp, "number of CPUs"},
 	{"boot", "[order=drives][,once=drives]", flag_boot, "a floppy, c hard disk, d CD-ROM"},
 	{"m", "[size=]megs", flag_memory, "configure guest RAM, default 128 MiB"},
@@ -581,12 +582,15 @@ static const struct flag flags[] = {
 	{"hda/-hdb", "file", flag_hd, "use 'file' as IDE hard disk 0/1 image"},
 	{"hdc/-hdd", "file", flag_hd, "use 'file' as IDE hard disk 2/3 image"},
 	{"cdrom", "file", flag_cdrom, "use 'file' as IDE cdrom image (cdrom is ide1 master)"},
-	{"drive", "[file=file][,if=type][,index=i][,media=d][,format=f][,snapshot=on|off][,readonly=on|off]",
+	{"drive",
+		"[file=file][,if=type][,index=i][,media=d][,format=f][,snapshot=on|off][,readonly="
+		"on|off]",
 		qemu_drive_add, "use 'file' as a drive image"},
 	{"snapshot", NULL, flag_snapshot, "write to temporary files instead of disk image files"},
 	{"pflash", "file", flag_pflash, "use 'file' as a parallel flash image"},
 	{"display", "none|curses", flag_display, "select display backend type"},
-	{"nographic", NULL, flag_nographic, "disable graphical output and redirect serial I/Os to console"},
+	{"nographic", NULL, flag_nographic,
+		"disable graphical output and redirect serial I/Os to console"},
 	{"curses", NULL, flag_curses, NULL},
 	{"vga", "[std|none]", flag_vga, "select video card type"},
 	{"kernel", "bzImage", flag_kernel, "use 'bzImage' as kernel image"},
@@ -598,7 +602,8 @@ static const struct flag flags[] = {
 	{"mon", "[chardev=]name", flag_mon, NULL},
 	{"chardev", "stdio|file|null|pty,id=id[,mux=on|off][,path=path]", flag_chardev,
 		"a char device for -serial chardev:id"},
-	{"debugcon", "dev", flag_debugcon, "redirect the debug console, port e9h, to char device 'dev'"},
+	{"debugcon", "dev", flag_debugcon,
+		"redirect the debug console, port e9h, to char device 'dev'"},
 	{"no-reboot", NULL, flag_no_reboot, "exit instead of rebooting"},
 	{"no-shutdown", NULL, flag_no_shutdown, "stop before shutdown"},
 	{"action", "reboot=reset|shutdown", flag_action, NULL},
@@ -771,7 +776,7 @@ static const char *default_serial(const struct qemu *q)
 
 static int finish_serial(struct qemu *q)
 {
-	const char *where = q->hvc        ? q->hvc
+	const char *where = q->hvc       ? q->hvc
 			    : q->serials ? resolve(q, q->serial[0])
 					 : default_serial(q);
 	bool mon = !strncmp(where, "mon:", 4);

@@ -46,9 +46,9 @@ struct qemu {
 	char *monitor, *debugcon, *hvc; /* likewise; NULL: not given */
 	char *accel;                    /* a list by colons */
 	bool nographic, nodefaults, snapshot, exit_port;
-	bool headless;                  /* -display none */
-	bool display;                   /* one was asked for */
-	bool done;                      /* help was printed */
+	bool headless; /* -display none */
+	bool display;  /* one was asked for */
+	bool done;     /* help was printed */
 };
 
 /* NAME=VALUE of a list by commas. */

@@ -222,8 +222,8 @@ static int set_firmware(struct qemu *q)
 		if (d->where != IF_PFLASH)
 			continue;
 		if (flash[1] || d->index > 1)
-			return qemu_fail(q, "%s: there are two flash chips, code and variables",
-				d->path);
+			return qemu_fail(
+				q, "%s: there are two flash chips, code and variables", d->path);
 		flash[d->index >= 0 ? d->index : flash[0] ? 1 : 0] = d;
 	}
 	if (!flash[0])

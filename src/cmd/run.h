@@ -27,13 +27,15 @@ enum message {
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_MONITOR = 'm',    /* a line for the monitor */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
-	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
-	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
-	MSG_TEXT = 'T',      /* text for standard output, after the screen */
-	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
-	MSG_RESULT = 'R'     /* JSON: how it ended */
+	MSG_SCREEN = 's',       /* to the front: the shared frame changed */
+	MSG_REGISTERS = 'D',    /* text of MSG_DUMP, to show at once */
+	MSG_MONITOR_SAYS = 'M', /* its answer, in parts; an empty one is the last */
+	MSG_TEXT = 'T',         /* text for standard output, after the screen */
+	MSG_ERROR = 'E', /* the machine cannot start: byte status, then a line for the user */
+	MSG_RESULT = 'R' /* JSON: how it ended */
 };
 
 /* What the screen looks like, in memory shared by both. An odd count: being written. */
