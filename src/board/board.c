@@ -55,6 +55,7 @@
 #define PAGE_MASK          UINT64_C(0xfffffff000)
 #define MSR_APIC_BASE      0x1bu
 #define CMOS_FPU_AND_MOUSE 0x06u
+#define EXIT_PORT          0xf4u
 #define MSI_WINDOW         0xfeeu /* address bits 31:20 */
 #define MSI_LOGICAL        4u
 
@@ -390,7 +391,10 @@ static void power_off(void *ctx)
 {
 	struct board *b = ctx;
 
-	vm_end(b->vm, VM_END_POWEROFF, 0, "the guest powered off");
+	if (b->config.poweroff_stops)
+		vm_request_stop(b->vm);
+	else
+		vm_end(b->vm, VM_END_POWEROFF, 0, "the guest powered off");
 }
 
 static void a20_changed(void *ctx, bool open)
@@ -680,8 +684,14 @@ static int add_chipset(struct board *b)
 
 	for (unsigned n = 0; n < CHIPSET_DISKS && b->config.virtio_disk[n] && !err; n++)
 		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
+	for (unsigned n = 0; n < CHIPSET_NETS && b->config.net[n].dev && !err; n++)
+		err = chipset_add_net(&b->chipset, &b->config.net[n]);
+	for (unsigned n = 0; n < CHIPSET_SHARES && b->config.share[n].share && !err; n++)
+		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
+	if (!err && b->config.ports)
+		err = chipset_add_ports(&b->chipset, b->config.ports);
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
@@ -783,7 +793,6 @@ static int map_ports(struct board *b)
 		{dma_region(b->dma, DMA_HIGH), 0xc0},
 		{debugcon_region(b->debugcon), 0xe9},
 		{ferr_region(b->ferr), 0xf0},
-		{testport_region(b->testport), 0xf4},
 		{vga_region(b->vga, VGA_VBE), 0x1ce},
 		{vga_region(b->vga, VGA_MONO), 0x3b4},
 		{vga_region(b->vga, VGA_PORTS), 0x3c0},
@@ -794,6 +803,14 @@ static int map_ports(struct board *b)
 	};
 
 	return map_places(&b->vm->port_bus, place, ARRAY_SIZE(place));
+}
+
+static int map_exit_port(struct board *b)
+{
+	const struct place place = {testport_region(b->testport),
+		b->config.exit_port ? b->config.exit_port : EXIT_PORT};
+
+	return b->config.no_exit_port ? 0 : map_places(&b->vm->port_bus, &place, 1);
 }
 
 static int map_memory(struct board *b)
@@ -878,6 +895,8 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	add_devices(b);
 	rc = map_ports(b);
 	if (!rc)
+		rc = map_exit_port(b);
+	if (!rc)
 		rc = map_memory(b);
 	if (!rc)
 		rc = add_chipset(b);
@@ -922,6 +941,11 @@ void board_picture(struct board *b, struct picture *out)
 bool board_screen_touched(const struct board *b)
 {
 	return vga_touched(b->vga);
+}
+
+void board_power_button(struct board *b)
+{
+	acpi_pm_button(b->pm);
 }
 
 void board_type(struct board *b, const char *bytes, size_t len)

@@ -121,12 +121,14 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, info, access);
-	if (!e || !direct(c, e, access) || (t->check && check_refuse(t->check)))
+	if (!e || !direct(c, e, access) || refused(t))
 		goto odd;
 	if (t->check && write) { /* it stays a miss */
 		check_store(t->check, e->host + (lin & 4095), size);
 		return e->host + (lin & 4095);
 	}
+	if (t->torture.miss)
+		return e->host + (lin & 4095);
 	f = &t->fast[c->privilege][write][lin >> 12 & FAST_MASK];
 	f->page = lin & ~UINT64_C(4095);
 	f->addend = (uint64_t)(uintptr_t)e->host;
