@@ -190,8 +190,8 @@ static void compare(struct tcpu *t, const struct tblock *b, uint64_t count, enum
 	k->translated.rflags = (k->translated.rflags & ~k->undefined) | (s->rflags & k->undefined);
 	/* What MXCSR may hold is the host's word, written when registers are stored. */
 	memcpy(k->translated.xsave + FPU_MXCSR_MASK, s->xsave + FPU_MXCSR_MASK, 4);
-	if (outcome == UNDEFINED || (outcome == DONE && !memcmp(&k->translated, s, sizeof(*s)) &&
-					    !stores_differ(k)))
+	if (outcome == UNDEFINED ||
+		(outcome == DONE && !memcmp(&k->translated, s, sizeof(*s)) && !stores_differ(k)))
 		return;
 	if (outcome == DONE && !x86_state_diff(&k->translated, s, groups, NULL) &&
 		!stores_differ(k))
