@@ -42,39 +42,46 @@ ROUTINE(other_block, LOOP("mov %cl, 1f+1(%rip)\n call 1f") " hlt\n 1: mov $0, %a
 ROUTINE(next_instruction, LOOP("mov %cl, 1f+1(%rip)\n 1: mov $0, %al"));
 ROUTINE(same_block, LOOP("mov %cl, 1f+1(%rip)\n mov %rcx, %rdx\n lea 1(%rdx), %rdx\n"
 			 "add %rdx, %rsi\n 1: mov $0, %al"));
-ROUTINE(earlier_block, LOOP("jmp 2f\n 1: mov $0, %al\n jmp 3f\n 2: mov %cl, 1b+1(%rip)\n jmp 1b\n 3:"));
+ROUTINE(earlier_block,
+	LOOP("jmp 2f\n 1: mov $0, %al\n jmp 3f\n 2: mov %cl, 1b+1(%rip)\n jmp 1b\n 3:"));
 /* The immediate of an ADD to itself: doubled each time. */
 ROUTINE(itself, LOOP("movb $1, 2f-1(%rip)\n mov $7, %edx\n 1: addb $1, 2f-1(%rip)\n 2: dec %edx\n"
 		     "jnz 1b\n movzbl 2b-1(%rip), %eax\n sub $128, %eax\n add %cl, %al"));
 ROUTINE(across_pages, "jmp 5f\n .fill 13, 1, 0x90\n 1: .byte 0xb0\n 2: .byte 0\n ret\n"
 		      "5:" LOOP("mov %cl, 2b(%rip)\n call 1b"));
-ROUTINE(by_alias, LOOP("lea 1f+1(%rip), %rdx\n mov %cl, 0x200000(%rdx)\n call 1f")
-	" hlt\n 1: mov $0, %al\n ret");
-ROUTINE(by_string, LOOP(
-	"lea 1f(%rip), %rdi\n lea 2f(%rip), %rsi\n mov %cl, 1(%rsi)\n mov %ecx, %edx\n mov $3, %ecx\n"
-	"rep movsb\n mov %edx, %ecx\n call 1f")
-	" hlt\n 1: nop\n nop\n nop\n 2: mov $0, %al\n ret");
-ROUTINE(by_vector, LOOP("movd %ecx, %xmm0\n psllw $8, %xmm0\n movd 1f(%rip), %xmm1\n pcmpeqb %xmm2, %xmm2\n"
-			"movzbl %cl, %edx\n shl $8, %edx\n or $0xc300b0, %edx\n movd %edx, %xmm3\n"
-			"movss %xmm3, 1f(%rip)\n call 1f") " hlt\n 1: mov $0, %al\n ret\n nop");
-ROUTINE(by_exchange, LOOP("mov %cl, %dl\n lock xchg %dl, 1f+1(%rip)\n call 1f") " hlt\n 1: mov $0, %al\n ret");
+ROUTINE(by_alias, LOOP("lea 1f+1(%rip), %rdx\n mov %cl, 0x200000(%rdx)\n call 1f") " hlt\n 1: mov "
+										   "$0, %al\n ret");
+ROUTINE(by_string, LOOP("lea 1f(%rip), %rdi\n lea 2f(%rip), %rsi\n mov %cl, 1(%rsi)\n mov %ecx, "
+			"%edx\n mov $3, %ecx\n"
+			"rep movsb\n mov %edx, %ecx\n call 1f") " hlt\n 1: nop\n nop\n nop\n 2: "
+								"mov $0, %al\n ret");
+ROUTINE(by_vector,
+	LOOP("movd %ecx, %xmm0\n psllw $8, %xmm0\n movd 1f(%rip), %xmm1\n pcmpeqb %xmm2, %xmm2\n"
+	     "movzbl %cl, %edx\n shl $8, %edx\n or $0xc300b0, %edx\n movd %edx, %xmm3\n"
+	     "movss %xmm3, 1f(%rip)\n call 1f") " hlt\n 1: mov $0, %al\n ret\n nop");
+ROUTINE(by_exchange,
+	LOOP("mov %cl, %dl\n lock xchg %dl, 1f+1(%rip)\n call 1f") " hlt\n 1: mov $0, %al\n ret");
 /* The stack lies in the page of the code, and RSP at what is changed. */
 ROUTINE(by_push, LOOP("mov %rsp, %rbp\n lea 2f(%rip), %rsp\n mov $0xc300b0, %edx\n mov %cl, %dh\n"
 		      "push %rdx\n mov %rbp, %rsp\n call 1f") " hlt\n 1: .quad 0\n 2:");
 /* A static key: a jump becomes a NOP and a jump again, by way of INT3 as Linux does it. */
 ROUTINE(static_key, LOOP("movb $0xcc, 1f(%rip)\n test $1, %cl\n jz 2f\n movl $0x00441f0f, %edx\n"
-			 "mov %edx, 3f(%rip)\n movl $0x0000441f, 1f+1(%rip)\n movb $0x0f, 1f(%rip)\n jmp 1f\n"
+			 "mov %edx, 3f(%rip)\n movl $0x0000441f, 1f+1(%rip)\n movb $0x0f, "
+			 "1f(%rip)\n jmp 1f\n"
 			 "2: movl $(5f-4f), 1f+1(%rip)\n movb $0xe9, 1f(%rip)\n"
-			 "1: .byte 0xe9\n .long 5f-4f\n 4: mov $1, %al\n jmp 6f\n 5: xor %eax, %eax\n"
-			 "6: mov %cl, %dl\n and $1, %dl\n cmp %dl, %al\n jne 7f\n mov %cl, %al\n 7:")
-	" hlt\n 3: .long 0");
+			 "1: .byte 0xe9\n .long 5f-4f\n 4: mov $1, %al\n jmp 6f\n 5: xor %eax, "
+			 "%eax\n"
+			 "6: mov %cl, %dl\n and $1, %dl\n cmp %dl, %al\n jne 7f\n mov %cl, %al\n "
+			 "7:") " hlt\n 3: .long 0");
 /* Data beside code: no change of code, but a store to its page. */
-ROUTINE(beside_data, LOOP("mov %cl, 9f(%rip)\n call 1f") " hlt\n 1: mov 9f(%rip), %al\n ret\n 9: .byte 0");
+ROUTINE(beside_data,
+	LOOP("mov %cl, 9f(%rip)\n call 1f") " hlt\n 1: mov 9f(%rip), %al\n ret\n 9: .byte 0");
 
 /* Of two vCPUs: one calls what the other changes, until that is seen and RCX is 0. */
 ROUTINE(changer, "mov $30, %ecx\n 1: mov %cl, callee_at+1\n 2: pause\n cmp %cl, mail_at\n jne 2b\n"
 		 "dec %ecx\n jnz 1b\n movb $1, mail_at+1\n mov $500, %eax");
-ROUTINE(caller, "1: mov $callee_at, %edx\n call *%rdx\n mov %al, mail_at\n cmpb $0, mail_at+1\n je 1b\n mov $500, %eax");
+ROUTINE(caller, "1: mov $callee_at, %edx\n call *%rdx\n mov %al, mail_at\n cmpb $0, mail_at+1\n je "
+		"1b\n mov $500, %eax");
 __asm__(".set callee_at, 0x18000\n.set mail_at, 0x40000\n");
 static const uint8_t callee[] = {0xb0, 0, 0xc3}; /* mov al, 0; ret */
 #define CALLEE 0x18000u
@@ -120,7 +127,8 @@ static struct x86_seg flat(bool code)
 {
 	return (struct x86_seg){.limit = UINT32_MAX,
 		.sel = code ? 8 : 16,
-		.attr = X86_ATTR_S | X86_ATTR_P | X86_ATTR_G | (code ? 11 | X86_ATTR_L : 3 | X86_ATTR_DB)};
+		.attr = X86_ATTR_S | X86_ATTR_P | X86_ATTR_G |
+			(code ? 11 | X86_ATTR_L : 3 | X86_ATTR_DB)};
 }
 
 static void put_state(const struct mode *mode, struct vcpu *v, uint64_t rip)
@@ -166,8 +174,9 @@ static void *run_vcpu(void *arg)
 static void judge(const struct mode *mode, uint64_t count)
 {
 	if (count != ROUNDS)
-		fail_msg("%s %s%s: %llu of %u", mode->engine->name, mode->torture ? mode->torture : "",
-			mode->check ? "check" : "", (unsigned long long)count, ROUNDS);
+		fail_msg("%s %s%s: %llu of %u", mode->engine->name,
+			mode->torture ? mode->torture : "", mode->check ? "check" : "",
+			(unsigned long long)count, ROUNDS);
 }
 
 static void alone(const struct mode *mode, const uint8_t *code, const uint8_t *end)
