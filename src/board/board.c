@@ -690,6 +690,8 @@ static int add_chipset(struct board *b)
 		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
+	if (!err && b->config.ports)
+		err = chipset_add_ports(&b->chipset, b->config.ports);
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
@@ -950,4 +952,14 @@ void board_type(struct board *b, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		ps2_type(b->ps2, (uint8_t)bytes[i]);
+}
+
+void board_key(struct board *b, uint16_t key, bool down)
+{
+	ps2_key(b->ps2, key, down);
+}
+
+void board_mouse(struct board *b, int dx, int dy, uint8_t buttons)
+{
+	ps2_mouse(b->ps2, dx, dy, buttons);
 }

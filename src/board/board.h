@@ -43,9 +43,10 @@ struct board_config {
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
 	uint16_t exit_port;       /* writing there ends the machine; 0: F4h */
 	bool no_exit_port;
-	bool poweroff_stops; /* the machine stands still after it, and does not end */
-	bool entropy;        /* a virtio device with random numbers */
-	bool testdev;        /* the device that test programs for CPUs expect */
+	bool poweroff_stops;  /* the machine stands still after it, and does not end */
+	struct virtio *ports; /* a console device with streams; the board's from then on */
+	bool entropy;         /* a virtio device with random numbers */
+	bool testdev;         /* the device that test programs for CPUs expect */
 };
 
 struct board;
@@ -74,5 +75,8 @@ bool board_screen_touched(const struct board *b);
 void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
+/* A key and the mouse of a keyboard and mouse that the user has: ps2_key, ps2_mouse. */
+void board_key(struct board *b, uint16_t key, bool down);
+void board_mouse(struct board *b, int dx, int dy, uint8_t buttons);
 
 #endif

@@ -169,7 +169,7 @@ int chipset_add_net(struct chipset *c, const struct chipset_net *net)
 int chipset_add_share(struct chipset *c, const struct chipset_share *share)
 {
 	static const char *const name[CHIPSET_SHARES] = {"virtio-fs0", "virtio-fs1", "virtio-fs2",
-		"virtio-fs3", "virtio-fs4", "virtio-fs5", "virtio-fs6", "virtio-fs7"};
+		"virtio-fs3", "virtio-fs4", "virtio-fs5", "virtio-fs6", "virtio-fs7", "virtio-fs8"};
 	unsigned n = c->shares;
 
 	if (n == CHIPSET_SHARES)
@@ -181,6 +181,11 @@ int chipset_add_share(struct chipset *c, const struct chipset_share *share)
 int chipset_add_console(struct chipset *c, struct chardev *chr)
 {
 	return add_virtio(c, "virtio-console", virtio_console_new(chr), VIRTIO_CONSOLE_CLASS);
+}
+
+int chipset_add_ports(struct chipset *c, struct virtio *ports)
+{
+	return add_virtio(c, "virtio-ports", ports, VIRTIO_CONSOLE_CLASS);
 }
 
 int chipset_add_entropy(struct chipset *c, uint64_t seed)

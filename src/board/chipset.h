@@ -11,11 +11,12 @@
 #include "core/vm.h"
 #include "dev/ide.h"
 #include "dev/pci.h"
+#include "dev/virtio.h"
 
 #define CHIPSET_DRIVES 4u
 #define CHIPSET_DISKS  4u /* virtio's */
 #define CHIPSET_NETS   4u
-#define CHIPSET_SHARES 8u
+#define CHIPSET_SHARES 9u
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */
 
 struct chipset_drive {
@@ -76,6 +77,8 @@ int chipset_add_share(struct chipset *c, const struct chipset_share *share);
 
 /* A virtio console on chr, and a virtio entropy device (virtio_rng.h tells of seed); one each. */
 int chipset_add_console(struct chipset *c, struct chardev *chr);
+/* A console device with streams; takes it over. */
+int chipset_add_ports(struct chipset *c, struct virtio *ports);
 int chipset_add_entropy(struct chipset *c, uint64_t seed);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */

@@ -5,14 +5,40 @@
 #ifndef TINAMOU_FRONT_H
 #define TINAMOU_FRONT_H
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include "cmd/control.h"
 #include "cmd/run.h"
+#include "cmd/viewer.h"
 #include "core/engine.h"
 #include "host/terminal.h"
 
 #define BACKLOG_MAX 65536 /* serial bytes kept while the screen is shown */
+
+#define STREAM_POLLS (2 * STREAM_CONTROL + 1)
+
+/* One direction of a stream: what was read and not written yet. */
+struct flow {
+	int from, to;
+	size_t len, at;
+	bool ended, told; /* nothing more comes; the other side knows */
+	char buf[4096];   /* a pipe that poll finds writable takes as much */
+};
+
+enum streams_end { STREAMS_RUNNING, STREAMS_EXIT, STREAMS_SIGNAL, STREAMS_FAIL };
+
+struct streams {
+	bool on;
+	int fd[STREAMS]; /* our ends */
+	struct flow flow[STREAM_CONTROL];
+	char line[300];
+	size_t line_len;
+	enum streams_end end; /* how the command ended */
+	int value;            /* its exit status, or the signal */
+	char why[300];        /* STREAMS_FAIL */
+	bool asked;           /* the machine, to end */
+};
 
 struct front {
 	struct config config;
@@ -20,14 +46,17 @@ struct front {
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
 	struct media media;
-	int firmware, vgabios, vars; /* indices in fd, -1: none */
-	const char *image;           /* the word that is no option, borrowed; NULL: none */
-	bool as_given;               /* --as: it was not probed */
-	bool one_initrd;             /* all of --initrd is one file's name */
-	int signals;                 /* signalfd */
-	int ctl;                     /* to the machine */
-	int serial;                  /* our end of the serial line, -1: none */
-	int pty, slave;              /* of --serial pty, -1: none */
+	int firmware, vgabios, vars;     /* indices in fd, -1: none */
+	const char *image;               /* the word that is no option, borrowed; NULL: none */
+	bool as_given;                   /* --as: it was not probed */
+	int root_kernel, root_initramfs; /* descriptors of --root, -1: none */
+	int initramfs;                   /* index in fd, -1: none */
+	struct streams streams;
+	bool one_initrd; /* all of --initrd is one file's name */
+	int signals;     /* signalfd */
+	int ctl;         /* to the machine */
+	int serial;      /* our end of the serial line, -1: none */
+	int pty, slave;  /* of --serial pty, -1: none */
 	pid_t pid;
 	struct control *control; /* of --name, or NULL */
 	int told, log;           /* --detach: who waits for the start, and its log; or -1 */
@@ -35,6 +64,7 @@ struct front {
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
 	struct screen_view *view;
+	struct viewer_process viewer;
 
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
@@ -52,6 +82,9 @@ struct front {
 	char *text; /* MSG_TEXT so far */
 	size_t text_len;
 	int failed; /* status of MSG_ERROR */
+	uint64_t began;
+	int result_fd; /* --result, -1: none */
+	int die_by;    /* signal to end by, 0: none */
 };
 
 /* Opens every file that the configuration names; returns a status of status.h. */
@@ -68,6 +101,29 @@ void front_started(struct front *f, int status);
 
 /* --name: the machine's socket. Returns a status. */
 int front_open_control(struct front *f);
+/* --root: the kernel, unless it is named, and what starts the command. */
+int front_open_root(struct front *f);
+
+/* ---- front_streams.c: a command's standard streams ---- */
+
+int front_open_streams(struct front *f); /* 0 or -errno */
+void front_close_streams(struct front *f, bool machines);
+void front_stream_interest(struct front *f, struct pollfd p[STREAM_POLLS]);
+void front_stream_serve(struct front *f, const struct pollfd p[STREAM_POLLS]);
+/* After the machine's end: what it said before. */
+void front_stream_drain(struct front *f);
+/* Keys for the command, if it takes any now. */
+bool front_stream_takes(const struct front *f);
+void front_stream_type(struct front *f, const char *bytes, size_t len);
+/* The terminal has another size. */
+void front_stream_size(struct front *f);
+/* The serial line's last words, kept and shown if something went wrong. */
+void front_keep_log(struct front *f, const char *text, size_t len);
+bool front_kernel_panicked(const struct front *f);
+void front_show_log(const struct front *f);
+
+void front_ask_to_quit(struct front *f, char type, char sig);
+
 /* Shared folders; front_open_all opens them. 0 or -errno; after the machine has its ends, close. */
 int front_open_shares(struct front *f);
 int front_start_shares(struct front *f);
@@ -76,6 +132,9 @@ void front_wait_shares(struct front *f);
 
 /* Carries bytes between the terminal and the machine until the machine is gone. */
 void front_loop(struct front *f);
+
+/* Is the screen, text or not, to be seen on the terminal? */
+bool front_screen_on_terminal(const struct front *f);
 
 /* Shows the machine's screen where the terminal shows it at present. */
 void front_show_screen(struct front *f);

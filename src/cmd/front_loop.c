@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
+#define OWN_POLLS  5 /* of the front's loop, before streams and clients */
 #define ESCAPE_KEY 1 /* Ctrl-A */
 #define GRACE_NS   (2 * NSEC_PER_SEC)
 #define DRAIN_MS   5 /* between two looks at what a reader has left */
@@ -39,6 +39,7 @@ static bool machine_says(struct front *f)
 		return n < 0 && errno == EINTR;
 	switch (buf[0]) {
 	case MSG_SCREEN:
+		viewer_changed(&f->viewer);
 		front_show_screen(f);
 		break;
 	case MSG_TEXT:
@@ -87,6 +88,10 @@ static void serial_says(struct front *f)
 		control_serial(f->control, buf, (size_t)n);
 	if (f->config.detach)
 		return;
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -145,7 +150,7 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+		"Ctrl-A p  power button       Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
@@ -171,7 +176,10 @@ static void take_screenshot(struct front *f)
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
+	if (f->streams.on)
+		front_stream_type(f, bytes, len);
+	else
+		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
 }
 
 static void escape_key(struct front *f, char key)
@@ -192,6 +200,9 @@ static void escape_key(struct front *f, char key)
 		break;
 	case 'd':
 		front_send(f, MSG_DUMP, "", 0, -1);
+		break;
+	case 'p':
+		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
 		take_screenshot(f);
@@ -245,6 +256,19 @@ static bool input_typed(struct front *f)
 	return n > 0;
 }
 
+/* What the keyboard and mouse of a viewer do is the guest's; not what closing it means. */
+static void viewer_says(struct front *f)
+{
+	struct viewer_event e;
+
+	if (!viewer_hear(&f->viewer, &e))
+		return;
+	if (e.kind == VIEWER_CLOSE)
+		front_ask_to_quit(f, MSG_QUIT, 0);
+	else
+		front_send(f, MSG_VIEWER, &e, sizeof(e), -1);
+}
+
 /* ---- the loop ---- */
 
 static void redraw(struct front *f)
@@ -281,6 +305,7 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
 		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
@@ -364,28 +389,37 @@ void front_loop(struct front *f)
 	bool alive = true;
 
 	while (alive) {
-		struct pollfd p[4 + CONTROL_DESCRIPTORS] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[OWN_POLLS + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
+			{f->viewer.socket, POLLIN, 0},
 		};
-		unsigned clients = control_poll(f->control, p + 4);
+		unsigned clients;
 
-		if (poll(p, 4 + clients, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + OWN_POLLS);
+		clients = control_poll(f->control, p + OWN_POLLS + STREAM_POLLS);
+		if (poll(p, OWN_POLLS + STREAM_POLLS + clients, next_timeout(f)) < 0 &&
+			errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
+		if (p[4].revents)
+			viewer_says(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + OWN_POLLS);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
-		control_ready(f->control, p + 4, clients);
+		control_ready(f->control, p + OWN_POLLS + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }

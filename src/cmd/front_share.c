@@ -34,7 +34,12 @@ static int open_share(struct front *f, const struct config_share *c)
 
 int front_open_shares(struct front *f)
 {
-	int status = STATUS_OK;
+	const struct config_share root = {.path = f->config.root,
+		.tag = (char *)"root",
+		.ro = true,
+		.as_root = true,
+		.steady = true};
+	int status = f->config.root ? open_share(f, &root) : STATUS_OK;
 
 	for (unsigned i = 0; i < f->config.shares && !status; i++)
 		status = open_share(f, &f->config.share[i]);

@@ -75,14 +75,33 @@ static json_t *receive_start(struct machine *m)
 
 /* ---- requests ---- */
 
+static void from_viewer(struct machine *m, const void *data, size_t len)
+{
+	struct viewer_event e;
+
+	if (len != sizeof(e))
+		return;
+	memcpy(&e, data, sizeof(e));
+	if (e.kind == VIEWER_KEY)
+		board_key(m->board, e.key, e.down);
+	else if (e.kind == VIEWER_POINTER)
+		board_mouse(m->board, e.dx, e.dy, e.buttons & 7);
+}
+
 static void serve(struct machine *m, char type, const char *data, size_t len)
 {
 	switch (type) {
 	case MSG_KEYS:
 		board_type(m->board, data, len);
 		break;
+	case MSG_VIEWER:
+		from_viewer(m, data, len);
+		break;
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
+		break;
+	case MSG_POWER:
+		board_power_button(m->board);
 		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
@@ -147,6 +166,7 @@ static int watch(struct machine *m)
 		return -errno;
 	loop_add(m->vm->loop, m->tick, EPOLLIN, machine_screen_tick, m);
 	loop_add(m->vm->loop, m->ctl, EPOLLIN, on_control, m);
+	machine_watch_streams(m);
 	/* A regular file cannot be watched and is never busy. */
 	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch =
@@ -157,9 +177,9 @@ static int watch(struct machine *m)
 static void report(struct machine *m)
 {
 	struct vm *vm = m->vm;
-	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b}", "end", vm->end, "value",
+	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b, s:I}", "end", vm->end, "value",
 		vm->end_value, "why", vm->end_why, "screen", board_screen_touched(m->board),
-		"serial", m->serial_touched);
+		"serial", m->serial_touched, "instructions", (json_int_t)machine_instructions(m));
 	char *text = json_dumps(result, JSON_COMPACT);
 
 	m->ticks = 0;
@@ -232,6 +252,7 @@ int machine_main(int ctl, struct media *media)
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
 	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
+	m.initramfs_fd = (int)json_integer_value(json_object_get(start, "initramfs"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

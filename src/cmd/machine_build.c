@@ -143,6 +143,7 @@ static int map_module(struct boot_config *c, int fd, const struct config_module 
 int machine_open_kernel(struct machine *m)
 {
 	struct boot_config *c = &m->boot_config;
+	static const struct config_module initramfs = {.path = "the command's RAM disk"};
 	bool add = !m->config.cmdline_as_is && m->config.console != CONSOLE_SCREEN;
 	unsigned fd = FD_IMAGES;
 	int err;
@@ -159,6 +160,8 @@ int machine_open_kernel(struct machine *m)
 	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
+	if (!err && m->initramfs_fd >= 0 && m->initramfs_fd < (int)m->fds)
+		err = map_module(c, m->fd[m->initramfs_fd], &initramfs);
 	return err;
 }
 
@@ -355,12 +358,20 @@ void machine_free_nets(struct machine *m)
 		net_free(m->net[i]);
 }
 
+/* SeaBIOS's MP table has the first CPU of each package, and some systems know no other. */
+static unsigned sockets(const struct machine *m)
+{
+	if (m->config.sockets)
+		return m->config.sockets;
+	return m->vgabios_fd >= 0 ? m->config.cpus : 1;
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
-		.sockets = m->config.sockets,
+		.sockets = sockets(m),
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
@@ -395,7 +406,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		return -EIO;
 	make_nets(m, &bc);
 	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
-		board_new(m->vm, &bc, &m->board, err, errlen))
+		machine_make_streams(m, &bc) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }

@@ -381,9 +381,17 @@ uint64_t vcpu_random(struct vcpu *v)
 	return r ^ r >> 31;
 }
 
+uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed)
+{
+	const struct clock *c = &v->vm->clock;
+	uint64_t now = clock_now(c) + (c->driver == CLOCK_INSTRUCTIONS ? executed : 0);
+
+	return clock_muldiv(now, v->vm->tsc_hz, NSEC_PER_SEC);
+}
+
 uint64_t vcpu_tsc(struct vcpu *v)
 {
-	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+	return vcpu_tsc_after(v, 0);
 }
 
 /* ---- what KVM tells and does for its guests ---- */

@@ -21,6 +21,7 @@ import media
 SOFTWARE = {"real", "protected", "paging", "long", "ferr"}
 MODES = {
     "kvm": SOFTWARE - {"ferr"},
+    "driver": SOFTWARE - {"ferr"},
     "translate": SOFTWARE,
     "interpret": SOFTWARE,
 }
@@ -33,8 +34,8 @@ VERSION = re.compile(rb"SeaBIOS \(version [^)]*\)")
 def guests(source, name="guests.list"):
     for line in (source / "guests" / name).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            name, modes, start, memory, status = line.split()
-            yield name, set(modes.split(",")), start, memory, int(status)
+            name, modes, start, memory, status, *cpus = line.split()
+            yield name, set(modes.split(",")), start, memory, int(status), (cpus or ["1"])[0]
 
 
 def verdicts(tinamou):
@@ -54,10 +55,10 @@ def place(images, name, start, medium):
     return [medium.name, "--firmware", "none" if start == "disk" else start]
 
 
-def run(tinamou, images, engine, name, start, memory, options):
+def run(tinamou, images, engine, name, start, memory, cpus, options):
     with tempfile.NamedTemporaryFile() as serial, tempfile.NamedTemporaryFile() as medium:
         result = subprocess.run(
-            [tinamou, "run", "-q", "--engine", engine, "--memory", memory, "--timeout", "60",
+            [tinamou, "run", "-q", "--engine", engine, "--memory", memory, "--cpus", cpus, "--timeout", "60",
              "--serial", f"file:{serial.name}", *options, *place(images, name, start, medium)],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
         screen = VERSION.sub(b"SeaBIOS", result.stdout)
@@ -96,7 +97,7 @@ def main():
     parser.add_argument("images", type=pathlib.Path)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("--list", default="guests.list")
-    parser.add_argument("--engines", default=",".join(MODES))
+    parser.add_argument("--engines", default="kvm,translate,interpret")
     parser.add_argument("--torture")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
@@ -105,7 +106,7 @@ def main():
     options = ["--torture", args.torture] if args.torture else []
     found, allowed = verdicts(tinamou), allowed_skips(source)
     passed = failed = skipped = 0
-    for name, modes, start, memory, status in guests(source, args.list):
+    for name, modes, start, memory, status, cpus in guests(source, args.list):
         for engine in engines:
             reason = skip_reason(engine, found.get(engine, "unusable"), modes, name)
             key = f"guests:{name}/{engine}"
@@ -115,7 +116,7 @@ def main():
                 continue
             bad = [reason] if reason else list(differences(
                 source / "guests/expect", name, status,
-                run(tinamou, images, engine, name, start, memory, options), write))
+                run(tinamou, images, engine, name, start, memory, cpus, options), write))
             failed, passed = failed + bool(bad), passed + (not bad)
             print(f"{'FAIL' if bad else 'ok  '} {key} {'; '.join(bad)}")
     used = [e for e in engines if found.get(e) != "unusable"]

@@ -668,9 +668,9 @@ static uint64_t cr4_withheld(const struct x86_model *m)
 	static const struct {
 		uint32_t bits;
 		uint8_t needs; /* enum x86_cpu_feature */
-	} rule[] = {{X86_CR4_TSD, X86_CPU_TSC}, {X86_CR4_DE, X86_CPU_DE},
-		{X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE}, {X86_CR4_MCE, X86_CPU_MCE},
-		{X86_CR4_PGE, X86_CPU_PGE},
+	} rule[] = {{X86_CR4_VME | X86_CR4_PVI, X86_CPU_VME}, {X86_CR4_TSD, X86_CPU_TSC},
+		{X86_CR4_DE, X86_CPU_DE}, {X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE},
+		{X86_CR4_MCE, X86_CPU_MCE}, {X86_CR4_PGE, X86_CPU_PGE},
 		{X86_CR4_PCE, X86_CPU_CMOV}, /* performance counters came with the Pentium Pro */
 		{X86_CR4_OSFXSR, X86_CPU_FXSR}, {X86_CR4_OSXMMEXCPT, X86_CPU_SSE},
 		{X86_CR4_UMIP, X86_CPU_UMIP}, {X86_CR4_FSGSBASE, X86_CPU_FSGSBASE},
@@ -690,6 +690,7 @@ int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 
 	c->v = v;
 	c->e = e;
+	c->shared = !native && v->vm->vcpus > 1 && v->vm->clock.driver == CLOCK_HOST;
 	/* As the emulator of another engine it meets what the host's CPU allowed. */
 	c->phys_bits = native ? 52 : x86_model_phys_bits(&v->vm->model);
 	c->cr4_withheld = native ? 0 : cr4_withheld(&v->vm->model);
@@ -744,6 +745,7 @@ static void interpret_vcpu_close(struct vcpu *v)
 
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 {
+	atomic_thread_fence(memory_order_seq_cst); /* as in look_behind() */
 	written(container_of(e, struct interpret_engine, engine), gpa, len);
 }
 
@@ -757,6 +759,7 @@ static int interpret_set_map(struct engine *engine, const struct engine_slot *sl
 	uint64_t end = 0;
 	void *table;
 
+	e->maps++;
 	for (unsigned n = 0; n < count; n++)
 		if (slot[n].base + slot[n].size > end)
 			end = slot[n].base + slot[n].size;

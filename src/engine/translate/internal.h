@@ -192,7 +192,6 @@ struct tcpu {
 	} jumps[2];               /* entries that were filled; [1]: those to global pages */
 	uint64_t far_pages[1024]; /* hashed linear pages that far links and jumps go to */
 	uint64_t stale_seen;
-	uint32_t maps; /* how often the memory map has changed */
 	struct tstats stats;
 	struct signal_stack signal_stack;
 	uint32_t far_local[LINKS], far_global[LINKS];
@@ -321,7 +320,7 @@ void leave_signal_stack(struct tcpu *t);
 void fast_flush(struct tcpu *t);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
-void seal_page(struct cpu *c, struct code_page *p);
+void forget_writes(struct cpu *c, const struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
 /*

@@ -33,7 +33,7 @@ static const struct cpu_hooks hooks = {
 	.advance = translate_advance,
 	.flushed = flushed,
 	.flushed_page = flushed_page,
-	.seal = seal_page,
+	.forget_writes = forget_writes,
 };
 
 /* ---- the contract ---- */
@@ -145,10 +145,8 @@ static void translate_vcpu_close(struct vcpu *v)
 static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
 {
 	for (unsigned n = 0; n < e->vm->vcpus; n++)
-		if (e->vm->vcpu[n]->priv) {
+		if (e->vm->vcpu[n]->priv)
 			cache_flush(tcpu_of(e->vm->vcpu[n]));
-			tcpu_of(e->vm->vcpu[n])->maps++;
-		}
 	return interpret_engine.set_map(e, slot, count);
 }
 
