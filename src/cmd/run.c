@@ -368,6 +368,7 @@ static void take_terminal(struct front *f)
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
+	f->saved.signals = f->config.keep_signals;
 	if (terminal_raw(&f->saved))
 		f->terminal = false;
 	else if (f->streams.on)
