@@ -10,15 +10,21 @@ _tinamou()
 	--clock) words="host instructions" ;;
 	--cpu-model) words="baseline max 486 pentium3" ;;
 	--debugcon) words="none stdio file:" ;;
+	--monitor) words="keys stdio none" ;;
+	--on) words="reset=restart reset=end triple-fault=end triple-fault=restart halt=end halt=stay poweroff=end poweroff=stop" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
+	--net | -n) words="user tap= socket= none" ;;
 	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
+	status | console | pause | resume | reset | stop | kill | screenshot)
+		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')
+		;;
 	--kernel | -k | --initrd | -i | --disk | -d | --cdrom | --floppy) ;;
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines disk version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run qemu list status console pause resume reset stop kill screenshot engines disk version help" ;;
 		esac
 		;;
 	esac

@@ -12,6 +12,7 @@
 
 #define MEMORY_DEFAULT (512 * MiB)
 #define MEMORY_MIN     (4 * KiB)
+#define TAG_MAX        36 /* letters of a share's tag: virtio 1.2, 5.11.4 */
 #define MEMORY_MAX     (UINT64_C(1) << 40)
 
 struct context {
@@ -127,13 +128,31 @@ static int opt_memory(struct context *x, const char *value)
 	return 0;
 }
 
+/* A CPU's number is its package's and, in the lowest bits, the core's: so cores are a power of 2.
+ */
+static bool shared_evenly(uint64_t cpus, uint64_t sockets)
+{
+	uint64_t cores = cpus / sockets;
+
+	return !(cpus % sockets) && (sockets == 1 || !(cores & (cores - 1)));
+}
+
 static int opt_cpus(struct context *x, const char *value)
 {
-	uint64_t n;
+	static const char word[] = ",sockets=";
+	uint64_t n, sockets = 0;
+	char count[16];
+	const char *more = strstr(value, word);
 
-	if (!number(value, VM_MAX_VCPUS, &n) || n < 1)
+	snprintf(count, sizeof(count), "%.*s", more ? (int)(more - value) : 15, value);
+	if (!number(count, VM_MAX_VCPUS, &n) || n < 1)
 		return fail(x, "--cpus %s: must be 1 to %d", value, VM_MAX_VCPUS);
+	if (more && (!number(more + strlen(word), n, &sockets) || sockets < 1 ||
+			    !shared_evenly(n, sockets)))
+		return fail(x, "--cpus %s: each socket has the same number of cores, a power of 2",
+			value);
 	x->c->cpus = (unsigned)n;
+	x->c->sockets = (unsigned)sockets;
 	return 0;
 }
 
@@ -414,6 +433,96 @@ static int opt_cdrom(struct context *x, const char *value)
 	return parse_disk(x, &x->c->cdrom, value);
 }
 
+static int share_key(struct context *x, struct config_share *s, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		s->ro = true;
+	else if (!strcmp(key, "owner=root"))
+		s->as_root = true;
+	else if (!strcmp(key, "steady"))
+		s->steady = true;
+	else if (!strncmp(key, "tag=", 4) && key[4] && strlen(key + 4) <= TAG_MAX)
+		replace(&s->tag, key + 4);
+	else
+		return fail(x,
+			"--share: unknown key '%s'; known are tag=NAME (up to %d letters), "
+			"ro, owner=root, steady",
+			key, TAG_MAX);
+	return 0;
+}
+
+static int check_tag(struct context *x, const struct config_share *s)
+{
+	for (const struct config_share *i = x->c->share; i < s; i++)
+		if (!strcmp(i->tag, s->tag))
+			return fail(x, "--share: two folders have the tag %s; give one tag=NAME",
+				s->tag);
+	return 0;
+}
+
+static int opt_share(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+	struct config_share *s = &c->share[c->shares];
+	char *copy, *rest, *part;
+	int rc = 0;
+
+	if (c->shares == CONFIG_MAX_SHARES)
+		return fail(x, "--share: at most %d folders", CONFIG_MAX_SHARES);
+	copy = rest = xstrdup(value);
+	part = config_next_part(&rest);
+	c->shares++;
+	s->tag = xstrdup("share");
+	s->path = xstrdup(part);
+	if (!*part)
+		rc = fail(x, "--share %s: no folder's name", value);
+	while (!rc && (part = config_next_part(&rest)))
+		rc = share_key(x, s, part);
+	free(copy);
+	return rc ? rc : check_tag(x, s);
+}
+
+static int opt_root(struct context *x, const char *value)
+{
+	replace(&x->c->root, value);
+	return 0;
+}
+
+static void append(char ***list, unsigned *n, const char *value)
+{
+	*list = xrealloc(*list, (*n + 1) * sizeof(**list));
+	(*list)[(*n)++] = xstrdup(value);
+}
+
+static int opt_command(struct context *x, const char *value)
+{
+	append(&x->c->word, &x->c->words, value);
+	return 0;
+}
+
+static int opt_env(struct context *x, const char *value)
+{
+	if (!*value || *value == '=')
+		return fail(x, "--env %s: write NAME=VALUE, or NAME for the value here", value);
+	append(&x->c->variable, &x->c->variables, value);
+	return 0;
+}
+
+static int opt_result(struct context *x, const char *value)
+{
+	replace(&x->c->result, value);
+	return 0;
+}
+
+static int opt_jail(struct context *x, const char *value)
+{
+	static const char *const names[] = {"off", "on", NULL};
+	int n = choose(x, "jail", value, names);
+
+	x->c->jail = n == 1;
+	return n < 0 ? -1 : 0;
+}
+
 static int firmware_name(struct context *x, const char *name)
 {
 	static const char *const names[] = {"none", "bios", "uefi"};
@@ -510,6 +619,60 @@ static int opt_cpu_model(struct context *x, const char *value)
 	return x86_model_parse(&x->c->model, value, false, x->err, x->errlen);
 }
 
+/* A user mode network that --publish has made is taken over by --net user. */
+static struct config_net *find_user_net(struct config *c, bool implied)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (c->net[i].kind == NET_USER && (c->net[i].implied || !implied))
+			return &c->net[i];
+	return NULL;
+}
+
+static struct config_net *new_net(struct context *x)
+{
+	struct config *c = x->c;
+
+	if (c->nets < CONFIG_MAX_NETS)
+		return &c->net[c->nets++];
+	fail(x, "--net: at most %d network cards", CONFIG_MAX_NETS);
+	return NULL;
+}
+
+static int opt_net(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
+	struct config_net *n = NULL;
+	int rc = 0;
+
+	x->c->no_net = !strcmp(value, "none");
+	if (x->c->no_net) {
+		free(copy);
+		return x->c->nets ? fail(x, "--net none: there is a network card already") : 0;
+	}
+	if (!strcmp(part, "user"))
+		n = find_user_net(x->c, true);
+	if (!n)
+		n = new_net(x);
+	rc = n ? config_net_kind(n, part, x->err, x->errlen) : -1;
+	while (!rc && (part = config_next_part(&rest)))
+		rc = config_net_key(n, part, x->err, x->errlen);
+	free(copy);
+	return rc;
+}
+
+static int opt_publish(struct context *x, const char *value)
+{
+	struct config_net *n = find_user_net(x->c, false);
+
+	if (!n) {
+		n = new_net(x);
+		if (!n)
+			return -1;
+		n->implied = true;
+	}
+	return config_net_forward(n, value, x->err, x->errlen);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -529,6 +692,18 @@ static int flag_testdev(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_name(struct context *x, const char *value)
+{
+	replace(&x->c->name, value);
+	return 0;
+}
+
+static int flag_detach(struct context *x, const char *value)
+{
+	x->c->detach = true;
+	return 0;
+}
+
 static int flag_stats(struct context *x, const char *value)
 {
 	x->c->stats = true;
@@ -540,6 +715,12 @@ static int flag_check(struct context *x, const char *value)
 {
 	x->c->check = true;
 	x->c->clock = CLOCK_INSTRUCTIONS;
+	return 0;
+}
+
+static int opt_torture(struct context *x, const char *value)
+{
+	replace(&x->c->torture, value);
 	return 0;
 }
 
@@ -596,7 +777,8 @@ static const struct option options[] = {
 	{"as", 0, "WHAT", opt_as, false, false,
 		"IMAGE is a disk, cd, floppy, kernel or sector; probed if not given"},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
-	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
+	{"cpus", 'c', "N[,sockets=N]", opt_cpus, false, false,
+		"virtual CPUs (1), and how many packages they are in (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME[,vendor=][,+f][,-f]", opt_cpu_model, false, false,
 		"baseline, max, 486 or pentium3; features to add and to take away"},
@@ -611,7 +793,18 @@ static const struct option options[] = {
 		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"share", 0, "DIR[,tag=NAME][,ro]", opt_share, true, false,
+		"a folder for the guest: mount -t virtiofs NAME /mnt"},
+	{"root", 0, "DIR", opt_root, false, false,
+		"run the command after -- in the guest, over this folder, which stays as it is"},
+	{"command", 0, "WORD", opt_command, true, true, NULL},
+	{"env", 0, "NAME[=VALUE]", opt_env, true, true, "a variable for that command"},
+	{"result", 0, "FILE", opt_result, false, false, "how it ended, as a JSON object"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
+		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
+	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
+		"a port of the host leads to the guest; --net user if there is none"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -624,6 +817,8 @@ static const struct option options[] = {
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"jail", 0, "WHICH", opt_jail, false, false,
+		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
@@ -636,6 +831,10 @@ static const struct option options[] = {
 	{"paused", 'S', NULL, flag_paused, false, false, "start by the monitor's cont"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
+	{"name", 0, "NAME", opt_name, false, false,
+		"for list, status, console and the other commands"},
+	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
+	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -645,7 +844,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
 };
 
@@ -742,7 +940,8 @@ void config_init(struct config *c)
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
 		.engine = xstrdup("auto"),
-		.display = DISPLAY_AUTO};
+		.display = DISPLAY_AUTO,
+		.jail = true};
 	x86_model_baseline(&c->model);
 }
 
@@ -754,7 +953,21 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
+	for (unsigned i = 0; i < c->shares; i++) {
+		free(c->share[i].path);
+		free(c->share[i].tag);
+	}
+	for (unsigned i = 0; i < c->words; i++)
+		free(c->word[i]);
+	for (unsigned i = 0; i < c->variables; i++)
+		free(c->variable[i]);
+	free(c->word);
+	free(c->variable);
+	free(c->root);
+	free(c->result);
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);
@@ -771,6 +984,8 @@ void config_free(struct config *c)
 	free(c->debugcon_path);
 	free(c->screenshot);
 	free(c->trace_file);
+	free(c->name);
+	free(c->torture);
 	json_decref(c->set);
 }
 
@@ -851,6 +1066,11 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 	for (int i = 0; i < argc; i++) {
 		int used = 0, rc;
 
+		if (!strcmp(argv[i], "--")) {
+			while (++i < argc)
+				opt_command(&x, argv[i]);
+			break;
+		}
 		if (argv[i][0] == '-' && argv[i][1])
 			rc = parse_option(&x, argv + i, argc - i, &used);
 		else

@@ -21,6 +21,9 @@
 #define CONFIG_MAX_MODULES  8
 #define CONFIG_MAX_DISKS    4
 #define CONFIG_MAX_FLOPPIES 2
+#define CONFIG_MAX_NETS     4
+#define CONFIG_MAX_FORWARDS 16
+#define CONFIG_MAX_SHARES   8
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
@@ -50,8 +53,28 @@ struct config_disk {
 	bool ro, throwaway;
 };
 
+/* A folder for the guest: DIR[,tag=TAG][,ro][,owner=root][,steady] */
+struct config_share {
+	char *path, *tag;
+	bool ro, as_root, steady;
+};
+
 /* What starts the machine; PATH is a BIOS image or UEFI code with its variables. */
 enum firmware_choice { FIRMWARE_AUTO, FIRMWARE_NONE, FIRMWARE_BIOS, FIRMWARE_UEFI, FIRMWARE_PATH };
+
+enum net_choice { NET_USER, NET_WITH_TAP, NET_WITH_SOCKET };
+
+/* A network card: user, tap=NAME or socket=PATH, and [,mac=][,mtu=][,forward=][,hostname=] */
+struct config_net {
+	enum net_choice kind;
+	char *path; /* of the tap device or the socket */
+	char *hostname;
+	char *forward[CONFIG_MAX_FORWARDS]; /* "tcp:HOSTADDR:PORT:PORT" */
+	unsigned forwards;
+	bool has_mac, implied; /* implied: --publish made it, --net user may still describe it */
+	uint8_t mac[6];
+	uint16_t mtu;
+};
 
 struct config_dump {
 	uint64_t addr, len;
@@ -67,7 +90,7 @@ struct config {
 	char *cmdline;      /* of the kernel, NULL: empty */
 	bool cmdline_as_is; /* --cmdline: nothing is added to it */
 	uint64_t memory;    /* bytes */
-	unsigned cpus;
+	unsigned cpus, sockets;
 	struct x86_model model;
 	char *engine;     /* "auto" or a list of names */
 	unsigned timeout; /* seconds, 0: none */
@@ -78,6 +101,18 @@ struct config {
 	uint64_t entry;
 	struct config_disk disk[CONFIG_MAX_DISKS], floppy[CONFIG_MAX_FLOPPIES], cdrom;
 	unsigned disks, floppies;
+	struct config_net net[CONFIG_MAX_NETS];
+	unsigned nets;
+	bool no_net; /* --net none */
+	struct config_share share[CONFIG_MAX_SHARES];
+	unsigned shares;
+	bool jail;
+	char *root;  /* folder to run a command over, or NULL */
+	char **word; /* the command, after -- */
+	unsigned words;
+	char **variable; /* NAME=VALUE, or NAME, for the command */
+	unsigned variables;
+	char *result; /* JSON file that tells how it ended, or NULL */
 	enum firmware_choice firmware;
 	char *firmware_path, *firmware_vars; /* vars: where UEFI keeps its variables, or NULL */
 	char *boot; /* order, letters of c (disk), d (CD-ROM), a (floppy); NULL: not asked for */
@@ -90,6 +125,8 @@ struct config {
 	char *screenshot; /* PNG file, or NULL */
 	bool hvc;         /* serial is a virtio console, not COM1 */
 	bool testdev;
+	char *name; /* in the registry, or NULL */
+	bool detach;
 	bool no_reboot, triple_fault_resets, stay_halted, poweroff_stops; /* --on */
 	bool paused; /* the machine waits for the monitor's cont */
 	bool no_exit_port;
@@ -101,6 +138,7 @@ struct config {
 	bool keep_signals; /* Ctrl-C ends the run, as it does without a monitor in QEMU */
 	bool stats, check, trace_exits, quiet, verbose, print_config, help;
 	char *trace_file;
+	char *torture; /* of engine translate, or NULL */
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;
 };
@@ -126,6 +164,14 @@ int config_from_json(struct config *c, const json_t *object, char *err, size_t e
  */
 int config_modules(struct config *c, bool one_file, char *err, size_t errlen);
 
+/*
+ * One part of a --net or one --publish, into n; 0, or -1 with a line in err.
+ * config_net.c.
+ */
+int config_net_kind(struct config_net *n, const char *text, char *err, size_t errlen);
+int config_net_key(struct config_net *n, const char *text, char *err, size_t errlen);
+int config_net_forward(struct config_net *n, const char *text, char *err, size_t errlen);
+void config_net_free(struct config_net *n);
 /* What follows in `run` takes the image for a --kernel; there is one, and no kernel. */
 void config_image_is_kernel(struct config *c);
 

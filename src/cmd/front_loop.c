@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +49,12 @@ static bool machine_says(struct front *f)
 	case MSG_REGISTERS:
 		front_overlay(f, buf + 1, (size_t)n - 1);
 		break;
+	case MSG_STARTED:
+		front_started(f, STATUS_OK);
+		break;
+	case MSG_ANSWER:
+		control_answer(f->control, buf + 1, (size_t)n - 1);
+		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
 		terminal_restore(&f->saved);
@@ -80,6 +85,14 @@ static void serial_says(struct front *f)
 		}
 		return;
 	}
+	if (f->control)
+		control_serial(f->control, buf, (size_t)n);
+	if (f->config.detach)
+		return;
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -92,28 +105,34 @@ static void serial_says(struct front *f)
 
 /* ---- what the user says ---- */
 
-static void send_message(struct front *f, char type, const char *data, size_t len)
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd)
 {
-	char buf[512];
+	char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov[2] = {{&type, 1}, {(void *)data, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-	buf[0] = type;
-	len = MIN(len, sizeof(buf) - 1);
-	memcpy(buf + 1, data, len);
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&msg) =
+			(struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &fd, sizeof(fd));
+	}
 	/* A machine that does not read loses keys, but cannot hold the front. */
-	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 void front_monitor_send(struct front *f, const char *line)
 {
 	f->monitor.busy = true;
-	send_message(f, MSG_MONITOR, line, strlen(line));
+	front_send(f, MSG_MONITOR, line, strlen(line), -1);
 }
 
 void front_ask_to_quit(struct front *f, char type, char sig)
 {
 	f->asked = type;
 	f->asked_signal = sig;
-	send_message(f, type, &sig, 1);
+	front_send(f, type, &sig, 1, -1);
 	if (!f->kill_at)
 		f->kill_at = monotonic_ns() + GRACE_NS;
 }
@@ -138,7 +157,8 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A c  monitor, and back  Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+		"Ctrl-A p  power button       Ctrl-A c  monitor, and back\r\n"
+		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
@@ -155,21 +175,6 @@ static int new_screenshot(char *name, size_t size)
 	return fd;
 }
 
-static void send_descriptor(struct front *f, char type, int fd)
-{
-	char control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&type, 1};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* The machine writes it, into a file that is opened here. */
 void front_screenshot(struct front *f, const char *path)
 {
@@ -182,7 +187,7 @@ void front_screenshot(struct front *f, const char *path)
 	front_overlay(f, text, strlen(text));
 	if (fd < 0)
 		return;
-	send_descriptor(f, MSG_SCREENSHOT, fd);
+	front_send(f, MSG_SCREENSHOT, "", 0, fd);
 	close(fd);
 }
 
@@ -190,8 +195,10 @@ static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
 	if (f->monitor.active)
 		front_monitor_typed(f, bytes, len);
+	else if (f->streams.on)
+		front_stream_type(f, bytes, len);
 	else
-		send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
+		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
 }
 
 static void escape_key(struct front *f, char key)
@@ -207,10 +214,13 @@ static void escape_key(struct front *f, char key)
 		help(f);
 		break;
 	case 'b':
-		send_message(f, MSG_BREAK, "", 0);
+		front_send(f, MSG_BREAK, "", 0, -1);
 		break;
 	case 'd':
-		send_message(f, MSG_DUMP, "", 0);
+		front_send(f, MSG_DUMP, "", 0, -1);
+		break;
+	case 'p':
+		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
 		front_screenshot(f, NULL);
@@ -313,6 +323,7 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
 		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
@@ -392,32 +403,39 @@ static void drain_serial(struct front *f)
 
 void front_loop(struct front *f)
 {
-	bool input = f->terminal || f->config.console != CONSOLE_NONE;
+	bool input = f->terminal || (f->config.console != CONSOLE_NONE && !f->config.detach);
 	bool alive = true;
 
 	if (f->config.monitor == MONITOR_STDIO)
 		front_monitor_toggle(f);
 	while (alive) {
-		struct pollfd p[4] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[4 + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
 		};
+		unsigned clients;
 
-		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + 4);
+		clients = control_poll(f->control, p + 4 + STREAM_POLLS);
+		if (poll(p, 4 + STREAM_POLLS + clients, next_timeout(f)) < 0 && errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + 4);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
+		control_ready(f->control, p + 4 + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }

@@ -37,9 +37,8 @@ static void quit(struct front *f, const char *args)
 
 static void help(struct front *f, const char *args)
 {
-	static const char text[] =
-		"quit|q                          end the run\n"
-		"screenshot|screendump [FILE]    the screen as a PNG file\n";
+	static const char text[] = "quit|q                          end the run\n"
+				   "screenshot|screendump [FILE]    the screen as a PNG file\n";
 
 	say(text);
 	front_monitor_send(f, "help");

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "cmd/firmware.h"
+#include "cmd/net.h"
 #include "cmd/status.h"
 #include "util/util.h"
 
@@ -181,7 +182,9 @@ static int open_kernel(struct front *f)
 		log_error("%s", err);
 		return STATUS_USAGE;
 	}
-	status = open_file(f, c->kernel, &st);
+	status = f->root_kernel < 0 ? open_file(f, c->kernel, &st) : STATUS_OK;
+	if (f->root_kernel >= 0)
+		f->fd[f->fds++] = f->root_kernel;
 	for (unsigned i = 0; i < c->modules && !status; i++)
 		status = open_file(f, c->module[i].path, &st);
 	return status;
@@ -289,11 +292,21 @@ static int open_images(struct front *f)
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	if (!status)
+		status = front_open_root(f);
+	if (!status)
 		status = open_kernel(f);
+	if (!status && f->root_initramfs >= 0) {
+		f->initramfs = (int)f->fds;
+		f->fd[f->fds++] = f->root_initramfs;
+	}
 	if (!status)
 		status = open_media(f);
 	if (!status)
+		status = front_open_shares(f);
+	if (!status)
 		status = open_firmware(f);
+	if (!status)
+		status = net_open_all(c, f->media.net, &f->media.nets);
 	if (!status && f->image)
 		log_info("%s: taken for %s%s", f->image, image_as_name(c->as),
 			f->as_given ? "" : "; --as overrules");
@@ -416,5 +429,12 @@ int front_open_all(struct front *f)
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
+	if (f->config.result) {
+		f->result_fd = open_for_writing("result", f->config.result);
+		if (f->result_fd < 0)
+			return STATUS_HOST;
+	}
+	if (f->config.root && front_open_streams(f))
+		return STATUS_HOST;
 	return STATUS_OK;
 }

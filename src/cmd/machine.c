@@ -84,6 +84,9 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
 		break;
+	case MSG_POWER:
+		board_power_button(m->board);
+		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
 			m->serial.brk(m->serial.device);
@@ -93,6 +96,9 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 		break;
 	case MSG_DUMP:
 		machine_dump_registers(m);
+		break;
+	case MSG_ASK:
+		machine_answer(m, data, len);
 		break;
 	case MSG_QUIT:
 		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
@@ -148,6 +154,7 @@ static int watch(struct machine *m)
 		return -errno;
 	loop_add(m->vm->loop, m->tick, EPOLLIN, machine_screen_tick, m);
 	loop_add(m->vm->loop, m->ctl, EPOLLIN, on_control, m);
+	machine_watch_streams(m);
 	/* A regular file cannot be watched and is never busy. */
 	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch =
@@ -158,9 +165,9 @@ static int watch(struct machine *m)
 static void report(struct machine *m)
 {
 	struct vm *vm = m->vm;
-	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b}", "end", vm->end, "value",
+	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b, s:I}", "end", vm->end, "value",
 		vm->end_value, "why", vm->end_why, "screen", board_screen_touched(m->board),
-		"serial", m->serial_touched);
+		"serial", m->serial_touched, "instructions", (json_int_t)machine_instructions(m));
 	char *text = json_dumps(result, JSON_COMPACT);
 
 	m->ticks = 0;
@@ -194,13 +201,16 @@ static int run(struct machine *m)
 	vm_lock(m->vm);
 	if (watch(m))
 		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
+	machine_send(m, MSG_STARTED, "", 0);
 	vm_unlock(m->vm);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	machine_free_shares(m);
 	machine_free_disks(m);
+	machine_free_nets(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);
@@ -231,6 +241,7 @@ int machine_main(int ctl, struct media *media)
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
 	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
+	m.initramfs_fd = (int)json_integer_value(json_object_get(start, "initramfs"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

@@ -5,6 +5,7 @@
 #include "cmd/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -142,6 +143,7 @@ static int map_module(struct boot_config *c, int fd, const struct config_module 
 int machine_open_kernel(struct machine *m)
 {
 	struct boot_config *c = &m->boot_config;
+	static const struct config_module initramfs = {.path = "the command's RAM disk"};
 	bool add = !m->config.cmdline_as_is && m->config.console != CONSOLE_SCREEN;
 	unsigned fd = FD_IMAGES;
 	int err;
@@ -158,6 +160,8 @@ int machine_open_kernel(struct machine *m)
 	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
+	if (!err && m->initramfs_fd >= 0 && m->initramfs_fd < (int)m->fds)
+		err = map_module(c, m->fd[m->initramfs_fd], &initramfs);
 	return err;
 }
 
@@ -287,6 +291,43 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 	return 0;
 }
 
+/* The machine keeps its ends, and nothing else of what the front opened. */
+static struct share *take_share(struct machine *m, struct share_server *from)
+{
+	int socket = fcntl(share_socket(from), F_DUPFD_CLOEXEC, 0);
+	int arena = fcntl(share_arena(from), F_DUPFD_CLOEXEC, 0);
+
+	share_close(from);
+	return share_new(socket, arena, m->vm->loop, m->config.clock == CLOCK_INSTRUCTIONS);
+}
+
+static int make_shares(struct machine *m, struct board_config *bc, char *err, size_t errlen)
+{
+	const struct shares *from = &m->media->shares;
+
+	for (unsigned i = 0; i < from->count; i++) {
+		struct share *s = take_share(m, from->item[i]);
+
+		if (!s) {
+			snprintf(err, errlen, "no memory for shared folders");
+			return -ENOMEM;
+		}
+		m->share[m->shares++] = s;
+		bc->share[i] = (struct chipset_share){s, from->tag[i]};
+	}
+	return 0;
+}
+
+void machine_free_shares(struct machine *m)
+{
+	vm_lock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_drain(m->share[i]);
+	vm_unlock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_free(m->share[i]);
+}
+
 /* Devices wait for nothing any more then. */
 void machine_free_disks(struct machine *m)
 {
@@ -298,13 +339,39 @@ void machine_free_disks(struct machine *m)
 		disk_free(m->disk[i]);
 }
 
+static void make_nets(struct machine *m, struct board_config *bc)
+{
+	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
+
+	for (unsigned i = 0; i < m->media->nets; i++) {
+		const struct net_link *l = &m->media->net[i];
+
+		m->net[i] = net_new(l, name[i], m->vm->loop);
+		bc->net[i] = (struct chipset_net){.dev = net_dev(m->net[i]), .mtu = l->mtu};
+		memcpy(bc->net[i].mac, l->mac, NET_MAC_LEN);
+	}
+}
+
+void machine_free_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < m->media->nets; i++)
+		net_free(m->net[i]);
+}
+
+/* SeaBIOS's MP table has the first CPU of each package, and some systems know no other. */
+static unsigned sockets(const struct machine *m)
+{
+	if (m->config.sockets)
+		return m->config.sockets;
+	return m->vgabios_fd >= 0 ? m->config.cpus : 1;
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
-		/* SeaBIOS's MP table has the first CPU of each package. */
-		.packages = m->vgabios_fd >= 0,
+		.sockets = sockets(m),
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
@@ -312,6 +379,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.stay_halted = m->config.stay_halted,
 		.time_exits = m->config.stats,
 		.check = m->config.check,
+		.torture = m->config.torture,
 		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
@@ -336,7 +404,9 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	}
 	if (map_firmware(m, &bc))
 		return -EIO;
-	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
+	make_nets(m, &bc);
+	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
+		machine_make_streams(m, &bc) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }

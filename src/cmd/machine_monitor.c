@@ -41,8 +41,9 @@ static void info_block(void *ctx, FILE *out)
 		fprintf(out, "%s: %s (%s%s), %" PRIu64 " bytes\n", kind[m->media->item[n].kind],
 			disk_name(d), disk_format(d), disk_readonly(d) ? ", read-only" : "",
 			disk_size(d));
-		fprintf(out, "    read %" PRIu64 " bytes in %" PRIu64 ", wrote %" PRIu64
-			" in %" PRIu64 ", flushes %" PRIu64 "\n",
+		fprintf(out,
+			"    read %" PRIu64 " bytes in %" PRIu64 ", wrote %" PRIu64 " in %" PRIu64
+			", flushes %" PRIu64 "\n",
 			s.bytes[DISK_READ], s.requests[DISK_READ], s.bytes[DISK_WRITE],
 			s.requests[DISK_WRITE], s.requests[DISK_FLUSH]);
 	}
@@ -73,7 +74,8 @@ void machine_monitor_line(struct machine *m, const char *line)
 	monitor_execute(&m->monitor, line, out);
 	fclose(out);
 	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
-		machine_send(m, MSG_MONITOR_SAYS, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
+		machine_send(
+			m, MSG_MONITOR_SAYS, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
 	machine_send(m, MSG_MONITOR_SAYS, "", 0);
 	free(text);
 }

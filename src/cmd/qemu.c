@@ -51,14 +51,13 @@ bool qemu_on(const char *value)
 
 bool qemu_next_option(char **rest, const char *first, struct qemu_option *o)
 {
-	static char on[] = "on";
 	char *part = config_next_part(rest), *eq = part ? strchr(part, '=') : NULL;
 
 	if (!part)
 		return false;
 	if (eq)
 		*eq = '\0';
-	*o = (struct qemu_option){part, eq ? eq + 1 : on};
+	*o = (struct qemu_option){part, eq ? eq + 1 : (char *)"on"};
 	if (!eq && first)
 		*o = (struct qemu_option){(char *)first, part};
 	return true;
@@ -613,9 +612,10 @@ static const struct flag flags[] = {
 	{"d", "item1,...", flag_trace, "enable logging of specified items ('-d help' for list)"},
 	{"D", "logfile", flag_trace_file, "output log to logfile (default stderr)"},
 	{"icount", "[shift=N|auto]", flag_icount, "time counts instructions"},
-	{"net", "none", qemu_net_flag, NULL},
-	{"nic", "none", qemu_net_flag, NULL},
-	{"netdev", "kind,id=str", qemu_net_flag, NULL},
+	{"netdev", "user|tap,id=str[,hostfwd=rule][,ifname=name]", qemu_net_flag,
+		"a network for -device virtio-net-pci,netdev=str"},
+	{"nic", "none|user|tap[,mac=addr][,hostfwd=rule]", qemu_net_flag, "a network and its card"},
+	{"net", "nic|user|none[,...]", qemu_net_flag, "the same, as it was written before"},
 	{"object", "type,id=id", flag_object, NULL},
 	{"rtc", "[base=utc]", ignore, NULL},
 	{"k", "language", ignore, NULL},
@@ -855,6 +855,8 @@ static int finish(struct qemu *q)
 	if (!rc)
 		rc = qemu_drives_finish(q);
 	if (!rc)
+		rc = qemu_net_finish(q);
+	if (!rc)
 		rc = finish_serial(q);
 	if (!rc)
 		rc = finish_debugcon(q);
@@ -888,6 +890,7 @@ static int defaults(struct qemu *q)
 
 static void free_flags(struct qemu *q)
 {
+	qemu_net_free(q);
 	for (unsigned i = 0; i < q->drives; i++) {
 		free(q->drive[i].path);
 		free(q->drive[i].format);

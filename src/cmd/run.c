@@ -24,6 +24,8 @@
 #include "core/vm.h"
 #include "util/util.h"
 
+#define SIGNAL_STATUS 128 /* a command ended by a signal, as a shell says it */
+
 bool cmd_file_exists(const char *path)
 {
 	return access(path, F_OK) == 0;
@@ -34,9 +36,9 @@ bool cmd_file_exists(const char *path)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i}", "config", f->config.set,
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i, s:i}", "config", f->config.set,
 		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
-		"vgabios", f->vgabios, "vars", f->vars);
+		"vgabios", f->vgabios, "vars", f->vars, "initramfs", f->initramfs);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -62,6 +64,10 @@ static void close_media(struct front *f)
 	for (unsigned i = 0; i < f->media.count; i++)
 		disk_files_free(f->media.item[i].files);
 	f->media.count = 0;
+	for (unsigned i = 0; i < f->media.nets; i++)
+		close(f->media.net[i].fd);
+	front_close_shares(f);
+	front_close_streams(f, true);
 }
 
 static void close_all(struct front *f)
@@ -74,9 +80,11 @@ static void close_all(struct front *f)
 static void machine_child(struct front *f, int ctl)
 {
 	close(f->ctl);
+	control_close(f->control);
 	close_all(f);
 	if (f->serial >= 0)
 		close(f->serial);
+	front_close_streams(f, false);
 	if (f->pty >= 0)
 		close(f->pty);
 	if (f->slave >= 0)
@@ -93,6 +101,8 @@ static int start_machine(struct front *f)
 		goto fail;
 	f->ctl = pair[0];
 	fflush(NULL);
+	if (front_start_shares(f))
+		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
 		goto fail;
@@ -177,7 +187,7 @@ static int died(struct front *f)
 	if (f->failed)
 		return f->failed;
 	if (f->killed) {
-		die_by(f->asked_signal);
+		f->die_by = f->asked_signal;
 		return f->asked == MSG_TIMEOUT ? STATUS_TIMEOUT : STATUS_OK;
 	}
 	if (WIFSIGNALED(status))
@@ -187,6 +197,81 @@ static int died(struct front *f)
 		log_error("the machine process ended with status %d and no result",
 			WEXITSTATUS(status));
 	return STATUS_HOST;
+}
+
+/* A command's run ends as the command did; what went wrong before is told by the kernel. */
+static int finish_command(struct front *f, int end, int status)
+{
+	const struct streams *s = &f->streams;
+
+	if (s->end == STREAMS_EXIT)
+		return s->value;
+	if (s->end == STREAMS_SIGNAL)
+		return SIGNAL_STATUS + s->value;
+	front_show_log(f);
+	if (s->end == STREAMS_FAIL)
+		log_error("the guest could not start the command: %s", s->why);
+	if (s->end == STREAMS_FAIL)
+		return STATUS_HOST;
+	if (end != VM_END_RESET || !front_kernel_panicked(f))
+		return status;
+	log_error("the guest's kernel panicked; its last words are above");
+	return STATUS_PANIC;
+}
+
+static const struct {
+	int end;
+	const char *reason;
+} reasons[] = {
+	{VM_END_POWEROFF, "poweroff"},
+	{VM_END_HALTED, "halted"},
+	{VM_END_BIOS_CALL, "bios-call"},
+	{VM_END_TRIPLE_FAULT, "triple-fault"},
+	{VM_END_RESET, "reset"},
+	{VM_END_PANIC, "panic"},
+	{VM_END_TESTPORT, "testport"},
+	{VM_END_TIMEOUT, "timeout"},
+	{VM_END_QUIT, "quit"},
+	{VM_END_HOST_ERROR, "host-error"},
+};
+
+static const char *reason_of(const struct front *f, int status)
+{
+	int end = (int)json_integer_value(json_object_get(f->result, "end"));
+
+	if (f->streams.end == STREAMS_EXIT)
+		return "exit";
+	if (f->streams.end == STREAMS_SIGNAL)
+		return "signal";
+	if (f->streams.end == STREAMS_FAIL)
+		return "start-failed";
+	if (f->streams.on && status == STATUS_PANIC)
+		return "panic";
+	if (!f->result)
+		return f->asked == MSG_TIMEOUT ? "timeout" : "host-error";
+	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (reasons[i].end == end)
+			return reasons[i].reason;
+	return "?";
+}
+
+/* --result: for scripts, which an exit status tells too little. */
+static void write_result(struct front *f, int status)
+{
+	double seconds = (double)(monotonic_ns() - f->began) / NSEC_PER_SEC;
+	json_t *o = json_pack("{s:s, s:i, s:s, s:f, s:I}", "reason", reason_of(f, status), "status",
+		status, "engine", f->engine ? f->engine->name : "", "seconds", seconds,
+		"instructions", json_integer_value(json_object_get(f->result, "instructions")));
+	char *text = json_dumps(o, JSON_REAL_PRECISION(6));
+
+	if (f->result_fd >= 0) {
+		write_all(f->result_fd, text, strlen(text));
+		write_all(f->result_fd, "\n", 1);
+		close(f->result_fd);
+	}
+	f->result_fd = -1;
+	free(text);
+	json_decref(o);
 }
 
 static int finish(struct front *f)
@@ -199,6 +284,7 @@ static int finish(struct front *f)
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);
+	front_wait_shares(f);
 	end = (int)json_integer_value(json_object_get(f->result, "end"));
 	value = (int)json_integer_value(json_object_get(f->result, "value"));
 	why = json_string_value(json_object_get(f->result, "why"));
@@ -208,6 +294,10 @@ static int finish(struct front *f)
 		status = ends[i].status;
 		error = ends[i].error;
 	}
+	if (f->streams.on && (f->streams.end || end == VM_END_RESET))
+		return finish_command(f, end, status);
+	if (f->streams.on && error)
+		front_show_log(f);
 	if (end == VM_END_TESTPORT)
 		return ((value << 1) | 1) & 0xff;
 	if (error)
@@ -217,7 +307,7 @@ static int finish(struct front *f)
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
 	if (end == VM_END_QUIT && !f->config.qemu) /* QEMU ends in order */
-		die_by(value);
+		f->die_by = value;
 	return f->config.qemu && end != VM_END_HOST_ERROR && end != VM_END_TIMEOUT ? STATUS_OK
 										   : status;
 }
@@ -266,9 +356,9 @@ static void take_terminal(struct front *f)
 		f->terminal = false;
 }
 
-static int run_machine(struct front *f)
+static int run_here(struct front *f)
 {
-	int status = choose_engine(f);
+	int status = front_open_control(f);
 
 	if (!status)
 		status = front_open_all(f);
@@ -278,11 +368,30 @@ static int run_machine(struct front *f)
 	status = start_machine(f);
 	if (status)
 		return status;
+	f->began = monotonic_ns();
 	if (f->config.timeout)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
-	take_terminal(f);
+	if (!f->config.detach)
+		take_terminal(f);
 	front_loop(f);
-	return finish(f);
+	status = finish(f);
+	write_result(f, status);
+	die_by(f->die_by);
+	return status;
+}
+
+static int run_machine(struct front *f)
+{
+	int status = choose_engine(f);
+	bool parent = false;
+
+	if (!status && f->config.detach)
+		status = front_detach(f, &parent);
+	if (status || parent)
+		return status;
+	status = run_here(f);
+	front_started(f, status); /* it may not have come so far */
+	return status;
 }
 
 static int print_config(const struct config *c)
@@ -296,15 +405,43 @@ static int print_config(const struct config *c)
 
 static int run_help(void)
 {
-	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
+	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n"
+	     "tinamou run [OPTIONS] --root DIR -- COMMAND\n\n"
 	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
 }
 
+/* What a command's machine has that others have not. */
+static int prepare_root(struct config *c, char *err, size_t errlen)
+{
+	static const char begin[] = "console=ttyS0 quiet panic=-1 rdinit=/init";
+	const char *added = c->cmdline ? c->cmdline : "";
+	char *cmdline;
+	int rc;
+
+	if (!c->root)
+		return 0;
+	if (asprintf(&cmdline, "%s%s%s", begin, *added ? " " : "", added) < 0)
+		return -1;
+	rc = c->cmdline_as_is ? 0 : config_set(c, "append", cmdline, err, errlen);
+	free(cmdline);
+	if (!rc)
+		rc = config_set(c, "no-reboot", NULL, err, errlen);
+	return rc ? rc : config_set(c, "display", "none", err, errlen);
+}
+
 static const char *wrong_combination(const struct config *c)
 {
+	if (c->words && !c->root)
+		return "a command is for --root DIR, the folder that it runs over";
+	if (c->root && !c->words)
+		return "--root DIR wants a command: tinamou run --root DIR -- CMD ARGS";
+	if (c->root && (c->initrd || c->image || c->flats))
+		return "--root brings its own initial RAM disk and no image; leave the other away";
+	if (c->root)
+		return NULL;
 	if (!c->image && !c->flats && !c->kernel && !c->disks && !c->cdrom.path && !c->floppies &&
 		c->firmware <= FIRMWARE_NONE)
 		return "no image; 'tinamou' alone shows examples";
@@ -315,6 +452,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->detach && !c->name)
+		return "--detach needs --name NAME, by which the machine is found again";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
 	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
@@ -350,10 +489,14 @@ static void take_image(struct front *f)
 
 static int run_checked(struct front *f)
 {
+	char err[512];
+
 	if (f->config.print_config)
 		return print_config(&f->config);
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
 	take_image(f);
+	if (!wrong_combination(&f->config) && prepare_root(&f->config, err, sizeof(err)))
+		return usage_error(err);
 	if (wrong_combination(&f->config))
 		return usage_error(wrong_combination(&f->config));
 	return run_machine(f);
@@ -373,6 +516,7 @@ static void front_free(struct front *f)
 {
 	if (f->view)
 		screen_view_free(f->view);
+	control_free(f->control);
 	json_decref(f->result);
 	free(f->text);
 	config_free(&f->config);
@@ -380,7 +524,8 @@ static void front_free(struct front *f)
 
 #define FRONT_NEW                                                                                  \
 	{                                                                                          \
-		.serial = -1, .pty = -1, .slave = -1, .signals = -1                                \
+		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .told = -1, .log = -1,        \
+		.root_kernel = -1, .root_initramfs = -1, .initramfs = -1, .result_fd = -1          \
 	}
 
 int cmd_run(int argc, char **argv)

@@ -287,13 +287,8 @@ static bool apic_enabled(struct vcpu *v)
 void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint32_t subleaf,
 	uint32_t out[4])
 {
-	const struct x86_cpuid_input in = {.model = &v->vm->model,
-		.id = v->id,
-		.cpus = v->vm->config.packages ? 1 : v->vm->vcpus,
-		.packages = v->vm->config.packages,
-		.tsc_hz = (uint32_t)v->vm->tsc_hz,
-		.cr4 = cr4,
-		.xcr0 = xcr0};
+	const struct x86_cpuid_input in = {
+		&v->vm->model, v->id, vm_cores(v->vm), (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
 	if (leaf != 1)
 		vcpu_count(v, EXIT_CPUID, 0);
@@ -342,6 +337,16 @@ void vcpu_set_cr8(struct vcpu *v, uint8_t value)
 	end(v, EXIT_OTHER, start);
 }
 
+void vcpu_set_ferr(struct vcpu *v, bool level)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->set_ferr)
+		vm->set_ferr(vm->set_ferr_ctx, v, level);
+	end(v, EXIT_OTHER, start);
+}
+
 static void wake(struct vcpu *v)
 {
 	v->stuck = false;
@@ -376,9 +381,17 @@ uint64_t vcpu_random(struct vcpu *v)
 	return r ^ r >> 31;
 }
 
+uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed)
+{
+	const struct clock *c = &v->vm->clock;
+	uint64_t now = clock_now(c) + (c->driver == CLOCK_INSTRUCTIONS ? executed : 0);
+
+	return clock_muldiv(now, v->vm->tsc_hz, NSEC_PER_SEC);
+}
+
 uint64_t vcpu_tsc(struct vcpu *v)
 {
-	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+	return vcpu_tsc_after(v, 0);
 }
 
 /* ---- what KVM tells and does for its guests ---- */

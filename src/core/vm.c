@@ -194,7 +194,7 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
-	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+	if ((config->check || config->torture) && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
 		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
 			config->engine->name);
 		goto fail;

@@ -46,7 +46,7 @@ struct vm_config {
 	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
-	bool packages;                 /* every vCPU is one, else all are cores of one */
+	unsigned sockets;              /* packages they share out evenly; 0: one */
 	const struct x86_model *model; /* NULL: baseline; copied */
 	enum clock_driver clock;
 	uint64_t tsc_hz; /* 0: 1 GHz */
@@ -55,8 +55,9 @@ struct vm_config {
 	bool triple_fault_resets; /* it does not end it */
 	bool stay_halted;         /* nor does a halt for good */
 	bool time_exits;          /* --stats: measure host time by exit reason */
-	bool check;  /* --check: the engine checks itself against interpret, block by block */
-	FILE *trace; /* --trace exits: one line an exit; NULL: off. Not owned. */
+	bool check; /* --check: the engine checks itself against interpret, block by block */
+	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
+	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */
@@ -96,6 +97,8 @@ struct vm {
 	/* Board's hooks. */
 	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
 	void *intr_ack_ctx;
+	void (*set_ferr)(void *ctx, struct vcpu *v, bool level); /* NULL: the pin leads nowhere */
+	void *set_ferr_ctx;
 	const struct vm_apic *apic; /* NULL: none */
 	void *apic_ctx;
 	struct vcpu
@@ -127,6 +130,12 @@ struct vm {
 /* NULL on failure, with the reason for the user in err. The engine is opened. */
 struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen);
 void vm_free(struct vm *vm);
+
+/* vCPUs a package. */
+static inline unsigned vm_cores(const struct vm *vm)
+{
+	return vm->config.vcpus / (vm->config.sockets ? vm->config.sockets : 1);
+}
 
 void vm_lock(struct vm *vm);
 void vm_unlock(struct vm *vm);

@@ -66,9 +66,8 @@ static bool named_register(const struct x86_state *s, const char *name, uint64_t
 	} list[] = {{"pc", s->seg[X86_CS].base + s->rip}, {"rip", s->rip},
 		{"eip", (uint32_t)s->rip}, {"rflags", s->rflags}, {"eflags", (uint32_t)s->rflags},
 		{"cr0", s->cr0}, {"cr2", s->cr2}, {"cr3", s->cr3}, {"cr4", s->cr4},
-		{"cs", s->seg[X86_CS].sel}, {"ds", s->seg[X86_DS].sel},
-		{"es", s->seg[X86_ES].sel}, {"ss", s->seg[X86_SS].sel},
-		{"fs", s->seg[X86_FS].sel}, {"gs", s->seg[X86_GS].sel},
+		{"cs", s->seg[X86_CS].sel}, {"ds", s->seg[X86_DS].sel}, {"es", s->seg[X86_ES].sel},
+		{"ss", s->seg[X86_SS].sel}, {"fs", s->seg[X86_FS].sel}, {"gs", s->seg[X86_GS].sel},
 		{"cs.base", s->seg[X86_CS].base}, {"ds.base", s->seg[X86_DS].base},
 		{"ss.base", s->seg[X86_SS].base}, {"fs.base", s->seg[X86_FS].base},
 		{"gs.base", s->seg[X86_GS].base}, {"gdtr", s->gdtr.base}, {"idtr", s->idtr.base}};

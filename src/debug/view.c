@@ -243,7 +243,8 @@ static uint64_t canonical(const struct walk *w, uint64_t addr)
 }
 
 /* level 1: its entries are pages. */
-static void walk_table(struct walk *w, uint64_t table, unsigned level, uint64_t base, unsigned rights)
+static void walk_table(
+	struct walk *w, uint64_t table, unsigned level, uint64_t base, unsigned rights)
 {
 	unsigned bits = w->entry_size == 4 ? 10 : 9;
 	uint64_t size = UINT64_C(1) << (12 + (level - 1) * bits);
