@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/viewer.h"
 #include "core/vm.h"
 #include "util/util.h"
 
@@ -261,8 +262,21 @@ static int opt_debugcon(struct context *x, const char *value)
 
 static int opt_display(struct context *x, const char *value)
 {
-	static const char *const names[] = {"none", "auto", "blocks", "sixel", "text", NULL};
-	int n = choose(x, "display", value, names);
+	static const char *const names[] = {"none", "auto", "terminal", "blocks", "sixel", "text",
+		"window", "vnc", "vnc=ADDR", NULL};
+	int n;
+
+	if (!strncmp(value, "vnc=", 4)) {
+		x->c->display = DISPLAY_VNC;
+		replace(&x->c->display_address, value + 4);
+		return viewer_address_ok(value + 4)
+			       ? 0
+			       : fail(x,
+					 "--display %s: ADDR is a path with a slash, or "
+					 "[HOST:]PORT on this host",
+					 value);
+	}
+	n = choose(x, "display", value, names);
 
 	x->c->display = (enum display)MAX(n, 0);
 	return n < 0 ? -1 : 0;
@@ -673,6 +687,23 @@ static int opt_publish(struct context *x, const char *value)
 	return config_net_forward(n, value, x->err, x->errlen);
 }
 
+static int opt_cloud_init(struct context *x, const char *value)
+{
+	struct config_cloud *c = &x->c->cloud;
+	char *copy = xstrdup(value), *rest = copy, *part;
+	int rc = 0;
+
+	c->on = true;
+	while (!rc && (part = config_next_part(&rest)))
+		rc = config_cloud_key(c, part, x->err, x->errlen);
+	free(copy);
+	if (!rc && !c->user && !c->file)
+		rc = fail(x, "--cloud-init %s: wants user=NAME or file=USERDATA", value);
+	if (!rc && c->ssh_key && !c->user)
+		rc = fail(x, "--cloud-init %s: ssh-key=FILE is for a user=NAME", value);
+	return rc;
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -805,6 +836,8 @@ static const struct option options[] = {
 		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
 	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
 		"a port of the host leads to the guest; --net user if there is none"},
+	{"cloud-init", 0, "user=NAME[,ssh-key=][,file=][,hostname=]", opt_cloud_init, false, false,
+		"a read-only disk that tells cloud-init in the guest what to set up"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -813,7 +846,8 @@ static const struct option options[] = {
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"hvc", 0, NULL, flag_hvc, false, false, "--serial is a virtio console, hvc0, not COM1"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
-	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
+	{"display", 0, "WHICH", opt_display, false, false,
+		"auto, terminal, blocks, sixel, text, window, vnc[=ADDR] or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
@@ -953,6 +987,7 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	config_cloud_free(&c->cloud);
 	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
 		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
@@ -983,6 +1018,7 @@ void config_free(struct config *c)
 	free(c->serial_path);
 	free(c->debugcon_path);
 	free(c->screenshot);
+	free(c->display_address);
 	free(c->trace_file);
 	free(c->name);
 	free(c->torture);

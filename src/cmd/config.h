@@ -27,7 +27,16 @@
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
-enum display { DISPLAY_NONE, DISPLAY_AUTO, DISPLAY_BLOCKS, DISPLAY_SIXEL, DISPLAY_TEXT };
+enum display {
+	DISPLAY_NONE,
+	DISPLAY_AUTO,
+	DISPLAY_TERMINAL,
+	DISPLAY_BLOCKS,
+	DISPLAY_SIXEL,
+	DISPLAY_TEXT,
+	DISPLAY_WINDOW,
+	DISPLAY_VNC
+};
 /* KEYS: by Ctrl-A c; STDIO: what is typed goes to it first. */
 enum monitor_way { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
@@ -76,6 +85,12 @@ struct config_net {
 	uint16_t mtu;
 };
 
+/* --cloud-init user=NAME[,ssh-key=FILE][,file=USERDATA][,hostname=NAME] */
+struct config_cloud {
+	char *user, *ssh_key, *file, *hostname; /* NULL: not said */
+	bool on;
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -104,6 +119,7 @@ struct config {
 	struct config_net net[CONFIG_MAX_NETS];
 	unsigned nets;
 	bool no_net; /* --net none */
+	struct config_cloud cloud;
 	struct config_share share[CONFIG_MAX_SHARES];
 	unsigned shares;
 	bool jail;
@@ -122,8 +138,9 @@ struct config {
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
 	enum display display;
-	char *screenshot; /* PNG file, or NULL */
-	bool hvc;         /* serial is a virtio console, not COM1 */
+	char *display_address; /* of VNC; NULL: the first port that is free */
+	char *screenshot;      /* PNG file, or NULL */
+	bool hvc;              /* serial is a virtio console, not COM1 */
 	bool testdev;
 	char *name; /* in the registry, or NULL */
 	bool detach;
@@ -178,6 +195,15 @@ void config_image_is_kernel(struct config *c);
 /* Cuts the next part of VALUE[,key=value|,flag]... off, in place; ",," is a comma. NULL: no more.
  */
 char *config_next_part(char **rest);
+/* Is the screen shown by a program of its own (viewer.h)? */
+static inline bool config_has_viewer(const struct config *c)
+{
+	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
+}
+
+/* Likewise for one key of --cloud-init; cloud_init.c. */
+int config_cloud_key(struct config_cloud *c, const char *text, char *err, size_t errlen);
+void config_cloud_free(struct config_cloud *c);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

@@ -15,6 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
 #include "cmd/net.h"
 #include "cmd/status.h"
@@ -167,6 +168,25 @@ static int open_media(struct front *f)
 	return status;
 }
 
+/* Beside the other disks: virtio with a kernel, else IDE. */
+static int open_cloud_init(struct front *f)
+{
+	const struct config_disk seed = {.ro = true};
+	struct disk_files *files;
+	char err[512];
+
+	if (!f->config.cloud.on)
+		return STATUS_OK;
+	files = cloud_init_seed(&f->config.cloud, err, sizeof(err));
+	if (!files) {
+		log_error("%s", err);
+		return STATUS_HOST;
+	}
+	f->media.item[f->media.count].kind = disk_kind(&f->config, &seed);
+	f->media.item[f->media.count++].files = files;
+	return STATUS_OK;
+}
+
 /* The kernel, then what --initrd names. Whether they fit is not known yet. */
 static int open_kernel(struct front *f)
 {
@@ -302,6 +322,8 @@ static int open_images(struct front *f)
 	if (!status)
 		status = open_media(f);
 	if (!status)
+		status = open_cloud_init(f);
+	if (!status)
 		status = front_open_shares(f);
 	if (!status)
 		status = open_firmware(f);
@@ -396,15 +418,18 @@ static int open_screenshot(struct front *f)
 
 static int open_picture(struct front *f)
 {
-	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.display &&
-		      f->config.display != DISPLAY_TEXT;
+	bool viewer = config_has_viewer(&f->config);
+	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+		      front_screen_on_terminal(f) && f->config.display != DISPLAY_TEXT;
 	int fd = memfd_create("tinamou-picture", MFD_CLOEXEC);
 	void *p;
 
-	if (fd < 0 || !wanted)
+	if (fd < 0 || (!wanted && !viewer))
 		return fd;
 	if (ftruncate(fd, sizeof(struct shared_picture)))
 		return -1;
+	if (viewer)
+		return fd;
 	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
 	f->shared_picture = p == MAP_FAILED ? NULL : p;
 	return f->shared_picture ? fd : -1;
@@ -429,6 +454,8 @@ int front_open_all(struct front *f)
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
+	if (config_has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
+		return STATUS_HOST;
 	if (f->config.result) {
 		f->result_fd = open_for_writing("result", f->config.result);
 		if (f->result_fd < 0)

@@ -75,11 +75,27 @@ static json_t *receive_start(struct machine *m)
 
 /* ---- requests ---- */
 
+static void from_viewer(struct machine *m, const void *data, size_t len)
+{
+	struct viewer_event e;
+
+	if (len != sizeof(e))
+		return;
+	memcpy(&e, data, sizeof(e));
+	if (e.kind == VIEWER_KEY)
+		board_key(m->board, e.key, e.down);
+	else if (e.kind == VIEWER_POINTER)
+		board_mouse(m->board, e.dx, e.dy, e.buttons & 7);
+}
+
 static void serve(struct machine *m, char type, const char *data, size_t len)
 {
 	switch (type) {
 	case MSG_KEYS:
 		board_type(m->board, data, len);
+		break;
+	case MSG_VIEWER:
+		from_viewer(m, data, len);
 		break;
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
@@ -196,13 +212,11 @@ static int run(struct machine *m)
 	if (m->config.paused)
 		vm_stop(m->vm);
 	vm_unlock(m->vm);
+	if (watch(m))
+		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
 	if (vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
-	vm_lock(m->vm);
-	if (watch(m))
-		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
 	machine_send(m, MSG_STARTED, "", 0);
-	vm_unlock(m->vm);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cmd/engines.h"
@@ -89,6 +90,8 @@ static void machine_child(struct front *f, int ctl)
 		close(f->pty);
 	if (f->slave >= 0)
 		close(f->slave);
+	if (f->viewer.socket >= 0)
+		close(f->viewer.socket);
 	close(f->signals);
 	_exit(machine_main(ctl, &f->media));
 }
@@ -102,6 +105,9 @@ static int start_machine(struct front *f)
 	f->ctl = pair[0];
 	fflush(NULL);
 	if (front_start_shares(f))
+		goto fail;
+	if (config_has_viewer(&f->config) &&
+		viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]))
 		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
@@ -144,7 +150,7 @@ static void show_end(struct front *f)
 	if (f->view)
 		front_leave_screen(f);
 	terminal_restore(&f->saved);
-	if (!f->terminal && f->config.display &&
+	if (!f->terminal && front_screen_on_terminal(f) &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		front_read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
@@ -342,11 +348,22 @@ static int choose_engine(struct front *f)
 	return STATUS_OK;
 }
 
+/* A command's terminal is in the guest, which makes line ends of its own. */
+static void pass_output(void)
+{
+	struct termios t;
+
+	if (tcgetattr(STDOUT_FILENO, &t))
+		return;
+	t.c_oflag &= ~(tcflag_t)OPOST;
+	tcsetattr(STDOUT_FILENO, TCSANOW, &t);
+}
+
 static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+	f->screen_active = f->config.console != CONSOLE_SERIAL && front_screen_on_terminal(f) &&
 			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
@@ -354,6 +371,8 @@ static void take_terminal(struct front *f)
 	f->saved.signals = f->config.keep_signals;
 	if (terminal_raw(&f->saved))
 		f->terminal = false;
+	else if (f->streams.on)
+		pass_output();
 }
 
 static int run_here(struct front *f)
@@ -374,6 +393,7 @@ static int run_here(struct front *f)
 	if (!f->config.detach)
 		take_terminal(f);
 	front_loop(f);
+	viewer_stop(&f->viewer);
 	status = finish(f);
 	write_result(f, status);
 	die_by(f->die_by);
@@ -522,17 +542,27 @@ static void front_free(struct front *f)
 	config_free(&f->config);
 }
 
-#define FRONT_NEW                                                                                  \
-	{                                                                                          \
-		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .told = -1, .log = -1,        \
-		.root_kernel = -1, .root_initramfs = -1, .initramfs = -1, .result_fd = -1          \
-	}
+static void front_init(struct front *f)
+{
+	*f = (struct front){.serial = -1,
+		.viewer = VIEWER_NONE,
+		.pty = -1,
+		.slave = -1,
+		.signals = -1,
+		.told = -1,
+		.log = -1,
+		.root_kernel = -1,
+		.root_initramfs = -1,
+		.initramfs = -1,
+		.result_fd = -1};
+}
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = FRONT_NEW;
+	struct front f;
 	int status;
 
+	front_init(&f);
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
 	front_free(&f);
@@ -541,9 +571,10 @@ int cmd_run(int argc, char **argv)
 
 int run_config(struct config *c)
 {
-	struct front f = FRONT_NEW;
+	struct front f;
 	int status;
 
+	front_init(&f);
 	f.config = *c;
 	status = run_checked(&f);
 	front_free(&f);

@@ -204,6 +204,8 @@ static bool open_vcpu(struct vcpu *v)
 	struct vm *vm = v->vm;
 	int err = vm->engine->ops->vcpu_open(v);
 
+	if (!err && vm->config.confine && vm->config.confine(true))
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: the jail cannot be closed", v->id);
 	if (err)
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: engine %s cannot make a vCPU: %s", v->id,
 			vm->engine->ops->name, strerror(-err));
