@@ -943,6 +943,17 @@ bool board_screen_touched(const struct board *b)
 	return vga_touched(b->vga);
 }
 
+bool board_eject(struct board *b)
+{
+	for (unsigned n = 0; n < CHIPSET_DRIVES; n++) {
+		if (b->config.drive[n].kind != IDE_CDROM)
+			continue;
+		ide_change_disc(b->chipset.ide[n / 2], n % 2, NULL);
+		return true;
+	}
+	return false;
+}
+
 void board_print(struct board *b, enum board_part which, FILE *out)
 {
 	switch (which) {

@@ -468,6 +468,38 @@ static int flag_chardev(struct qemu *q, const char *value)
 	return rc;
 }
 
+/* :N is port 5900 + N, here of 127.0.0.1 alone. */
+static int flag_vnc(struct qemu *q, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *text;
+	const char *where = config_next_part(&rest), *colon = where ? strrchr(where, ':') : NULL;
+	int rc = 0;
+
+	q->headless = !where || !strcmp(where, "none");
+	q->display = !q->headless;
+	if (!q->headless) {
+		if (!strncmp(where, "unix:", 5))
+			text = xasprintf("vnc=%s", where + 5);
+		else if (colon)
+			text = xasprintf("vnc=%lu", 5900 + strtoul(colon + 1, NULL, 10));
+		else
+			text = xstrdup("vnc");
+		rc = qemu_set(q, "display", text);
+		free(text);
+	}
+	free(copy);
+	return rc;
+}
+
+static int open_window(struct qemu *q)
+{
+	if (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY"))
+		return qemu_set(q, "display", "window");
+	log_warn(
+		"%s: there is no desktop; the screen is in the terminal, if there is one", q->flag);
+	return 0;
+}
+
 static int flag_display(struct qemu *q, const char *value)
 {
 	char *copy = xstrdup(value), *rest = copy;
@@ -477,14 +509,16 @@ static int flag_display(struct qemu *q, const char *value)
 	qemu_next_option(&rest, "type", &o);
 	q->headless = !strcmp(o.value, "none");
 	q->display = !q->headless;
-	if (!strcmp(o.value, "curses"))
+	if (!strcmp(o.value, "help") || !strcmp(o.value, "?"))
+		q->done = puts("Available display backend types:\nnone\ncurses\nsdl\nvnc") >= 0;
+	else if (!strcmp(o.key, "vnc"))
+		rc = flag_vnc(q, value + strlen("vnc="));
+	else if (!strcmp(o.value, "curses"))
 		rc = qemu_set(q, "display", "text");
-	else if (!strcmp(o.value, "help") || !strcmp(o.value, "?"))
-		q->done = puts("Available display backend types:\nnone\ncurses") >= 0;
+	else if (!strcmp(o.value, "gtk") || !strcmp(o.value, "sdl") || !strcmp(o.value, "default"))
+		rc = open_window(q);
 	else if (!q->headless)
-		log_warn("%s %s: there are no windows in this version; the screen is in the "
-			 "terminal, if there is one",
-			q->flag, o.value);
+		rc = qemu_fail(q, "%s is not there; -display help lists what is", o.value);
 	free(copy);
 	return rc;
 }
@@ -587,7 +621,7 @@ static const struct flag flags[] = {
 		qemu_drive_add, "use 'file' as a drive image"},
 	{"snapshot", NULL, flag_snapshot, "write to temporary files instead of disk image files"},
 	{"pflash", "file", flag_pflash, "use 'file' as a parallel flash image"},
-	{"display", "none|curses", flag_display, "select display backend type"},
+	{"display", "none|curses|sdl|vnc=display", flag_display, "select display backend type"},
 	{"nographic", NULL, flag_nographic,
 		"disable graphical output and redirect serial I/Os to console"},
 	{"curses", NULL, flag_curses, NULL},
@@ -641,7 +675,7 @@ static const struct flag flags[] = {
 	{"watchdog", "model", leave_out, NULL},
 	{"gdb", "dev", refuse, NULL},
 	{"s", NULL, refuse, NULL},
-	{"vnc", "display", refuse, NULL},
+	{"vnc", "display", flag_vnc, "a VNC server at port 5900 + N for :N, on this host alone"},
 	{"spice", "opt", refuse, NULL},
 	{"qmp", "dev", refuse, NULL},
 	{"daemonize", NULL, refuse, NULL},
