@@ -10,6 +10,7 @@
 #include "cmd/qemu.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -304,6 +305,8 @@ static int flag_icount(struct qemu *q, const char *value)
 
 static int flag_kernel(struct qemu *q, const char *value)
 {
+	if (access(value, R_OK)) /* in words that scripts look for */
+		return qemu_fail(q, "could not open kernel file '%s': %s", value, strerror(errno));
 	return qemu_set(q, "kernel", value);
 }
 

@@ -85,6 +85,7 @@ class Words(Qemu):
     def test_refusals(self):
         for args, says in [(["-frobnicate"], "-frobnicate: invalid option"),
                            (["-m"], "-m: requires an argument"),
+                           (["-kernel", "none"], "could not open kernel file 'none': No such file"),
                            (["-qmp", "stdio"], "-qmp: it is not there in this version"),
                            (["-machine", "virt"], "machine virt is not there"),
                            (["-cpu", "z80"], "unknown CPU z80"),
