@@ -56,7 +56,8 @@ static struct fuzz *make(void)
 	return z;
 }
 
-static void keep(struct fuzz *z, const struct fuse_in_header *in, const uint8_t *reply, uint32_t len)
+static void keep(
+	struct fuzz *z, const struct fuse_in_header *in, const uint8_t *reply, uint32_t len)
 {
 	struct fuse_entry_out e;
 	struct fuse_open_out o;

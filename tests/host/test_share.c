@@ -88,8 +88,7 @@ static void start(struct guest *g, bool ro, rlim_t files)
 		_exit(share_serve(s, true) ? 1 : 0);
 	}
 	g->socket = dup(share_socket(s));
-	g->slots = mmap(
-		NULL, SHARE_ARENA, PROT_READ | PROT_WRITE, MAP_SHARED, share_arena(s), 0);
+	g->slots = mmap(NULL, SHARE_ARENA, PROT_READ | PROT_WRITE, MAP_SHARED, share_arena(s), 0);
 	share_close(s);
 }
 
@@ -223,8 +222,8 @@ static void test_names(void **state)
 		assert_int_equal(ask(g, FUSE_RMDIR, ROOT, bad[i], strlen(bad[i]) + 1), -EINVAL);
 		memcpy(args, &mk, sizeof(mk));
 		strcpy((char *)args + sizeof(mk), bad[i]);
-		assert_int_equal(ask(g, FUSE_MKDIR, ROOT, args, sizeof(mk) + strlen(bad[i]) + 1),
-			-EINVAL);
+		assert_int_equal(
+			ask(g, FUSE_MKDIR, ROOT, args, sizeof(mk) + strlen(bad[i]) + 1), -EINVAL);
 	}
 	memset(longest, 'n', sizeof(longest));
 	longest[300] = 0;
@@ -248,7 +247,8 @@ static void test_links(void **state)
 	assert_true(open_node(g, id, O_RDONLY, &fh) < 0);
 	assert_true(ask(g, FUSE_OPENDIR, id, &(struct fuse_open_in){0}, 8) < 0);
 	assert_int_equal(ask(g, FUSE_READLINK, id, NULL, 0), (int)strlen("/etc/passwd"));
-	assert_int_equal(ask(g, FUSE_SYMLINK, ROOT, made, sizeof(made)), sizeof(struct fuse_entry_out));
+	assert_int_equal(
+		ask(g, FUSE_SYMLINK, ROOT, made, sizeof(made)), sizeof(struct fuse_entry_out));
 	assert_int_equal(lookup(g, ROOT, "hop", &id), 0);
 	assert_int_equal(lookup(g, id, "passwd", &inner), -ENOTDIR);
 	assert_true(ask(g, FUSE_OPENDIR, id, &(struct fuse_open_in){0}, 8) < 0);
