@@ -225,10 +225,11 @@ static void nets(void **state)
 	struct config c;
 	char err[512];
 
-	assert_int_equal(parse(&c,
-				 "--net user,mac=52:54:00:aa:bb:cc,hostname=a-b,forward=udp:53:5353,"
-				 "mtu=1500 -p 2222:22 -n tap=t0 -n socket=/tmp/a,,b x",
-				 err, sizeof(err)),
+	assert_int_equal(
+		parse(&c,
+			"--net user,mac=52:54:00:aa:bb:cc,hostname=a-b,forward=udp:53:5353,"
+			"mtu=1500 -p 2222:22 -n tap=t0 -n socket=/tmp/a,,b x",
+			err, sizeof(err)),
 		0);
 	assert_int_equal(c.nets, 3);
 	assert_int_equal(c.net[0].mac[5], 0xcc);
