@@ -287,7 +287,7 @@ static int opt_monitor(struct context *x, const char *value)
 	static const char *const names[] = {"keys", "stdio", "none", NULL};
 	int n = choose(x, "monitor", value, names);
 
-	x->c->monitor = (enum monitor)MAX(n, 0);
+	x->c->monitor = (enum monitor_way)MAX(n, 0);
 	return n < 0 ? -1 : 0;
 }
 

@@ -38,7 +38,7 @@ enum display {
 	DISPLAY_VNC
 };
 /* KEYS: by Ctrl-A c; STDIO: what is typed goes to it first. */
-enum monitor { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
+enum monitor_way { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
@@ -148,7 +148,7 @@ struct config {
 	bool paused; /* the machine waits for the monitor's cont */
 	bool no_exit_port;
 	uint16_t exit_port; /* 0: the board's */
-	enum monitor monitor;
+	enum monitor_way monitor;
 	/* The front's, of the qemu command alone. */
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */
