@@ -12,6 +12,7 @@ _tinamou()
 	--debugcon) words="none stdio file:" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
+	--net | -n) words="user tap= socket= none" ;;
 	--display) words="auto terminal blocks sixel text window vnc vnc= none" ;;
 	--trace) words="exits" ;;
 	status | console | pause | resume | reset | stop | kill | screenshot)

@@ -190,6 +190,9 @@ static inline bool config_has_viewer(const struct config *c)
 {
 	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
 }
+/* Cuts the next part of VALUE[,key=value|,flag]... off, in place; ",," is a comma. NULL: no more.
+ */
+char *config_next_part(char **rest);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

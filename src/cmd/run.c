@@ -311,9 +311,10 @@ static int finish(struct front *f)
 		log_info("%s", why ? why : "?");
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
-	if (end == VM_END_QUIT)
+	if (end == VM_END_QUIT && !f->config.qemu) /* QEMU ends in order */
 		f->die_by = value;
-	return status;
+	return f->config.qemu && end != VM_END_HOST_ERROR && end != VM_END_TIMEOUT ? STATUS_OK
+										   : status;
 }
 
 /* ---- the subcommand ---- */
@@ -491,15 +492,10 @@ static void take_image(struct front *f)
 		config_image_is_kernel(c);
 }
 
-static int run_with(struct front *f, int argc, char **argv)
+static int run_checked(struct front *f)
 {
 	char err[512];
 
-	if (config_environment(&f->config, err, sizeof(err)) ||
-		config_parse(&f->config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f->config.help)
-		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
@@ -511,28 +507,52 @@ static int run_with(struct front *f, int argc, char **argv)
 	return run_machine(f);
 }
 
+static int run_with(struct front *f, int argc, char **argv)
+{
+	char err[512];
+
+	if (config_environment(&f->config, err, sizeof(err)) ||
+		config_parse(&f->config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	return f->config.help ? run_help() : run_checked(f);
+}
+
+static void front_free(struct front *f)
+{
+	if (f->view)
+		screen_view_free(f->view);
+	viewer_stop(&f->viewer);
+	control_free(f->control);
+	json_decref(f->result);
+	free(f->text);
+	config_free(&f->config);
+}
+
+#define FRONT_NEW                                                                                  \
+	{                                                                                          \
+		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .told = -1, .log = -1,        \
+		.root_kernel = -1, .root_initramfs = -1, .initramfs = -1, .result_fd = -1,         \
+		.viewer = VIEWER_NONE                                                              \
+	}
+
 int cmd_run(int argc, char **argv)
 {
-	struct front f = {.serial = -1,
-		.viewer = VIEWER_NONE,
-		.pty = -1,
-		.slave = -1,
-		.signals = -1,
-		.told = -1,
-		.log = -1,
-		.root_kernel = -1,
-		.root_initramfs = -1,
-		.initramfs = -1,
-		.result_fd = -1};
+	struct front f = FRONT_NEW;
 	int status;
 
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
-	if (f.view)
-		screen_view_free(f.view);
-	control_free(f.control);
-	json_decref(f.result);
-	free(f.text);
-	config_free(&f.config);
+	front_free(&f);
+	return status;
+}
+
+int run_config(struct config *c)
+{
+	struct front f = FRONT_NEW;
+	int status;
+
+	f.config = *c;
+	status = run_checked(&f);
+	front_free(&f);
 	return status;
 }

@@ -85,6 +85,8 @@ struct media {
 };
 
 int cmd_run(int argc, char **argv);
+/* Runs what another command line asked for; takes over what c owns. Returns the exit status. */
+int run_config(struct config *c);
 bool cmd_file_exists(const char *path);
 
 /* The machine process: talks over ctl until the machine ended; returns its exit status. */
