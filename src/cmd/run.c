@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cmd/engines.h"
@@ -347,6 +348,17 @@ static int choose_engine(struct front *f)
 	return STATUS_OK;
 }
 
+/* A command's terminal is in the guest, which makes line ends of its own. */
+static void pass_output(void)
+{
+	struct termios t;
+
+	if (tcgetattr(STDOUT_FILENO, &t))
+		return;
+	t.c_oflag &= ~(tcflag_t)OPOST;
+	tcsetattr(STDOUT_FILENO, TCSANOW, &t);
+}
+
 static void take_terminal(struct front *f)
 {
 	f->terminal =
@@ -356,8 +368,11 @@ static void take_terminal(struct front *f)
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
+	f->saved.signals = f->config.keep_signals;
 	if (terminal_raw(&f->saved))
 		f->terminal = false;
+	else if (f->streams.on)
+		pass_output();
 }
 
 static int run_here(struct front *f)
@@ -528,18 +543,27 @@ static void front_free(struct front *f)
 	config_free(&f->config);
 }
 
-#define FRONT_NEW                                                                                  \
-	{                                                                                          \
-		.serial = -1, .pty = -1, .slave = -1, .signals = -1, .told = -1, .log = -1,        \
-		.root_kernel = -1, .root_initramfs = -1, .initramfs = -1, .result_fd = -1,         \
-		.viewer = VIEWER_NONE                                                              \
-	}
+static void front_init(struct front *f)
+{
+	*f = (struct front){.serial = -1,
+		.viewer = VIEWER_NONE,
+		.pty = -1,
+		.slave = -1,
+		.signals = -1,
+		.told = -1,
+		.log = -1,
+		.root_kernel = -1,
+		.root_initramfs = -1,
+		.initramfs = -1,
+		.result_fd = -1};
+}
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = FRONT_NEW;
+	struct front f;
 	int status;
 
+	front_init(&f);
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
 	front_free(&f);
@@ -548,9 +572,10 @@ int cmd_run(int argc, char **argv)
 
 int run_config(struct config *c)
 {
-	struct front f = FRONT_NEW;
+	struct front f;
 	int status;
 
+	front_init(&f);
 	f.config = *c;
 	status = run_checked(&f);
 	front_free(&f);
