@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
+#define OWN_POLLS  5 /* of the front's loop, before streams and clients */
 #define ESCAPE_KEY 1 /* Ctrl-A */
 #define GRACE_NS   (2 * NSEC_PER_SEC)
 #define DRAIN_MS   5 /* between two looks at what a reader has left */
@@ -39,13 +39,23 @@ static bool machine_says(struct front *f)
 		return n < 0 && errno == EINTR;
 	switch (buf[0]) {
 	case MSG_SCREEN:
+		viewer_changed(&f->viewer);
 		front_show_screen(f);
 		break;
 	case MSG_TEXT:
 		add_text(f, buf + 1, (size_t)n - 1);
 		break;
+	case MSG_MONITOR_SAYS:
+		front_monitor_says(f, buf + 1, (size_t)n - 1);
+		break;
 	case MSG_REGISTERS:
 		front_overlay(f, buf + 1, (size_t)n - 1);
+		break;
+	case MSG_STARTED:
+		front_started(f, STATUS_OK);
+		break;
+	case MSG_ANSWER:
+		control_answer(f->control, buf + 1, (size_t)n - 1);
 		break;
 	case MSG_ERROR:
 		f->failed = n > 1 ? buf[1] : STATUS_HOST;
@@ -77,6 +87,14 @@ static void serial_says(struct front *f)
 		}
 		return;
 	}
+	if (f->control)
+		control_serial(f->control, buf, (size_t)n);
+	if (f->config.detach)
+		return;
+	if (f->streams.on) {
+		front_keep_log(f, buf, (size_t)n);
+		return;
+	}
 	if (serial_shown(f)) {
 		write_all(STDOUT_FILENO, buf, (size_t)n);
 		return;
@@ -89,22 +107,34 @@ static void serial_says(struct front *f)
 
 /* ---- what the user says ---- */
 
-static void send_message(struct front *f, char type, const char *data, size_t len)
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd)
 {
-	char buf[512];
+	char control[CMSG_SPACE(sizeof(int))] = {0};
+	struct iovec iov[2] = {{&type, 1}, {(void *)data, len}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-	buf[0] = type;
-	len = MIN(len, sizeof(buf) - 1);
-	memcpy(buf + 1, data, len);
+	if (fd >= 0) {
+		msg.msg_control = control;
+		msg.msg_controllen = sizeof(control);
+		*CMSG_FIRSTHDR(&msg) =
+			(struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &fd, sizeof(fd));
+	}
 	/* A machine that does not read loses keys, but cannot hold the front. */
-	send(f->ctl, buf, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
-static void ask_to_quit(struct front *f, char type, char sig)
+void front_monitor_send(struct front *f, const char *line)
+{
+	f->monitor.busy = true;
+	front_send(f, MSG_MONITOR, line, strlen(line), -1);
+}
+
+void front_ask_to_quit(struct front *f, char type, char sig)
 {
 	f->asked = type;
 	f->asked_signal = sig;
-	send_message(f, type, &sig, 1);
+	front_send(f, type, &sig, 1, -1);
 	if (!f->kill_at)
 		f->kill_at = monotonic_ns() + GRACE_NS;
 }
@@ -129,68 +159,76 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
+		"Ctrl-A c  monitor, and back  Ctrl-A p  power button\r\n"
 		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
 
-/* The machine writes it, into a file that the front opened: the first free number. */
-static void take_screenshot(struct front *f)
+/* The first free number. */
+static int new_screenshot(char *name, size_t size)
 {
-	char control[CMSG_SPACE(sizeof(int))] = {0}, type = MSG_SCREENSHOT, text[128];
-	struct iovec iov = {&type, 1};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	char name[32];
 	int fd = -1;
 
 	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
-		snprintf(name, sizeof(name), "tinamou-%u.png", i);
+		snprintf(name, size, "tinamou-%u.png", i);
 		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	}
-	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %s%s%s\r\n", name,
+	return fd;
+}
+
+/* The machine writes it, into a file that is opened here. */
+void front_screenshot(struct front *f, const char *path)
+{
+	char name[32], text[300];
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+		      : new_screenshot(name, sizeof(name));
+
+	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %.200s%s%s\r\n", path ? path : name,
 		fd < 0 ? ": " : "", fd < 0 ? strerror(errno) : "");
 	front_overlay(f, text, strlen(text));
 	if (fd < 0)
 		return;
-	*c = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	front_send(f, MSG_SCREENSHOT, "", 0, fd);
 	close(fd);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	send_message(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len);
+	if (f->monitor.active)
+		front_monitor_typed(f, bytes, len);
+	else if (f->streams.on)
+		front_stream_type(f, bytes, len);
+	else
+		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
 }
 
 static void escape_key(struct front *f, char key)
 {
 	static const char ctrl_a = ESCAPE_KEY;
-	static const char no_monitor[] = "tinamou: the monitor is not available in this version\n";
 
 	switch (key) {
 	case 'x':
-		ask_to_quit(f, MSG_QUIT, 0);
+		front_ask_to_quit(f, MSG_QUIT, 0);
 		break;
 	case 'h':
 	case '?':
 		help(f);
 		break;
 	case 'b':
-		send_message(f, MSG_BREAK, "", 0);
+		front_send(f, MSG_BREAK, "", 0, -1);
 		break;
 	case 'd':
-		send_message(f, MSG_DUMP, "", 0);
+		front_send(f, MSG_DUMP, "", 0, -1);
+		break;
+	case 'p':
+		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
-		take_screenshot(f);
+		front_screenshot(f, NULL);
 		break;
 	case 'c':
-		front_overlay(f, no_monitor, sizeof(no_monitor) - 1);
+		front_monitor_toggle(f);
 		break;
 	case '\t':
 		switch_side(f);
@@ -201,41 +239,67 @@ static void escape_key(struct front *f, char key)
 	}
 }
 
+/* Ctrl-A and the key behind it are ours; other bytes go on, many at a time. */
+static void take_keys(struct front *f, const char *buf, size_t n)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool ours = f->escape || buf[i] == ESCAPE_KEY;
+
+		if (ours && i > from)
+			type_bytes(f, buf + from, i - from);
+		if (ours)
+			from = i + 1;
+		if (f->escape)
+			escape_key(f, buf[i]);
+		f->escape = !f->escape && buf[i] == ESCAPE_KEY;
+	}
+	if (n > from)
+		type_bytes(f, buf + from, n - from);
+}
+
 static void user_typed(struct front *f)
 {
-	char buf[256], plain[256];
+	char buf[256];
 	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
-	size_t len = 0;
 
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
 		f->terminal = false; /* it went away: hang-up */
-		ask_to_quit(f, MSG_QUIT, SIGHUP);
+		front_ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
 	}
-	if (f->overlay) {
+	if (f->overlay && !f->monitor.active) {
 		f->overlay = false;
 		front_show_screen(f);
 	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (f->escape)
-			escape_key(f, buf[i]);
-		else if (buf[i] != ESCAPE_KEY)
-			plain[len++] = buf[i];
-		f->escape = !f->escape && buf[i] == ESCAPE_KEY;
-	}
-	if (len)
-		type_bytes(f, plain, len);
+	take_keys(f, buf, (size_t)MAX(n, 0));
 }
 
-/* Standard input that is no terminal feeds the guest until its end. */
+/* Standard input that is no terminal feeds the guest, or the monitor, until its end. */
 static bool input_typed(struct front *f)
 {
 	char buf[256];
 	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
 
-	if (n > 0)
+	if (n > 0 && (f->config.mux || f->config.monitor == MONITOR_STDIO))
+		take_keys(f, buf, (size_t)n);
+	else if (n > 0)
 		type_bytes(f, buf, (size_t)n);
 	return n > 0;
+}
+
+/* What the keyboard and mouse of a viewer do is the guest's; not what closing it means. */
+static void viewer_says(struct front *f)
+{
+	struct viewer_event e;
+
+	if (!viewer_hear(&f->viewer, &e))
+		return;
+	if (e.kind == VIEWER_CLOSE)
+		front_ask_to_quit(f, MSG_QUIT, 0);
+	else
+		front_send(f, MSG_VIEWER, &e, sizeof(e), -1);
 }
 
 /* ---- the loop ---- */
@@ -274,9 +338,10 @@ static void got_signal(struct front *f)
 		break;
 	case SIGWINCH:
 		redraw(f);
+		front_stream_size(f);
 		break;
 	default:
-		ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
+		front_ask_to_quit(f, MSG_QUIT, (char)info.ssi_signo);
 	}
 }
 
@@ -297,7 +362,7 @@ static void check_times(struct front *f)
 
 	if (f->deadline && now >= f->deadline) {
 		f->deadline = 0;
-		ask_to_quit(f, MSG_TIMEOUT, 0);
+		front_ask_to_quit(f, MSG_TIMEOUT, 0);
 	}
 	if (f->kill_at && now >= f->kill_at) {
 		f->kill_at = 0;
@@ -353,30 +418,43 @@ static void drain_serial(struct front *f)
 
 void front_loop(struct front *f)
 {
-	bool input = f->terminal || f->config.console != CONSOLE_NONE;
+	bool input = f->terminal || (f->config.console != CONSOLE_NONE && !f->config.detach);
 	bool alive = true;
 
+	if (f->config.monitor == MONITOR_STDIO)
+		front_monitor_toggle(f);
 	while (alive) {
-		struct pollfd p[4] = {
+		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
+		struct pollfd p[OWN_POLLS + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
-			{input ? STDIN_FILENO : -1, POLLIN, 0},
+			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
+			{f->viewer.socket, POLLIN, 0},
 		};
+		unsigned clients;
 
-		if (poll(p, 4, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + OWN_POLLS);
+		clients = control_poll(f->control, p + OWN_POLLS + STREAM_POLLS);
+		if (poll(p, OWN_POLLS + STREAM_POLLS + clients, next_timeout(f)) < 0 &&
+			errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
+		if (p[4].revents)
+			viewer_says(f);
 		if (p[1].revents)
 			serial_says(f);
+		front_stream_serve(f, p + OWN_POLLS);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
+		control_ready(f->control, p + OWN_POLLS + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
+	front_stream_drain(f);
 }

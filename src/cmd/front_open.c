@@ -15,15 +15,13 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
+#include "cmd/net.h"
 #include "cmd/status.h"
 #include "util/util.h"
 
 #define BOOT_SECTOR_SIZE 512
-#define CD_MARK          (16 * 2048 + 1)
-#define FLOPPY_720K      737280
-#define FLOPPY_1440K     1474560
-#define FLOPPY_2880K     2949120
 
 static const char *open_cure(int error)
 {
@@ -70,7 +68,7 @@ static int open_image(struct front *f, const char *path, uint64_t addr)
 	return STATUS_HOST;
 }
 
-/* A file of 512 bytes is a bare boot sector, and must look like one. */
+/* It must look like one. */
 static int check_boot_sector(struct front *f)
 {
 	uint8_t sector[BOOT_SECTOR_SIZE];
@@ -104,45 +102,48 @@ static int open_medium(struct front *f, enum media_kind kind, const struct confi
 		return STATUS_HOST;
 	}
 	f->media.item[f->media.count].kind = kind;
+	f->media.item[f->media.count].unit = d->unit;
 	f->media.item[f->media.count++].files = files;
 	return STATUS_OK;
 }
 
-/* By content: a CD has its mark in sector 16; a floppy is known by its size. */
-static enum media_kind probe_medium(int fd, int64_t size)
+/* Without firmware it lies in memory before the machine starts. */
+static bool starts_bare(const struct config *c)
 {
-	char mark[5];
-
-	if (pread(fd, mark, sizeof(mark), CD_MARK) == sizeof(mark) && !memcmp(mark, "CD001", 5))
-		return MEDIA_CDROM;
-	return size == FLOPPY_720K || size == FLOPPY_1440K || size == FLOPPY_2880K ? MEDIA_FLOPPY
-										   : MEDIA_DISK;
+	return c->as == AS_SECTOR && c->firmware == FIRMWARE_NONE;
 }
 
-/* What the command line has beside options: a boot sector, or a medium to boot from. */
+static int whole_sectors(const char *path, int64_t size)
+{
+	if (size % BOOT_SECTOR_SIZE == 0)
+		return STATUS_OK;
+	log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole sectors; "
+		  "--as disk takes it for one, a raw image is loaded with --flat %s@ADDR",
+		path, (long long)size, path);
+	return STATUS_HOST;
+}
+
+/* The command line's IMAGE: a boot sector, or a medium to boot from. */
 static int open_main_image(struct front *f)
 {
-	static const char *const name[] = {"disk", "CD-ROM", "floppy"};
-	struct config_disk d = {.path = f->config.image};
-	enum media_kind kind;
+	static const enum media_kind kind[] = {[AS_DISK] = MEDIA_DISK,
+		[AS_CD] = MEDIA_CDROM,
+		[AS_FLOPPY] = MEDIA_FLOPPY,
+		[AS_SECTOR] = MEDIA_DISK};
+	struct config *c = &f->config;
+	struct config_disk d = {.path = c->image};
 	struct stat st;
 	int status = open_file(f, d.path, &st);
 
-	if (status)
+	if (!status && c->as == AS_SECTOR)
+		status = check_boot_sector(f);
+	if (status || starts_bare(c))
 		return status;
-	if (st.st_size == BOOT_SECTOR_SIZE && f->config.firmware <= FIRMWARE_NONE)
-		return check_boot_sector(f);
-	if (st.st_size % BOOT_SECTOR_SIZE) {
-		log_error("%s: %lld bytes, neither the 512 of a boot sector nor a disk of whole "
-			  "sectors; a raw image is loaded with --flat %s@ADDR",
-			d.path, (long long)st.st_size, d.path);
-		return STATUS_HOST;
-	}
-	kind = probe_medium(f->fd[--f->fds], st.st_size);
-	close(f->fd[f->fds]);
-	log_info("%s: started as a %s", d.path, name[kind]);
+	if (!f->as_given)
+		status = whole_sectors(d.path, st.st_size);
+	close(f->fd[--f->fds]);
 	f->media.has_image = true;
-	return open_medium(f, kind, &d);
+	return status ? status : open_medium(f, kind[c->as], &d);
 }
 
 /* Firmware finds its disks on IDE. */
@@ -167,6 +168,25 @@ static int open_media(struct front *f)
 	return status;
 }
 
+/* Beside the other disks: virtio with a kernel, else IDE. */
+static int open_cloud_init(struct front *f)
+{
+	const struct config_disk seed = {.ro = true};
+	struct disk_files *files;
+	char err[512];
+
+	if (!f->config.cloud.on)
+		return STATUS_OK;
+	files = cloud_init_seed(&f->config.cloud, err, sizeof(err));
+	if (!files) {
+		log_error("%s", err);
+		return STATUS_HOST;
+	}
+	f->media.item[f->media.count].kind = disk_kind(&f->config, &seed);
+	f->media.item[f->media.count++].files = files;
+	return STATUS_OK;
+}
+
 /* The kernel, then what --initrd names. Whether they fit is not known yet. */
 static int open_kernel(struct front *f)
 {
@@ -182,7 +202,9 @@ static int open_kernel(struct front *f)
 		log_error("%s", err);
 		return STATUS_USAGE;
 	}
-	status = open_file(f, c->kernel, &st);
+	status = f->root_kernel < 0 ? open_file(f, c->kernel, &st) : STATUS_OK;
+	if (f->root_kernel >= 0)
+		f->fd[f->fds++] = f->root_kernel;
 	for (unsigned i = 0; i < c->modules && !status; i++)
 		status = open_file(f, c->module[i].path, &st);
 	return status;
@@ -196,7 +218,7 @@ static bool wants_firmware(const struct front *f)
 
 	if (c->firmware != FIRMWARE_AUTO)
 		return c->firmware != FIRMWARE_NONE;
-	return f->media.count && !c->kernel && !c->flats && (f->media.has_image || !c->image);
+	return f->media.count && !c->kernel && !c->flats;
 }
 
 static int open_found(struct front *f, enum firmware_file which, int *index)
@@ -290,10 +312,27 @@ static int open_images(struct front *f)
 	for (unsigned i = 0; i < c->flats && !status; i++)
 		status = open_image(f, c->flat[i].path, c->flat[i].addr);
 	if (!status)
+		status = front_open_root(f);
+	if (!status)
 		status = open_kernel(f);
+	if (!status && f->root_initramfs >= 0) {
+		f->initramfs = (int)f->fds;
+		f->fd[f->fds++] = f->root_initramfs;
+	}
 	if (!status)
 		status = open_media(f);
-	return status ? status : open_firmware(f);
+	if (!status)
+		status = open_cloud_init(f);
+	if (!status)
+		status = front_open_shares(f);
+	if (!status)
+		status = open_firmware(f);
+	if (!status)
+		status = net_open_all(c, f->media.net, &f->media.nets);
+	if (!status && f->image)
+		log_info("%s: taken for %s%s", f->image, image_as_name(c->as),
+			f->as_given ? "" : "; --as overrules");
+	return status;
 }
 
 static int open_for_writing(const char *option, const char *path)
@@ -379,15 +418,18 @@ static int open_screenshot(struct front *f)
 
 static int open_picture(struct front *f)
 {
-	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.display &&
-		      f->config.display != DISPLAY_TEXT;
+	bool viewer = config_has_viewer(&f->config);
+	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+		      front_screen_on_terminal(f) && f->config.display != DISPLAY_TEXT;
 	int fd = memfd_create("tinamou-picture", MFD_CLOEXEC);
 	void *p;
 
-	if (fd < 0 || !wanted)
+	if (fd < 0 || (!wanted && !viewer))
 		return fd;
 	if (ftruncate(fd, sizeof(struct shared_picture)))
 		return -1;
+	if (viewer)
+		return fd;
 	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
 	f->shared_picture = p == MAP_FAILED ? NULL : p;
 	return f->shared_picture ? fd : -1;
@@ -412,5 +454,14 @@ int front_open_all(struct front *f)
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
+	if (config_has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
+		return STATUS_HOST;
+	if (f->config.result) {
+		f->result_fd = open_for_writing("result", f->config.result);
+		if (f->result_fd < 0)
+			return STATUS_HOST;
+	}
+	if (f->config.root && front_open_streams(f))
+		return STATUS_HOST;
 	return STATUS_OK;
 }

@@ -75,21 +75,46 @@ static json_t *receive_start(struct machine *m)
 
 /* ---- requests ---- */
 
+static void from_viewer(struct machine *m, const void *data, size_t len)
+{
+	struct viewer_event e;
+
+	if (len != sizeof(e))
+		return;
+	memcpy(&e, data, sizeof(e));
+	if (e.kind == VIEWER_KEY)
+		board_key(m->board, e.key, e.down);
+	else if (e.kind == VIEWER_POINTER)
+		board_mouse(m->board, e.dx, e.dy, e.buttons & 7);
+}
+
 static void serve(struct machine *m, char type, const char *data, size_t len)
 {
 	switch (type) {
 	case MSG_KEYS:
 		board_type(m->board, data, len);
 		break;
+	case MSG_VIEWER:
+		from_viewer(m, data, len);
+		break;
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);
+		break;
+	case MSG_POWER:
+		board_power_button(m->board);
 		break;
 	case MSG_BREAK:
 		if (m->serial.brk)
 			m->serial.brk(m->serial.device);
 		break;
+	case MSG_MONITOR:
+		machine_monitor_line(m, data);
+		break;
 	case MSG_DUMP:
 		machine_dump_registers(m);
+		break;
+	case MSG_ASK:
+		machine_answer(m, data, len);
 		break;
 	case MSG_QUIT:
 		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
@@ -115,7 +140,7 @@ static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	char buf[4096], control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {buf, sizeof(buf)};
+	struct iovec iov = {buf, sizeof(buf) - 1};
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control,
@@ -123,6 +148,7 @@ static void on_control(void *ctx, uint32_t events)
 	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
+	buf[MAX(n, 0)] = '\0'; /* lines end so */
 	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
 		machine_save_picture(m, fd);
 	else if (n > 0)
@@ -144,6 +170,7 @@ static int watch(struct machine *m)
 		return -errno;
 	loop_add(m->vm->loop, m->tick, EPOLLIN, machine_screen_tick, m);
 	loop_add(m->vm->loop, m->ctl, EPOLLIN, on_control, m);
+	machine_watch_streams(m);
 	/* A regular file cannot be watched and is never busy. */
 	if (m->config.serial != SERIAL_FILE)
 		m->serial_watch =
@@ -154,9 +181,9 @@ static int watch(struct machine *m)
 static void report(struct machine *m)
 {
 	struct vm *vm = m->vm;
-	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b}", "end", vm->end, "value",
+	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b, s:I}", "end", vm->end, "value",
 		vm->end_value, "why", vm->end_why, "screen", board_screen_touched(m->board),
-		"serial", m->serial_touched);
+		"serial", m->serial_touched, "instructions", (json_int_t)machine_instructions(m));
 	char *text = json_dumps(result, JSON_COMPACT);
 
 	m->ticks = 0;
@@ -178,18 +205,26 @@ static int run(struct machine *m)
 	if (machine_map_screen(m) || machine_map_picture(m) || machine_map_images(m) ||
 		machine_open_kernel(m))
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
-	if (machine_build(m, err, sizeof(err)) || vm_start(m->vm, err, sizeof(err)))
+	if (machine_build(m, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
+	machine_monitor_attach(m);
 	vm_lock(m->vm);
-	if (watch(m))
-		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
+	if (m->config.paused)
+		vm_stop(m->vm);
 	vm_unlock(m->vm);
+	if (watch(m))
+		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
+	if (vm_start(m->vm, err, sizeof(err)))
+		return cannot_start(m, STATUS_HOST, err);
+	machine_send(m, MSG_STARTED, "", 0);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	machine_free_shares(m);
 	machine_free_disks(m);
+	machine_free_nets(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);
@@ -220,6 +255,7 @@ int machine_main(int ctl, struct media *media)
 	m.firmware_fd = (int)json_integer_value(json_object_get(start, "firmware"));
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
 	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
+	m.initramfs_fd = (int)json_integer_value(json_object_get(start, "initramfs"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

@@ -5,6 +5,7 @@
 #include "cmd/machine.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -12,6 +13,12 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "cmd/status.h"
+#include "host/jail.h"
+
+#define TRACE_BUFFER 65536
+#define CDROM_UNIT   3 /* as struct config_disk counts */
 
 static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 {
@@ -140,6 +147,7 @@ static int map_module(struct boot_config *c, int fd, const struct config_module 
 int machine_open_kernel(struct machine *m)
 {
 	struct boot_config *c = &m->boot_config;
+	static const struct config_module initramfs = {.path = "the command's RAM disk"};
 	bool add = !m->config.cmdline_as_is && m->config.console != CONSOLE_SCREEN;
 	unsigned fd = FD_IMAGES;
 	int err;
@@ -156,6 +164,8 @@ int machine_open_kernel(struct machine *m)
 	err = read_kernel(m, m->kernel_fd, &c->kernel);
 	for (unsigned i = 0; i < m->config.modules && !err; i++)
 		err = map_module(c, m->fd[fd++], &m->config.module[i]);
+	if (!err && m->initramfs_fd >= 0 && m->initramfs_fd < (int)m->fds)
+		err = map_module(c, m->fd[m->initramfs_fd], &initramfs);
 	return err;
 }
 
@@ -213,37 +223,47 @@ static int attach_virtio(struct board_config *bc, struct disk *disk)
 	return -EBUSY;
 }
 
-/* The first unit of that kind that is free: a CD-ROM is the second channel's master. */
-static int attach(struct board_config *bc, enum media_kind kind, struct disk *disk, bool has_cd)
+static int attach_floppy(struct board_config *bc, struct disk *disk)
 {
-	static const unsigned disk_unit[] = {0, 1, 3, 2};
-	unsigned units = has_cd ? 3 : 4;
+	unsigned n = bc->floppy[0] ? 1 : 0;
 
-	if (kind == MEDIA_FLOPPY) {
-		unsigned n = bc->floppy[0] ? 1 : 0;
+	if (bc->floppy[n])
+		return -EBUSY;
+	bc->floppy[n] = disk;
+	return 0;
+}
 
-		if (bc->floppy[n])
-			return -EBUSY;
-		bc->floppy[n] = disk;
-		return 0;
-	}
-	if (kind == MEDIA_VIRTIO)
-		return attach_virtio(bc, disk);
-	if (kind == MEDIA_CDROM) {
-		if (bc->drive[2].kind)
-			return -EBUSY;
-		bc->drive[2] = (struct chipset_drive){IDE_CDROM, disk};
-		return 0;
-	}
-	for (unsigned i = 0; i < units; i++) {
-		struct chipset_drive *d = &bc->drive[disk_unit[i]];
+/* The unit asked for (1 is the first), or the first that is free of those tried in order. */
+static int attach_drive(
+	struct board_config *bc, enum ide_kind kind, struct disk *disk, int unit, unsigned tried)
+{
+	static const unsigned order[] = {0, 1, 3, 2};
+
+	for (unsigned i = 0; i < (unit ? 1 : tried); i++) {
+		struct chipset_drive *d = &bc->drive[unit ? (unsigned)unit - 1 : order[i]];
 
 		if (d->kind)
 			continue;
-		*d = (struct chipset_drive){IDE_DISK, disk};
+		*d = (struct chipset_drive){kind, disk};
 		return 0;
 	}
 	return -EBUSY;
+}
+
+/* A CD-ROM is the second channel's master, which then is no disk's. */
+static int attach(
+	struct board_config *bc, enum media_kind kind, struct disk *disk, int unit, bool has_cd)
+{
+	switch (kind) {
+	case MEDIA_FLOPPY:
+		return attach_floppy(bc, disk);
+	case MEDIA_VIRTIO:
+		return attach_virtio(bc, disk);
+	case MEDIA_CDROM:
+		return attach_drive(bc, IDE_CDROM, disk, unit ? unit : CDROM_UNIT, 1);
+	default:
+		return attach_drive(bc, IDE_DISK, disk, unit, has_cd ? 3 : 4);
+	}
 }
 
 static bool has_cdrom(const struct media *media)
@@ -265,7 +285,7 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 		if (!d)
 			return -EIO;
 		m->disk[m->disks++] = d;
-		if (attach(bc, m->media->item[i].kind, d, has_cd)) {
+		if (attach(bc, m->media->item[i].kind, d, m->media->item[i].unit, has_cd)) {
 			snprintf(err, errlen, "%s: no drive is left for it", disk_name(d));
 			return -EBUSY;
 		}
@@ -273,6 +293,43 @@ static int make_disks(struct machine *m, struct board_config *bc, char *err, siz
 	if (m->media->has_image && !m->config.kernel)
 		bc->boot_disk = m->disk[0];
 	return 0;
+}
+
+/* The machine keeps its ends, and nothing else of what the front opened. */
+static struct share *take_share(struct machine *m, struct share_server *from)
+{
+	int socket = fcntl(share_socket(from), F_DUPFD_CLOEXEC, 0);
+	int arena = fcntl(share_arena(from), F_DUPFD_CLOEXEC, 0);
+
+	share_close(from);
+	return share_new(socket, arena, m->vm->loop, m->config.clock == CLOCK_INSTRUCTIONS);
+}
+
+static int make_shares(struct machine *m, struct board_config *bc, char *err, size_t errlen)
+{
+	const struct shares *from = &m->media->shares;
+
+	for (unsigned i = 0; i < from->count; i++) {
+		struct share *s = take_share(m, from->item[i]);
+
+		if (!s) {
+			snprintf(err, errlen, "no memory for shared folders");
+			return -ENOMEM;
+		}
+		m->share[m->shares++] = s;
+		bc->share[i] = (struct chipset_share){s, from->tag[i]};
+	}
+	return 0;
+}
+
+void machine_free_shares(struct machine *m)
+{
+	vm_lock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_drain(m->share[i]);
+	vm_unlock(m->vm);
+	for (unsigned i = 0; i < m->shares; i++)
+		share_free(m->share[i]);
 }
 
 /* Devices wait for nothing any more then. */
@@ -286,18 +343,90 @@ void machine_free_disks(struct machine *m)
 		disk_free(m->disk[i]);
 }
 
+/* Half a jail is none: without it there is no machine. */
+static int confine(enum jail_kind kind)
+{
+	int err = jail_calls(kind);
+
+	if (!err)
+		return 0;
+	log_error("the jail cannot be closed: %s; --jail off runs without", strerror(-err));
+	_exit(STATUS_HOST);
+}
+
+static int confine_thread(bool vcpu)
+{
+	return confine(vcpu ? JAIL_VCPU : JAIL_MACHINE);
+}
+
+static int confine_disk(void)
+{
+	return confine(JAIL_DISK);
+}
+
+/* From here on no file is had by its path; what reads one later has done so before. */
+static int close_paths(struct machine *m)
+{
+	tzset();
+	for (unsigned i = 0; i < m->media->count; i++)
+		m->media->item[i].files->confine = confine_disk;
+	return jail_paths(-1, false);
+}
+
+/* A buffer of its own: stdio would ask what kind of file it is when that is forbidden. */
+static FILE *open_trace(struct machine *m)
+{
+	int fd = m->fd[FD_TRACE], mode = isatty(fd) ? _IOLBF : _IOFBF;
+	FILE *f = m->config.trace_exits ? fdopen(fd, "w") : NULL;
+
+	if (f)
+		setvbuf(f, xcalloc(1, TRACE_BUFFER), mode, TRACE_BUFFER);
+	return f;
+}
+
+static void make_nets(struct machine *m, struct board_config *bc)
+{
+	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
+
+	for (unsigned i = 0; i < m->media->nets; i++) {
+		const struct net_link *l = &m->media->net[i];
+
+		m->net[i] = net_new(l, name[i], m->vm->loop);
+		bc->net[i] = (struct chipset_net){.dev = net_dev(m->net[i]), .mtu = l->mtu};
+		memcpy(bc->net[i].mac, l->mac, NET_MAC_LEN);
+	}
+}
+
+void machine_free_nets(struct machine *m)
+{
+	for (unsigned i = 0; i < m->media->nets; i++)
+		net_free(m->net[i]);
+}
+
+/* SeaBIOS's MP table has the first CPU of each package, and some systems know no other. */
+static unsigned sockets(const struct machine *m)
+{
+	if (m->config.sockets)
+		return m->config.sockets;
+	return m->vgabios_fd >= 0 ? m->config.cpus : 1;
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
-		.sockets = m->config.sockets,
+		.sockets = sockets(m),
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,
+		.triple_fault_resets = m->config.triple_fault_resets,
+		.stay_halted = m->config.stay_halted,
 		.time_exits = m->config.stats,
 		.check = m->config.check,
-		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
+		.torture = m->config.torture,
+		.confine = m->config.jail ? confine_thread : NULL,
+		.trace = open_trace(m)};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
 		.entry = entry_point(&m->config),
@@ -305,6 +434,9 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.serial = m->config.hvc ? NULL : &m->serial,
 		.hvc = m->config.hvc ? &m->serial : NULL,
 		.debug = &m->debugcon,
+		.exit_port = m->config.exit_port,
+		.no_exit_port = m->config.no_exit_port,
+		.poweroff_stops = m->config.poweroff_stops,
 		.entropy = m->config.kernel,
 		.testdev = m->config.testdev};
 
@@ -312,13 +444,19 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
 		return -EIO;
+	if (m->config.jail && close_paths(m)) {
+		snprintf(err, errlen, "the jail cannot be closed; --jail off runs without");
+		return -EPERM;
+	}
 	if (m->config.kernel) {
 		bc.load = load_kernel;
 		bc.load_ctx = m;
 	}
 	if (map_firmware(m, &bc))
 		return -EIO;
-	if (make_disks(m, &bc, err, errlen) || board_new(m->vm, &bc, &m->board, err, errlen))
+	make_nets(m, &bc);
+	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
+		machine_make_streams(m, &bc) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;
 	return plan_kernel(m, err, errlen);
 }

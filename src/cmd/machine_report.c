@@ -35,10 +35,19 @@ static void dump_memory(struct machine *m, FILE *out, const struct config_dump *
 	}
 }
 
+uint64_t machine_instructions(const struct machine *m)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < m->vm->vcpus; i++)
+		n += atomic_load(&m->vm->vcpu[i]->executed);
+	return n;
+}
+
 static void print_stats(struct machine *m, FILE *out)
 {
 	struct vm *vm = m->vm;
-	uint64_t executed = 0, handled = 0;
+	uint64_t executed = machine_instructions(m), handled = 0;
 
 	fprintf(out, "\n%-18s %10s %12s\n", "exit", "count", "time");
 	for (unsigned r = 0; r < EXIT_REASONS; r++) {
@@ -53,8 +62,6 @@ static void print_stats(struct machine *m, FILE *out)
 			fprintf(out, "%-18s %10" PRIu64 " %9.3f ms\n", exit_reason_name[r],
 				sum.count, (double)sum.nsec / 1e6);
 	}
-	for (unsigned i = 0; i < vm->vcpus; i++)
-		executed += atomic_load(&vm->vcpu[i]->executed);
 	fprintf(out, "engine %s, run time %.3f ms, of it in devices %.3f ms\n",
 		vm->engine->ops->name, (double)vm->run_ns / 1e6, (double)handled / 1e6);
 	if (executed)

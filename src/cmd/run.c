@@ -8,19 +8,24 @@
 #include "cmd/front.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cmd/engines.h"
 #include "cmd/status.h"
 #include "core/vm.h"
 #include "util/util.h"
+
+#define SIGNAL_STATUS 128 /* a command ended by a signal, as a shell says it */
 
 bool cmd_file_exists(const char *path)
 {
@@ -32,9 +37,9 @@ bool cmd_file_exists(const char *path)
 static int send_start(struct front *f)
 {
 	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i}", "config", f->config.set,
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i, s:i}", "config", f->config.set,
 		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
-		"vgabios", f->vgabios, "vars", f->vars);
+		"vgabios", f->vgabios, "vars", f->vars, "initramfs", f->initramfs);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	struct msghdr msg = {.msg_iov = iov,
@@ -60,6 +65,10 @@ static void close_media(struct front *f)
 	for (unsigned i = 0; i < f->media.count; i++)
 		disk_files_free(f->media.item[i].files);
 	f->media.count = 0;
+	for (unsigned i = 0; i < f->media.nets; i++)
+		close(f->media.net[i].fd);
+	front_close_shares(f);
+	front_close_streams(f, true);
 }
 
 static void close_all(struct front *f)
@@ -72,13 +81,17 @@ static void close_all(struct front *f)
 static void machine_child(struct front *f, int ctl)
 {
 	close(f->ctl);
+	control_close(f->control);
 	close_all(f);
 	if (f->serial >= 0)
 		close(f->serial);
+	front_close_streams(f, false);
 	if (f->pty >= 0)
 		close(f->pty);
 	if (f->slave >= 0)
 		close(f->slave);
+	if (f->viewer.socket >= 0)
+		close(f->viewer.socket);
 	close(f->signals);
 	_exit(machine_main(ctl, &f->media));
 }
@@ -91,6 +104,11 @@ static int start_machine(struct front *f)
 		goto fail;
 	f->ctl = pair[0];
 	fflush(NULL);
+	if (front_start_shares(f))
+		goto fail;
+	if (config_has_viewer(&f->config) &&
+		viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]))
+		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
 		goto fail;
@@ -132,7 +150,7 @@ static void show_end(struct front *f)
 	if (f->view)
 		front_leave_screen(f);
 	terminal_restore(&f->saved);
-	if (!f->terminal && f->config.display &&
+	if (!f->terminal && front_screen_on_terminal(f) &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		front_read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
@@ -175,7 +193,7 @@ static int died(struct front *f)
 	if (f->failed)
 		return f->failed;
 	if (f->killed) {
-		die_by(f->asked_signal);
+		f->die_by = f->asked_signal;
 		return f->asked == MSG_TIMEOUT ? STATUS_TIMEOUT : STATUS_OK;
 	}
 	if (WIFSIGNALED(status))
@@ -185,6 +203,81 @@ static int died(struct front *f)
 		log_error("the machine process ended with status %d and no result",
 			WEXITSTATUS(status));
 	return STATUS_HOST;
+}
+
+/* A command's run ends as the command did; what went wrong before is told by the kernel. */
+static int finish_command(struct front *f, int end, int status)
+{
+	const struct streams *s = &f->streams;
+
+	if (s->end == STREAMS_EXIT)
+		return s->value;
+	if (s->end == STREAMS_SIGNAL)
+		return SIGNAL_STATUS + s->value;
+	front_show_log(f);
+	if (s->end == STREAMS_FAIL)
+		log_error("the guest could not start the command: %s", s->why);
+	if (s->end == STREAMS_FAIL)
+		return STATUS_HOST;
+	if (end != VM_END_RESET || !front_kernel_panicked(f))
+		return status;
+	log_error("the guest's kernel panicked; its last words are above");
+	return STATUS_PANIC;
+}
+
+static const struct {
+	int end;
+	const char *reason;
+} reasons[] = {
+	{VM_END_POWEROFF, "poweroff"},
+	{VM_END_HALTED, "halted"},
+	{VM_END_BIOS_CALL, "bios-call"},
+	{VM_END_TRIPLE_FAULT, "triple-fault"},
+	{VM_END_RESET, "reset"},
+	{VM_END_PANIC, "panic"},
+	{VM_END_TESTPORT, "testport"},
+	{VM_END_TIMEOUT, "timeout"},
+	{VM_END_QUIT, "quit"},
+	{VM_END_HOST_ERROR, "host-error"},
+};
+
+static const char *reason_of(const struct front *f, int status)
+{
+	int end = (int)json_integer_value(json_object_get(f->result, "end"));
+
+	if (f->streams.end == STREAMS_EXIT)
+		return "exit";
+	if (f->streams.end == STREAMS_SIGNAL)
+		return "signal";
+	if (f->streams.end == STREAMS_FAIL)
+		return "start-failed";
+	if (f->streams.on && status == STATUS_PANIC)
+		return "panic";
+	if (!f->result)
+		return f->asked == MSG_TIMEOUT ? "timeout" : "host-error";
+	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++)
+		if (reasons[i].end == end)
+			return reasons[i].reason;
+	return "?";
+}
+
+/* --result: for scripts, which an exit status tells too little. */
+static void write_result(struct front *f, int status)
+{
+	double seconds = (double)(monotonic_ns() - f->began) / NSEC_PER_SEC;
+	json_t *o = json_pack("{s:s, s:i, s:s, s:f, s:I}", "reason", reason_of(f, status), "status",
+		status, "engine", f->engine ? f->engine->name : "", "seconds", seconds,
+		"instructions", json_integer_value(json_object_get(f->result, "instructions")));
+	char *text = json_dumps(o, JSON_REAL_PRECISION(6));
+
+	if (f->result_fd >= 0) {
+		write_all(f->result_fd, text, strlen(text));
+		write_all(f->result_fd, "\n", 1);
+		close(f->result_fd);
+	}
+	f->result_fd = -1;
+	free(text);
+	json_decref(o);
 }
 
 static int finish(struct front *f)
@@ -197,6 +290,7 @@ static int finish(struct front *f)
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);
+	front_wait_shares(f);
 	end = (int)json_integer_value(json_object_get(f->result, "end"));
 	value = (int)json_integer_value(json_object_get(f->result, "value"));
 	why = json_string_value(json_object_get(f->result, "why"));
@@ -206,6 +300,10 @@ static int finish(struct front *f)
 		status = ends[i].status;
 		error = ends[i].error;
 	}
+	if (f->streams.on && (f->streams.end || end == VM_END_RESET))
+		return finish_command(f, end, status);
+	if (f->streams.on && error)
+		front_show_log(f);
 	if (end == VM_END_TESTPORT)
 		return ((value << 1) | 1) & 0xff;
 	if (error)
@@ -214,9 +312,10 @@ static int finish(struct front *f)
 		log_info("%s", why ? why : "?");
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
-	if (end == VM_END_QUIT)
-		die_by(value);
-	return status;
+	if (end == VM_END_QUIT && !f->config.qemu) /* QEMU ends in order */
+		f->die_by = value;
+	return f->config.qemu && end != VM_END_HOST_ERROR && end != VM_END_TIMEOUT ? STATUS_OK
+										   : status;
 }
 
 /* ---- the subcommand ---- */
@@ -249,22 +348,36 @@ static int choose_engine(struct front *f)
 	return STATUS_OK;
 }
 
+/* A command's terminal is in the guest, which makes line ends of its own. */
+static void pass_output(void)
+{
+	struct termios t;
+
+	if (tcgetattr(STDOUT_FILENO, &t))
+		return;
+	t.c_oflag &= ~(tcflag_t)OPOST;
+	tcsetattr(STDOUT_FILENO, TCSANOW, &t);
+}
+
 static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+	f->screen_active = f->config.console != CONSOLE_SERIAL && front_screen_on_terminal(f) &&
 			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
+	f->saved.signals = f->config.keep_signals;
 	if (terminal_raw(&f->saved))
 		f->terminal = false;
+	else if (f->streams.on)
+		pass_output();
 }
 
-static int run_machine(struct front *f)
+static int run_here(struct front *f)
 {
-	int status = choose_engine(f);
+	int status = front_open_control(f);
 
 	if (!status)
 		status = front_open_all(f);
@@ -274,11 +387,31 @@ static int run_machine(struct front *f)
 	status = start_machine(f);
 	if (status)
 		return status;
+	f->began = monotonic_ns();
 	if (f->config.timeout)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
-	take_terminal(f);
+	if (!f->config.detach)
+		take_terminal(f);
 	front_loop(f);
-	return finish(f);
+	viewer_stop(&f->viewer);
+	status = finish(f);
+	write_result(f, status);
+	die_by(f->die_by);
+	return status;
+}
+
+static int run_machine(struct front *f)
+{
+	int status = choose_engine(f);
+	bool parent = false;
+
+	if (!status && f->config.detach)
+		status = front_detach(f, &parent);
+	if (status || parent)
+		return status;
+	status = run_here(f);
+	front_started(f, status); /* it may not have come so far */
+	return status;
 }
 
 static int print_config(const struct config *c)
@@ -292,15 +425,43 @@ static int print_config(const struct config *c)
 
 static int run_help(void)
 {
-	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n\n"
-	     "IMAGE is a disk, CD-ROM or floppy image, or a boot sector of 512 bytes.\n");
+	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n"
+	     "tinamou run [OPTIONS] --root DIR -- COMMAND\n\n"
+	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
 	return STATUS_OK;
 }
 
+/* What a command's machine has that others have not. */
+static int prepare_root(struct config *c, char *err, size_t errlen)
+{
+	static const char begin[] = "console=ttyS0 quiet panic=-1 rdinit=/init";
+	const char *added = c->cmdline ? c->cmdline : "";
+	char *cmdline;
+	int rc;
+
+	if (!c->root)
+		return 0;
+	if (asprintf(&cmdline, "%s%s%s", begin, *added ? " " : "", added) < 0)
+		return -1;
+	rc = c->cmdline_as_is ? 0 : config_set(c, "append", cmdline, err, errlen);
+	free(cmdline);
+	if (!rc)
+		rc = config_set(c, "no-reboot", NULL, err, errlen);
+	return rc ? rc : config_set(c, "display", "none", err, errlen);
+}
+
 static const char *wrong_combination(const struct config *c)
 {
+	if (c->words && !c->root)
+		return "a command is for --root DIR, the folder that it runs over";
+	if (c->root && !c->words)
+		return "--root DIR wants a command: tinamou run --root DIR -- CMD ARGS";
+	if (c->root && (c->initrd || c->image || c->flats))
+		return "--root brings its own initial RAM disk and no image; leave the other away";
+	if (c->root)
+		return NULL;
 	if (!c->image && !c->flats && !c->kernel && !c->disks && !c->cdrom.path && !c->floppies &&
 		c->firmware <= FIRMWARE_NONE)
 		return "no image; 'tinamou' alone shows examples";
@@ -311,6 +472,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--kernel starts by itself; leave the boot sector and --flat away";
 	if ((c->initrd || c->cmdline) && !c->kernel)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
+	if (c->detach && !c->name)
+		return "--detach needs --name NAME, by which the machine is found again";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
 	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)
@@ -325,6 +488,40 @@ static int usage_error(const char *err)
 	return STATUS_USAGE;
 }
 
+/* What the image is; a kernel becomes the --kernel. */
+static void take_image(struct front *f)
+{
+	struct config *c = &f->config;
+	int fd = c->image ? open(c->image, O_RDONLY | O_CLOEXEC | O_NONBLOCK) : -1;
+	bool file, given = c->as != AS_PROBE;
+	struct stat st;
+
+	file = fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size;
+	if (!given) /* of what is no file more is said where it is opened */
+		c->as = file ? image_probe(fd, st.st_size) : AS_DISK;
+	if (fd >= 0)
+		close(fd);
+	f->as_given = given;
+	f->image = c->image;
+	if (c->image && !c->kernel && c->as == AS_KERNEL)
+		config_image_is_kernel(c);
+}
+
+static int run_checked(struct front *f)
+{
+	char err[512];
+
+	if (f->config.print_config)
+		return print_config(&f->config);
+	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
+	take_image(f);
+	if (!wrong_combination(&f->config) && prepare_root(&f->config, err, sizeof(err)))
+		return usage_error(err);
+	if (wrong_combination(&f->config))
+		return usage_error(wrong_combination(&f->config));
+	return run_machine(f);
+}
+
 static int run_with(struct front *f, int argc, char **argv)
 {
 	char err[512];
@@ -332,27 +529,54 @@ static int run_with(struct front *f, int argc, char **argv)
 	if (config_environment(&f->config, err, sizeof(err)) ||
 		config_parse(&f->config, argc, argv, err, sizeof(err)))
 		return usage_error(err);
-	if (f->config.help)
-		return run_help();
-	if (f->config.print_config)
-		return print_config(&f->config);
-	if (wrong_combination(&f->config))
-		return usage_error(wrong_combination(&f->config));
-	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
-	return run_machine(f);
+	return f->config.help ? run_help() : run_checked(f);
+}
+
+static void front_free(struct front *f)
+{
+	if (f->view)
+		screen_view_free(f->view);
+	control_free(f->control);
+	json_decref(f->result);
+	free(f->text);
+	config_free(&f->config);
+}
+
+static void front_init(struct front *f)
+{
+	*f = (struct front){.serial = -1,
+		.viewer = VIEWER_NONE,
+		.pty = -1,
+		.slave = -1,
+		.signals = -1,
+		.told = -1,
+		.log = -1,
+		.root_kernel = -1,
+		.root_initramfs = -1,
+		.initramfs = -1,
+		.result_fd = -1};
 }
 
 int cmd_run(int argc, char **argv)
 {
-	struct front f = {.serial = -1, .pty = -1, .slave = -1, .signals = -1};
+	struct front f;
 	int status;
 
+	front_init(&f);
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
-	if (f.view)
-		screen_view_free(f.view);
-	json_decref(f.result);
-	free(f.text);
-	config_free(&f.config);
+	front_free(&f);
+	return status;
+}
+
+int run_config(struct config *c)
+{
+	struct front f;
+	int status;
+
+	front_init(&f);
+	f.config = *c;
+	status = run_checked(&f);
+	front_free(&f);
 	return status;
 }

@@ -21,7 +21,7 @@
 
 static bool must_park(const struct vm *vm)
 {
-	return vm->pause_count || vm->reset_asked || vm->end != VM_END_NONE;
+	return vm->pause_count || vm->reset_asked || vm->stop_asked || vm->end != VM_END_NONE;
 }
 
 /* If no vCPU can ever run again, the machine has ended. */
@@ -29,6 +29,8 @@ static void set_stuck(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
+	if (vm->config.stay_halted)
+		return;
 	v->stuck = true;
 	if (vm->reset_asked) /* it changes yet; do_reset starts all afresh */
 		return;
@@ -91,6 +93,20 @@ static void serve(struct vcpu *v)
 	}
 }
 
+/* A PC's chipset answers it with RESET; who looks for the fault wants the end. */
+static void after_shutdown(struct vcpu *v, const char *why)
+{
+	struct vm *vm = v->vm;
+
+	v->run = X86_SHUTDOWN;
+	if (vm->config.triple_fault_resets) {
+		log_debug("cpu%u: triple fault: %s", v->id, why); /* a guest may do it for ever */
+		vm_request_reset(vm);
+	} else {
+		vm_end(vm, VM_END_TRIPLE_FAULT, 0, "cpu%u: triple fault: %s", v->id, why);
+	}
+}
+
 static void after_run(struct vcpu *v, const struct run_result *r)
 {
 	struct vm *vm = v->vm;
@@ -107,8 +123,7 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 		break;
 	case RUN_SHUTDOWN:
 		vcpu_trace_exit(v, EXIT_SHUTDOWN);
-		v->run = X86_SHUTDOWN;
-		vm_end(vm, VM_END_TRIPLE_FAULT, 0, "cpu%u: triple fault: %s", v->id, r->why);
+		after_shutdown(v, r->why);
 		break;
 	case RUN_DEBUG:
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: debug stop at %#llx, no debugger", v->id,
@@ -124,9 +139,13 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 static void run_once(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	memset(r, 0, sizeof(*r));
+	v->running = r;
+	v->accounted = 0;
 	vcpu_enter(v);
 	v->vm->engine->ops->run(v, budget, r);
 	vcpu_leave(v);
+	vcpu_account(v);
+	v->running = NULL;
 	after_run(v, r);
 }
 
@@ -189,6 +208,8 @@ static bool open_vcpu(struct vcpu *v)
 	struct vm *vm = v->vm;
 	int err = vm->engine->ops->vcpu_open(v);
 
+	if (!err && vm->config.confine && vm->config.confine(true))
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: the jail cannot be closed", v->id);
 	if (err)
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: engine %s cannot make a vCPU: %s", v->id,
 			vm->engine->ops->name, strerror(-err));
@@ -240,7 +261,8 @@ bool run_turn(struct vm *vm)
 		run_once(v, MIN(left, TURN), &r);
 		v->parked = true;
 		pthread_cond_broadcast(&vm->idle);
-		clock_advance(&vm->clock, r.executed ? r.executed : 1);
+		if (!r.executed)
+			clock_advance(&vm->clock, 1);
 		clock_run_timers(&vm->clock);
 	}
 	return any;

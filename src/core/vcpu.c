@@ -148,6 +148,25 @@ void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec)
 	v->stat[reason].nsec += nsec;
 }
 
+/* Instructions of this run that are not in the clock yet. */
+static uint64_t unaccounted(const struct vcpu *v)
+{
+	if (!v->running || v->vm->clock.driver != CLOCK_INSTRUCTIONS)
+		return 0;
+	/* An engine may go back: what it began is then executed anew. */
+	return v->running->executed > v->accounted ? v->running->executed - v->accounted : 0;
+}
+
+void vcpu_account(struct vcpu *v)
+{
+	uint64_t n = unaccounted(v);
+
+	if (!n)
+		return;
+	clock_advance(&v->vm->clock, n);
+	v->accounted += n;
+}
+
 /* Begin and end of an up call that reaches devices: outside, with vm->lock. */
 static uint64_t begin(struct vcpu *v)
 {
@@ -155,6 +174,7 @@ static uint64_t begin(struct vcpu *v)
 
 	leave(v);
 	vm_lock(v->vm);
+	vcpu_account(v);
 	return start;
 }
 
@@ -337,6 +357,16 @@ void vcpu_set_cr8(struct vcpu *v, uint8_t value)
 	end(v, EXIT_OTHER, start);
 }
 
+void vcpu_set_ferr(struct vcpu *v, bool level)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->set_ferr)
+		vm->set_ferr(vm->set_ferr_ctx, v, level);
+	end(v, EXIT_OTHER, start);
+}
+
 static void wake(struct vcpu *v)
 {
 	v->stuck = false;
@@ -373,7 +403,7 @@ uint64_t vcpu_random(struct vcpu *v)
 
 uint64_t vcpu_tsc(struct vcpu *v)
 {
-	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+	return clock_muldiv(clock_now(&v->vm->clock) + unaccounted(v), v->vm->tsc_hz, NSEC_PER_SEC);
 }
 
 /* ---- what KVM tells and does for its guests ---- */

@@ -54,7 +54,12 @@ struct vcpu {
 	_Atomic bool kick_pending; /* sticky: set by vcpu_kick, cleared by core before it looks */
 	_Atomic bool intr_line;    /* the interrupt controller's INTR output */
 	_Atomic uint8_t nmi_line;  /* NMI edges that wait: one to be delivered, one behind it */
+	_Atomic bool ferr, ignne;  /* x87 errors while CR0.NE is clear: FERR# as told, and IGNNE# */
 	_Atomic bool inside;
+
+	/* Its thread's: what it executes, and how much of that the instruction clock has. */
+	const struct run_result *running; /* NULL outside of run() */
+	uint64_t accounted;
 
 	/* Under vm->lock. */
 	uint8_t run;                     /* enum x86_run, as core knows it */
@@ -144,6 +149,8 @@ void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint
 /* CR8, the task priority; 0 without an APIC. */
 uint8_t vcpu_cr8(struct vcpu *v);
 void vcpu_set_cr8(struct vcpu *v, uint8_t value);
+/* Drives FERR# (SDM vol. 1 8.7.2). */
+void vcpu_set_ferr(struct vcpu *v, bool level);
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
 /* A random number; one of a fixed sequence under the instruction clock. */

@@ -194,7 +194,7 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
-	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+	if ((config->check || config->torture) && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
 		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
 			config->engine->name);
 		goto fail;
@@ -327,6 +327,30 @@ void vm_resume(struct vm *vm)
 	loop_wake(vm->loop);
 }
 
+void vm_stop(struct vm *vm)
+{
+	vm->stop_asked = false;
+	if (vm->stopped)
+		return;
+	vm->stopped = true;
+	vm_pause(vm);
+}
+
+void vm_cont(struct vm *vm)
+{
+	if (!vm->stopped)
+		return;
+	vm->stopped = false;
+	vm_resume(vm);
+}
+
+void vm_request_stop(struct vm *vm)
+{
+	vm->stop_asked = true;
+	kick_all(vm);
+	loop_wake(vm->loop);
+}
+
 static void serve_reset(struct vm *vm)
 {
 	int err;
@@ -395,7 +419,10 @@ static int start_vcpus(struct vm *vm)
 		return err;
 	wait_parked(vm);
 	vm->started = true;
-	return vm->end == VM_END_NONE ? do_reset(vm) : -EIO;
+	if (vm->end != VM_END_NONE)
+		return -EIO;
+	err = do_reset(vm);
+	return err || !vm->config.confine ? err : vm->config.confine(false);
 }
 
 int vm_start(struct vm *vm, char *err, size_t errlen)
@@ -469,12 +496,15 @@ void vm_run(struct vm *vm)
 	while (vm->end == VM_END_NONE) {
 		uint64_t wait;
 
+		if (vm->stop_asked)
+			vm_stop(vm);
 		if (vm->reset_asked && !vm->pause_count) /* who paused wants it to stand still */
 			serve_reset(vm);
 		if (!turns && !vm->pause_count)
 			clock_run_timers(&vm->clock);
 		wait = turns ? turn_wait(vm) : host_wait(vm);
-		if (vm->end != VM_END_NONE || (vm->reset_asked && !vm->pause_count))
+		if (vm->end != VM_END_NONE || vm->stop_asked ||
+			(vm->reset_asked && !vm->pause_count))
 			wait = 0;
 		vm_unlock(vm);
 		loop_poll(vm->loop, wait, lock_for_loop, unlock_for_loop, vm);

@@ -20,7 +20,7 @@ NOBODY = 65534
 
 
 def run(root, name, start, memory):
-    place = [f"/{name}.bin"] if start == "sector" else ["--flat", f"/{name}.bin@{start.split('@')[1]}"]
+    place = [f"/{name}.bin", "--firmware", "none"] if start == "sector" else ["--flat", f"/{name}.bin@{start.split('@')[1]}"]
     return subprocess.run(
         ["/tinamou", "run", "-q", "--engine", "interpret", "--memory", memory, "--timeout", "20",
          "--serial", "none", *place], stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
@@ -44,7 +44,7 @@ def main():
     with tempfile.TemporaryDirectory() as root:
         os.chmod(root, 0o755)
         shutil.copy(next((SOURCE / "build/dist").glob("tinamou-*-x86_64")), f"{root}/tinamou")
-        for name, modes, start, memory, status in run_guests.guests(SOURCE):
+        for name, modes, start, memory, status, _ in run_guests.guests(SOURCE):
             if not modes <= run_guests.MODES["interpret"]:
                 continue
             shutil.copy(IMAGES / f"{name}.bin", root)

@@ -42,50 +42,20 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 		clear(t, k * FAST_SIZE + at);
 }
 
-static void forget_writes(struct tcpu *t, uint64_t host)
+void forget_writes(struct cpu *c, const struct code_page *p)
 {
-	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
-		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (t->fast[k][1][n].addend == host)
-				clear(t, (k * 2 + 1) * FAST_SIZE + n);
-}
-
-static void forget_everywhere(struct vm *vm, uint16_t writers, uint64_t host)
-{
-	for (unsigned n = 0; n < vm->vcpus; n++)
-		if (writers >> n & 1 && vm->vcpu[n]->priv)
-			forget_writes(vm->vcpu[n]->priv, host);
-}
-
-/*
- * The page gets code. If others may write to it the world stops for them; the
- * memory map may change meanwhile, and then all begins anew.
- */
-void seal_page(struct cpu *c, struct code_page *p)
-{
-	struct vm *vm = c->v->vm;
+	struct tcpu *t = (struct tcpu *)c;
 	uint64_t gpa = (uint64_t)(p - c->e->code) << 12;
-	uint32_t maps = ((struct tcpu *)c)->maps;
-	const struct bus_range *r = bus_find(&vm->mem_bus, gpa);
-	uint16_t writers = atomic_load(&p->writers);
+	const struct bus_range *r = bus_find(&c->v->vm->mem_bus, gpa);
 	uint64_t host;
 
 	if (!r || r->region->kind == BUS_IO)
 		return;
 	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
-	if (writers & ~(1u << c->v->id)) {
-		vcpu_leave(c->v);
-		world_stop(vm);
-		forget_everywhere(vm, writers, host);
-		world_go(vm);
-		vcpu_enter(c->v);
-		if (maps != ((struct tcpu *)c)->maps)
-			longjmp(c->leave, JUMP_RETRY);
-	} else if (writers) {
-		forget_writes((struct tcpu *)c, host);
-	}
-	atomic_store(&p->writers, 0);
-	atomic_store(&p->sealed, true);
+	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
+		for (unsigned n = 0; n < FAST_SIZE; n++)
+			if (t->fast[k][1][n].addend == host)
+				clear(t, (k * 2 + 1) * FAST_SIZE + n);
 }
 
 /* The fault of a block under check is interpret's to raise: NULL. */
@@ -151,12 +121,14 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, info, access);
-	if (!e || !direct(c, e, access) || (t->check && check_refuse(t->check)))
+	if (!e || !direct(c, e, access) || refused(t))
 		goto odd;
 	if (t->check && write) { /* it stays a miss */
 		check_store(t->check, e->host + (lin & 4095), size);
 		return e->host + (lin & 4095);
 	}
+	if (t->torture.miss)
+		return e->host + (lin & 4095);
 	f = &t->fast[c->privilege][write][lin >> 12 & FAST_MASK];
 	f->page = lin & ~UINT64_C(4095);
 	f->addend = (uint64_t)(uintptr_t)e->host;

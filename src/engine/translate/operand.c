@@ -16,7 +16,7 @@ void need_flags_in_memory(struct emitter *e)
 		return;
 	if (e->n && flags_can_be_lost(e)) {
 		e->flags = IN_RECIPE;
-		e->recipe = e->t->recipes;
+		e->recipe = e->t->recipes % RECIPES;
 	} else {
 		emit_save_flags(e->c);
 		e->flags = IN_BOTH;
@@ -272,6 +272,16 @@ static const struct x86_operand *memory_operand(const struct x86_insn *i)
 	return NULL;
 }
 
+/* What must be aligned and is not is interpret's to raise, and comes before #PF. T0 is linear. */
+static void check_alignment(struct emitter *e, unsigned size)
+{
+	if (e->n->kind != KIND_VECTOR || size < 16 || !must_be_aligned(&e->n->i))
+		return;
+	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
+	put8(e->c, size - 1);
+	exit_odd(e, jcc_forward(e->c, CC_NZ));
+}
+
 const struct x86_operand *reach_memory(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
@@ -281,6 +291,7 @@ const struct x86_operand *reach_memory(struct emitter *e)
 		return NULL;
 	need_flags_in_memory(e);
 	emit_address(e, &i->mem, i->addrsize, o->size);
+	check_alignment(e, o->size);
 	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] >> 1 & 1);
 	return o;
 }

@@ -234,6 +234,7 @@ static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
 	enum leave why;
 
 	c->one_block = false;
+	torture_enter(t);
 	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
 		cache_drop_stale(t);
 	if (!find_key(t))
