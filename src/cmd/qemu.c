@@ -90,12 +90,15 @@ static int flag_memory(struct qemu *q, const char *value)
 	return rc;
 }
 
-/* -smp 2, -smp cpus=2, -smp cores=2,threads=2. */
+/*
+ * -smp 2, -smp cpus=2, -smp cores=2,threads=2. If nothing is said of them every CPU has its socket,
+ * as QEMU's machines up to 6.1 had it: SeaBIOS's MP table then names them all.
+ */
 static int flag_smp(struct qemu *q, const char *value)
 {
 	static const char *const levels[] = {"sockets", "dies", "clusters", "cores", "threads"};
-	char *copy = xstrdup(value), *rest = copy, text[24];
-	unsigned long cpus = 0, product = 1;
+	char *copy = xstrdup(value), *rest = copy, text[64];
+	unsigned long cpus = 0, product = 0, sockets = 1;
 	struct qemu_option o;
 
 	while (qemu_next_option(&rest, "cpus", &o)) {
@@ -103,10 +106,15 @@ static int flag_smp(struct qemu *q, const char *value)
 			cpus = strtoul(o.value, NULL, 10);
 		for (unsigned i = 0; i < ARRAY_SIZE(levels); i++)
 			if (!strcmp(o.key, levels[i]))
-				product *= strtoul(o.value, NULL, 10);
+				product = (product ? product : 1) * strtoul(o.value, NULL, 10);
+		if (!strcmp(o.key, "sockets"))
+			sockets = strtoul(o.value, NULL, 10);
 	}
 	free(copy);
-	snprintf(text, sizeof(text), "%lu", cpus ? cpus : product);
+	cpus = cpus ? cpus : product;
+	if (!product)
+		sockets = cpus;
+	snprintf(text, sizeof(text), sockets > 1 ? "%lu,sockets=%lu" : "%lu", cpus, sockets);
 	return qemu_set(q, "cpus", text);
 }
 
