@@ -105,7 +105,7 @@ static void refusals(void **state)
 		{"--timeout -1", "seconds"},
 		{"--console tty", "auto, serial, screen, none"},
 		{"--serial file:", "file:PATH"},
-		{"--display vnc", "sixel, text"},
+		{"--display x11", "sixel, text"},
 		{"--trace calls", "exits"},
 		{"--flat x", "FILE@ADDR"},
 		{"--flat x@zz", "hex address"},
