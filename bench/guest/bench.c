@@ -83,8 +83,8 @@ static void one_cpu(void)
 
 static void run(int names, char **name)
 {
-	static const struct item *const group[] = {integer_items, memory_items, string_items,
-		float_items, kernel_items};
+	static const struct item *const group[] = {
+		integer_items, memory_items, string_items, float_items, kernel_items};
 
 	if (names && !strcmp(*name, "pair")) {
 		measure_all(pair_items, 0, NULL);

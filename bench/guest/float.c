@@ -135,9 +135,9 @@ static void long_double(void)
 	sink += (uint64_t)sum;
 }
 
-const struct item float_items[] = {{"matmul", matmul}, {"nbody", nbody},
-	{"mandelbrot", mandelbrot}, {"axpy", axpy}, {"transform", transform},
-	{"differences", differences}, {"x87", long_double}, {0}};
+const struct item float_items[] = {{"matmul", matmul}, {"nbody", nbody}, {"mandelbrot", mandelbrot},
+	{"axpy", axpy}, {"transform", transform}, {"differences", differences},
+	{"x87", long_double}, {0}};
 
 void prepare_floats(void)
 {

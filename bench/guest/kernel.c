@@ -157,9 +157,9 @@ static void own_code(void)
 	}
 }
 
-const struct item kernel_items[] = {{"syscall", null_call}, {"signal", signals},
-	{"fault", faults}, {"mprotect", protect}, {"fork", forks}, {"exec", execs},
-	{"pipe", pipes}, {"threads", threads}, {"atomics", atomics}, {"selfmod", own_code}, {0}};
+const struct item kernel_items[] = {{"syscall", null_call}, {"signal", signals}, {"fault", faults},
+	{"mprotect", protect}, {"fork", forks}, {"exec", execs}, {"pipe", pipes},
+	{"threads", threads}, {"atomics", atomics}, {"selfmod", own_code}, {0}};
 
 /* ---- busy processes ---- */
 

@@ -144,8 +144,8 @@ static void search(void)
 		sink++;
 }
 
-const struct item string_items[] = {{"strlen", length}, {"strcmp", compare},
-	{"words", count_words}, {"strstr", search}, {0}};
+const struct item string_items[] = {
+	{"strlen", length}, {"strcmp", compare}, {"words", count_words}, {"strstr", search}, {0}};
 
 void prepare_strings(void)
 {

@@ -32,6 +32,13 @@ void exit_odd(struct emitter *e, uint32_t from)
 	new_exit(e, EXIT_ODD, from, e->n->rip)->before = e->at;
 }
 
+void exit_at_fault(struct emitter *e)
+{
+	put_bytes(e->c, fault_code, sizeof(fault_code));
+	new_exit(e, EXIT_FAULT, e->c->at, e->n->rip)->before = e->at;
+	put32(e->c, 0);
+}
+
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key)
 {
 	count(e, done);
@@ -86,13 +93,15 @@ static void emit_ret_exit(struct emitter *e, const struct texit *x)
 static void emit_exit(struct emitter *e, const struct texit *x)
 {
 	struct code *c = e->c;
-	uint32_t why = x->kind == EXIT_ODD ? LEAVE_ODD : LEAVE_LOOK;
+	bool odd = x->kind == EXIT_ODD || x->kind == EXIT_FAULT;
+	bool constant = x->kind == EXIT_POLL || x->kind == EXIT_FAULT;
+	uint32_t why = odd ? LEAVE_ODD : LEAVE_LOOK;
 	bool far = (x->rip ^ e->s->rip) >> 12;
 
-	if (x->kind == EXIT_POLL && x->from + 4 <= c->size)
-		memcpy(c->base + x->from, &c->at, 4);
-	else
+	if (!constant)
 		land(c, x->from);
+	else if (x->from + 4 <= c->size)
+		memcpy(c->base + x->from, &c->at, 4);
 	if (x->kind == EXIT_JUMP && !e->t->check) {
 		uint32_t link = link_new(e->t, x, far);
 
@@ -103,7 +112,7 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 		emit_ret_exit(e, x);
 		return;
 	}
-	if (x->kind == EXIT_ODD)
+	if (odd)
 		count(e, x->before);
 	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
 	mov_imm(c, T1, why);

@@ -247,17 +247,24 @@ enum exit_kind {
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
 	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
-	EXIT_ODD   /* interpret is to execute the instruction */
+	EXIT_ODD,  /* interpret is to execute the instruction */
+	EXIT_FAULT /* the same: the host raised a fault at it, see run.c */
 };
 
 struct texit {
-	uint32_t from; /* a jump's displacement; the poll's constant */
+	uint32_t from; /* a jump's displacement; the constant of a poll or behind what may fault */
 	uint64_t rip;
 	uint8_t place, kind;
 	uint8_t key;     /* of what is jumped to */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
+
+/* The host may raise #DE. */
+static inline bool is_division(const struct x86_insn *i)
+{
+	return i->op == X86_OP_DIV || i->op == X86_OP_IDIV;
+}
 
 /* Nothing of the block follows it. */
 bool ends_block(enum kind kind);
@@ -283,6 +290,9 @@ void cut_far(struct tcpu *t, bool globals_too);
 void cut_page(struct tcpu *t, uint64_t lin);
 
 /* ---- run.c ---- */
+
+/* What comes before the constant of EXIT_FAULT: nop dword [rax + disp32]. */
+static const uint8_t fault_code[] = {0x0f, 0x1f, 0x80};
 
 /* The index of a key; NO_KEY: there is no room for another. */
 uint8_t key_number(struct tcpu *t, const struct key *key);
@@ -397,6 +407,8 @@ void emit_slow_paths(struct emitter *e);
 const struct x86_operand *reach_memory(struct emitter *e);
 /* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
 void exit_odd(struct emitter *e, uint32_t from);
+/* What was emitted last may fault: then interpret executes it. Flags are in memory. */
+void exit_at_fault(struct emitter *e);
 /* Pushes tcpu.scratch; T0 and T1 are lost. */
 void push_scratch(struct emitter *e);
 /* Loads the top of the stack, which stays where it is until move_top_by. */

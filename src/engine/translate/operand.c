@@ -335,12 +335,15 @@ void emit_copy(struct emitter *e)
 	struct form f = form_of(n);
 	unsigned reg, rm;
 
-	reach_memory(e);
+	if (!reach_memory(e) && is_division(&n->i))
+		need_flags_in_memory(e);
 	if (needs_flags(n))
 		need_flags_in_host(e);
 	reg = bring(e, f.reg, f.reg_opnd, f.reg_high, T1);
 	rm = bring(e, f.rm, f.rm_opnd, f.rm_high, T0);
 	put_copy(e, &f, reg, rm);
+	if (is_division(&n->i))
+		exit_at_fault(e);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);
 	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {

@@ -26,16 +26,31 @@ static struct tcpu *vcpu_of_thread(const ucontext_t *uc)
 	return s->magic == SIGNAL_MAGIC ? s->t : NULL;
 }
 
+/* The constant that belongs to the instruction: of a poll its own, else behind it. */
+static const uint8_t *constant_of(const uint8_t *at, int sig)
+{
+	struct x86_insn i;
+
+	if (sig == SIGSEGV)
+		return memcmp(at, poll_code, sizeof(poll_code)) ? NULL : at + sizeof(poll_code);
+	if (x86_decode(at, X86_INSN_MAX, X86_MODE_64, &i) != X86_DECODE_OK ||
+		memcmp(at + i.len, fault_code, sizeof(fault_code)))
+		return NULL;
+	return at + i.len + sizeof(fault_code);
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	struct tcpu *t = vcpu_of_thread(uc);
 	uint64_t at = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+	const uint8_t *constant = NULL;
 	uint32_t to;
 
-	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size &&
-		!memcmp((const uint8_t *)(uintptr_t)at, poll_code, sizeof(poll_code))) {
-		memcpy(&to, (const uint8_t *)(uintptr_t)at + sizeof(poll_code), 4);
+	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size)
+		constant = constant_of((const uint8_t *)(uintptr_t)at, sig);
+	if (constant) {
+		memcpy(&to, constant, 4);
 		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
 		return;
 	}
@@ -46,7 +61,7 @@ int catch_faults(void)
 {
 	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-	return sigaction(SIGSEGV, &sa, NULL) ? -errno : 0;
+	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGFPE, &sa, NULL) ? -errno : 0;
 }
 
 /* Before each run: vCPUs may take turns on one thread. */

@@ -111,7 +111,7 @@ static bool copy_1(const struct x86_insn *i)
 		return true;
 	case 0xf6:
 	case 0xf7:
-		return i->op != X86_OP_DIV && i->op != X86_OP_IDIV;
+		return true;
 	case 0xfe:
 	case 0xff:
 		return i->op == X86_OP_INC || i->op == X86_OP_DEC;
@@ -393,10 +393,14 @@ static uint16_t flags_written(const struct x86_insn *i)
 	return (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
 }
 
+/* Memory, or what else may fault. */
 static bool accesses(const struct tinsn *n)
 {
 	switch (n->kind) {
 	case KIND_COPY:
+		if (is_division(&n->i))
+			return true;
+		/* fall through */
 	case KIND_VECTOR:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
