@@ -263,7 +263,7 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	t->blocks = t->links = t->insns = t->recipes = 0;
+	t->blocks = t->links = t->insns = t->recipes = t->accesses = 0;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));
@@ -275,7 +275,8 @@ void cache_flush(struct tcpu *t)
 void cache_reserve(struct tcpu *t)
 {
 	if (t->code.at + CODE_ROOM > t->code.size || t->blocks == BLOCKS ||
-		t->links + 2 * BLOCK_INSNS > LINKS || t->insns + BLOCK_INSNS > INSNS)
+		t->links + EXITS > LINKS || t->insns + BLOCK_INSNS > INSNS ||
+		t->accesses + 2 * BLOCK_INSNS > ACCESSES)
 		cache_flush(t);
 }
 

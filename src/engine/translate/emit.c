@@ -19,7 +19,7 @@ static void count(struct emitter *e, unsigned done)
 	store64(e->c, in_state(STATE(left)), T0);
 }
 
-static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip)
+struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip)
 {
 	struct texit *x = &e->exit[e->exits++];
 
@@ -126,15 +126,13 @@ static unsigned slot_size(const struct emitter *e)
 	return wide(e) ? 8 : 4;
 }
 
-/* T0 becomes the host address of the stack slot at `by` from the top. */
+/* The stack slot at `by` from the top. */
 static void reach_stack(struct emitter *e, unsigned base, int32_t by, bool write)
 {
-	need_flags_in_memory(e);
-	if (wide(e))
-		lea64(e->c, T0, at_reg(base, by));
-	else
-		lea32(e->c, T0, at_reg(base, by));
-	emit_translate(e, slot_size(e), write);
+	struct x86_mem m = {
+		.seg = X86_SS, .base = (uint8_t)base, .index = X86_NOREG, .scale = 1, .disp = by};
+
+	reach(e, &m, slot_size(e), slot_size(e), write);
 }
 
 static void move_top(struct emitter *e, unsigned base, int32_t by)
@@ -147,20 +145,20 @@ static void move_top(struct emitter *e, unsigned base, int32_t by)
 
 static void load_slot(struct emitter *e, unsigned to)
 {
-	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, at_reg(T0, 0));
+	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, e->mem);
 }
 
 static void store_slot(struct emitter *e, unsigned from)
 {
-	put_rm(e->c, (struct opcode){.byte = 0x89, .w = wide(e)}, from, at_reg(T0, 0));
+	put_rm(e->c, (struct opcode){.byte = 0x89, .w = wide(e)}, from, e->mem);
 }
 
 static void store_slot_imm(struct emitter *e, uint64_t v)
 {
 	if (wide(e)) {
-		store_imm(e->c, at_reg(T0, 0), v, T1);
+		store_imm(e->c, e->mem, v, T1);
 	} else {
-		put_rm(e->c, OP(0xc7), 0, at_reg(T0, 0));
+		put_rm(e->c, OP(0xc7), 0, e->mem);
 		put32(e->c, (uint32_t)v);
 	}
 }
@@ -169,7 +167,7 @@ void push_scratch(struct emitter *e)
 {
 	int32_t size = (int32_t)slot_size(e);
 
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	load64(e->c, T1, in_state(STATE(scratch)));
 	store_slot(e, T1);
 	move_top(e, G_RSP, -size);
@@ -177,7 +175,7 @@ void push_scratch(struct emitter *e)
 
 void pop_to(struct emitter *e, unsigned to)
 {
-	reach_stack(e, G_RSP, 0, false);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, to);
 }
 
@@ -193,13 +191,11 @@ static void emit_push(struct emitter *e)
 	int32_t size = (int32_t)slot_size(e);
 
 	if (o->kind == X86_OPND_MEM) {
-		need_flags_in_memory(e);
-		emit_address(e, &i->mem, i->addrsize, slot_size(e));
-		emit_translate(e, slot_size(e), false);
+		reach(e, &i->mem, i->addrsize, slot_size(e), false);
 		load_slot(e, T1);
 		store64(e->c, in_state(STATE(scratch)), T1);
 	}
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	if (o->kind == X86_OPND_MEM)
 		load64(e->c, T1, in_state(STATE(scratch)));
 	else if (o->kind == X86_OPND_GPR && home(o->reg) == SPILLED)
@@ -217,7 +213,7 @@ static void emit_pop(struct emitter *e)
 {
 	unsigned guest = e->n->i.opnd[0].reg, to = home(guest);
 
-	reach_stack(e, G_RSP, 0, false);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, to == SPILLED ? T1 : to);
 	if (to == SPILLED)
 		store64(e->c, in_state(GPR(guest)), T1);
@@ -227,7 +223,7 @@ static void emit_pop(struct emitter *e)
 
 static void emit_leave(struct emitter *e)
 {
-	reach_stack(e, G_RBP, 0, false);
+	reach_stack(e, X86_RBP, 0, false);
 	move_top(e, G_RBP, (int32_t)slot_size(e));
 	load_slot(e, G_RBP);
 }
@@ -311,8 +307,10 @@ static void emit_ret(struct emitter *e)
 	int32_t by = (int32_t)slot_size(e) + (i->nops ? (int32_t)(i->imm & 0xffff) : 0);
 	struct mem entry;
 
-	reach_stack(e, G_RSP, 0, false);
+	need_flags_in_memory(e);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, T0);
+	e->flags = IN_MEMORY;
 	entry = find_jump(e, EXIT_RET);
 	e->exit[e->exits - 1].pops = by;
 	count(e, e->at + 1);
@@ -324,7 +322,7 @@ static void emit_call(struct emitter *e)
 {
 	int32_t size = (int32_t)slot_size(e);
 
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	store_slot_imm(e, next_rip(e));
 	move_top(e, G_RSP, -size);
 	jump_out(e, target(e), e->at + 1);
@@ -338,8 +336,7 @@ static void load_target(struct emitter *e)
 
 	need_flags_in_memory(e);
 	if (i->opnd[0].kind == X86_OPND_MEM) {
-		emit_address(e, &i->mem, i->addrsize, slot_size(e));
-		emit_translate(e, slot_size(e), false);
+		reach(e, &i->mem, i->addrsize, slot_size(e), false);
 		load_slot(e, T0);
 	} else if (home(reg) == SPILLED) {
 		load64(e->c, T0, in_state(GPR(reg)));
@@ -371,7 +368,7 @@ static void emit_call_indirect(struct emitter *e)
 	entry = find_jump(e, EXIT_ODD);
 	load64(e->c, T0, entry);
 	store64(e->c, in_state(STATE(scratch)), T0);
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	store_slot_imm(e, next_rip(e));
 	move_top(e, G_RSP, -size);
 	count(e, e->at + 1);
@@ -481,25 +478,41 @@ static void emit_end(struct emitter *e)
 		jump_out(e, e->s->end, e->s->count);
 }
 
+/* Behind a block without groups they are allowed again. */
+static uint8_t way_on(struct tcpu *t, const struct tblock *b)
+{
+	struct key key = t->key[b->key];
+	uint8_t number = b->key;
+
+	if (!(key.units & UNITS_SINGLE))
+		return number;
+	key.units &= (uint8_t)~UNITS_SINGLE;
+	number = key_number(t, &key);
+	return number == NO_KEY ? b->key : number;
+}
+
 void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 {
 	struct emitter e = {.t = t,
 		.c = &t->code,
 		.s = s,
-		.key_index = b->key,
+		.key_index = way_on(t, b),
 		.producer = NONE,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);
+	plan_accesses(&e);
+	e.n = NULL;
 	emit_entries(&e, b);
 	for (e.at = 0; e.at < s->count; e.at++) {
 		e.n = &s->insn[e.at];
+		e.nth = 0;
 		if (emit_kind[e.n->kind])
 			emit_kind[e.n->kind](&e);
 	}
 	emit_end(&e);
+	emit_slow_paths(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
-	emit_slow_paths(&e);
 }

@@ -32,15 +32,27 @@
 #define CODE_ROOM   (64u << 10) /* a block is surely smaller */
 #define BLOCKS      (1u << 17)
 #define LINKS       (1u << 18)
+#define ACCESSES    (1u << 18)
 #define INSNS       (1u << 15) /* instructions that translated code lets interpret execute */
 #define HASH_SIZE   (1u << 15)
+#define EXITS       (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE        UINT32_MAX
 #define BLOCK_INSNS 32u
 #define STACK_ROOM  (64u << 10)
 
-/* A hit: page is the linear address of the page, addend what makes it a host address. */
+/* A hit: page is the linear address of the page, delta what makes it a host address. */
 struct fast_entry {
-	uint64_t page, addend;
+	uint64_t page, delta;
+};
+
+/* What the slow path knows of an access. */
+struct access {
+	uint64_t rip;
+	uint16_t recipe;      /* for the flags, or 0 */
+	uint16_t span;        /* bytes that are checked: those of its group */
+	uint16_t down;        /* how far below it they begin */
+	uint8_t size, before; /* before: instructions of the block */
+	bool write;
 };
 
 /* Where indirect jumps go. */
@@ -57,9 +69,10 @@ enum place {
 };
 
 /* Of struct key. */
-#define UNITS_SSE  1u
-#define UNITS_AVX  2u
-#define UNITS_LIVE 4u /* the guest's vector registers are in the host's */
+#define UNITS_SSE    1u
+#define UNITS_AVX    2u
+#define UNITS_LIVE   4u /* the guest's vector registers are in the host's */
+#define UNITS_SINGLE 8u /* each access looks for itself: see access.c */
 
 /*
  * What translated code was made for. Blocks are found by physical address, RIP
@@ -119,7 +132,7 @@ struct tstats {
 
 /* Offsets in the code. */
 struct stubs {
-	uint32_t enter, leave_host, leave_memory, slow, body, system;
+	uint32_t enter, leave_host, leave_memory, slow, slow_delta, rebuild, body, system;
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -138,8 +151,9 @@ struct tcpu {
 	uint32_t *_Atomic poll; /* NULL: leave at the next block */
 	uint32_t poll_word;
 	uint32_t host_mxcsr;
-	uint32_t flags; /* AH of LAHF in 15:8, OF in bit 0 */
-	int64_t left;   /* instructions before the budget is spent */
+	uint32_t flags;                 /* AH of LAHF in 15:8, OF in bit 0 */
+	int64_t left;                   /* instructions before the budget is spent */
+	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
 
@@ -158,7 +172,7 @@ struct tcpu {
 	uint32_t first_block;
 	bool can_live, live; /* live: blocks of live keys are asked for */
 	uint8_t live_for;    /* privilege */
-	uint32_t blocks, links, insns, recipes;
+	uint32_t blocks, links, insns, recipes, accesses;
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
@@ -176,6 +190,7 @@ struct tcpu {
 	struct tblock block[BLOCKS];
 	struct link link[LINKS];
 	struct recipe recipe[RECIPES]; /* [0] is not used */
+	struct access access[ACCESSES];
 	struct x86_insn insn[INSNS];
 	insn_body *insn_body[INSNS];
 };
@@ -308,14 +323,7 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
 void seal_page(struct cpu *c, struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
-/*
- * info: size, whether it writes, how many instructions of the block came before, and the
- * recipe for the flags or 0.
- */
-#define INFO(size, write, before, recipe)                                                          \
-	((uint32_t)((size) | (unsigned)(write) << 8 | (before) << 9 | (recipe) << 16))
-#define INFO_BEFORE(info) ((info) >> 9 & 0x7f)
+uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -369,8 +377,19 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b);
 
 struct slow {
 	uint32_t from, back; /* the jump to the slow path; where it goes on */
-	uint32_t info, table;
-	uint64_t rip;
+	uint32_t access, table;
+	unsigned at;
+	bool host; /* T0 is to be the host address, else the difference */
+};
+
+/* Accesses that share a look: access.c. */
+#define NO_GROUP 0xffu
+struct group {
+	uint8_t seg, base, index, scale;
+	uint32_t base_version, index_version, epoch;
+	int64_t low, high;
+	uint8_t members, slot;
+	bool write, open;
 };
 
 struct emitter {
@@ -384,10 +403,38 @@ struct emitter {
 	enum place flags;
 	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
 	uint32_t recipe;   /* IN_RECIPE */
-	unsigned slows, exits;
-	struct slow slow[3 * BLOCK_INSNS];
-	struct texit exit[2 * BLOCK_INSNS + 4];
+	struct mem mem;    /* the memory operand that was reached, in the host */
+	unsigned nth;      /* accesses of this instruction */
+	unsigned slows, exits, groups;
+	uint8_t slots;
+	struct slow slow[2 * BLOCK_INSNS];
+	struct texit exit[EXITS];
+	struct group group[2 * BLOCK_INSNS];
+	uint8_t member[BLOCK_INSNS][2];
+	int64_t position[BLOCK_INSNS][2];
 };
+
+/* ---- access.c ---- */
+
+/* Which accesses of the block share a look; before it is emitted. */
+void plan_accesses(struct emitter *e);
+/*
+ * e->mem becomes the operand in the host, which may use T0. T1 is lost, and so are the flags
+ * in the host, which were brought to memory, unless another access has looked.
+ */
+void reach(
+	struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size, bool write);
+/* The same for the instruction's own operand, which it returns, if there is one. */
+const struct x86_operand *reach_memory(struct emitter *e);
+/* The same for linear T0; flags are in memory. */
+void reach_at(struct emitter *e, unsigned size, bool write);
+/* e->mem becomes [T0]. */
+void address_to_t0(struct emitter *e);
+/* `to` becomes the offset that m stands for. */
+void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes linear; flags in the host are lost. */
+void add_segment(struct emitter *e, unsigned seg, unsigned size);
+void emit_slow_paths(struct emitter *e);
 
 /* ---- flags.c ---- */
 
@@ -398,13 +445,7 @@ void rebuild_flags(struct tcpu *t, unsigned which);
 /* The flags are there, too, afterwards; or in a recipe. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
-/* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size);
-/* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
-void emit_translate(struct emitter *e, unsigned size, bool write);
-void emit_slow_paths(struct emitter *e);
-/* T0 becomes the host address of the memory operand, which it returns, if there is one. */
-const struct x86_operand *reach_memory(struct emitter *e);
+struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip);
 /* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
 void exit_odd(struct emitter *e, uint32_t from);
 /* What was emitted last may fault: then interpret executes it. Flags are in memory. */

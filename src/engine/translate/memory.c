@@ -46,7 +46,7 @@ static void forget_writes(struct tcpu *t, uint64_t host)
 {
 	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
 		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (t->fast[k][1][n].addend == host)
+			if (t->fast[k][1][n].page + t->fast[k][1][n].delta == host)
 				clear(t, (k * 2 + 1) * FAST_SIZE + n);
 }
 
@@ -102,15 +102,15 @@ static struct tlb_entry *find_quietly(struct cpu *c, uint64_t lin, enum x86_acce
 }
 
 /* What decides is told by interpret's entry; the fault of an access leaves by longjmp. */
-static struct tlb_entry *look_up(
-	struct tcpu *t, uint64_t lin, uint32_t info, enum x86_access access)
+static struct tlb_entry *look_up(struct tcpu *t, uint64_t lin, const struct access *a)
 {
 	struct cpu *c = &t->c;
+	enum x86_access access = a->write ? X86_WRITE : X86_READ;
 	int64_t left = t->left, granted = t->granted;
 	uint64_t executed = c->result->executed, counted = t->stats.counted;
 	struct tlb_entry *e;
 
-	account(t, INFO_BEFORE(info) + 1);
+	account(t, a->before + 1u);
 	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
@@ -133,39 +133,45 @@ static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_acce
 	return !atomic_load(&e->code->lines);
 }
 
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
+static void fill(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
 {
-	struct cpu *c = &t->c;
-	bool write = info >> 8 & 1;
-	enum x86_access access = write ? X86_WRITE : X86_READ;
-	unsigned size = info & 0xff;
-	struct fast_entry *f;
-	struct tlb_entry *e;
+	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
 
-	t->stats.slow++;
-	if (t->live)
-		tidy_vectors(t);
-	flags_from_memory(t);
-	if (info >> 16)
-		rebuild_flags(t, info >> 16);
-	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
-		goto odd;
-	e = look_up(t, lin, info, access);
-	if (!e || !direct(c, e, access) || (t->check && check_refuse(t->check)))
-		goto odd;
-	if (t->check && write) { /* it stays a miss */
-		check_store(t->check, e->host + (lin & 4095), size);
-		return e->host + (lin & 4095);
-	}
-	f = &t->fast[c->privilege][write][lin >> 12 & FAST_MASK];
 	f->page = lin & ~UINT64_C(4095);
-	f->addend = (uint64_t)(uintptr_t)e->host;
+	f->delta = (uint64_t)(uintptr_t)e->host - f->page;
 	if (t->fast_used < LIST_SIZE)
 		t->fast_list[t->fast_used] = (uint32_t)(f - fast_all(t));
 	if (t->fast_used <= LIST_SIZE)
 		t->fast_used++;
-	return e->host + (lin & 4095);
+}
+
+uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
+{
+	const struct access *a = &t->access[access];
+	struct cpu *c = &t->c;
+	struct tlb_entry *e;
+	uint8_t *host;
+
+	t->stats.slow++;
+	c->s.rip = a->rip;
+	if (t->live)
+		tidy_vectors(t);
+	flags_from_memory(t);
+	if (a->recipe)
+		rebuild_flags(t, a->recipe);
+	if ((lin & 4095) + a->size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
+		goto odd;
+	e = look_up(t, lin, a);
+	if (!e || !direct(c, e, a->write ? X86_WRITE : X86_READ) ||
+		(t->check && check_refuse(t->check)))
+		goto odd;
+	host = e->host + (lin & 4095);
+	if (t->check && a->write) /* it stays a miss */
+		check_store(t->check, host - a->down, a->span);
+	else
+		fill(t, lin, a->write, e);
+	return host;
 odd:
-	account(t, INFO_BEFORE(info));
+	account(t, a->before);
 	return NULL;
 }

@@ -27,12 +27,12 @@ static struct tcpu *vcpu_of_thread(const ucontext_t *uc)
 }
 
 /* The constant that belongs to the instruction: of a poll its own, else behind it. */
-static const uint8_t *constant_of(const uint8_t *at, int sig)
+static const uint8_t *constant_of(const uint8_t *at)
 {
 	struct x86_insn i;
 
-	if (sig == SIGSEGV)
-		return memcmp(at, poll_code, sizeof(poll_code)) ? NULL : at + sizeof(poll_code);
+	if (!memcmp(at, poll_code, sizeof(poll_code)))
+		return at + sizeof(poll_code);
 	if (x86_decode(at, X86_INSN_MAX, X86_MODE_64, &i) != X86_DECODE_OK ||
 		memcmp(at + i.len, fault_code, sizeof(fault_code)))
 		return NULL;
@@ -48,7 +48,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	uint32_t to;
 
 	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size)
-		constant = constant_of((const uint8_t *)(uintptr_t)at, sig);
+		constant = constant_of((const uint8_t *)(uintptr_t)at);
 	if (constant) {
 		memcpy(&to, constant, 4);
 		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
@@ -119,6 +119,17 @@ uint8_t key_number(struct tcpu *t, const struct key *key)
 	return (uint8_t)t->keys++;
 }
 
+/* The link that waits leads to a block without groups. */
+static bool without_groups(const struct tcpu *t)
+{
+	const struct link *l;
+
+	if (t->pending == NONE)
+		return false;
+	l = &t->link[t->pending];
+	return l->rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
+}
+
 /* false: this is not translated. */
 static bool find_key(struct tcpu *t)
 {
@@ -134,6 +145,8 @@ static bool find_key(struct tcpu *t)
 	t->live = t->live && key.units && t->live_for == c->privilege;
 	if (t->live)
 		key.units |= UNITS_LIVE;
+	if (without_groups(t))
+		key.units |= UNITS_SINGLE;
 	t->key_now = key_number(t, &key);
 	if (t->key_now == NO_KEY) {
 		cache_flush(t);

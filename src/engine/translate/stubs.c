@@ -162,12 +162,11 @@ static void emit_return(struct code *c)
 	put8(c, 0xc3);
 }
 
-/* T0 is the linear address, T1 the info; T0 becomes the host address. */
-static void emit_slow(struct code *c, struct stubs *s, bool live)
+/* T0 is the linear address, T1 the access; T0 becomes the host address, or its distance. */
+static void emit_slow(struct code *c, bool live, bool delta)
 {
 	uint32_t odd;
 
-	s->slow = c->at;
 	emit_take_return(c);
 	move_registers(c, false);
 	store_vectors(c, live);
@@ -177,6 +176,8 @@ static void emit_slow(struct code *c, struct stubs *s, bool live)
 	emit_call(c, (uint64_t)(uintptr_t)slow_access);
 	put_rr(c, OP_W(0x85), RAX, RAX);
 	odd = jcc_forward(c, CC_Z);
+	if (delta)
+		put_rr(c, OP_W(0x2b), RAX, T0);
 	mov_rr(c, T0, RAX);
 	load_vectors(c, live);
 	move_registers(c, true);
@@ -184,6 +185,20 @@ static void emit_slow(struct code *c, struct stubs *s, bool live)
 	land(c, odd);
 	mov_imm(c, RAX, LEAVE_ODD);
 	emit_back(c);
+}
+
+/* Flags in memory follow from the recipe T1. */
+static void emit_rebuild(struct code *c, bool live)
+{
+	emit_take_return(c);
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr(c, RDI, RSP);
+	mov_rr(c, RSI, T1);
+	emit_call(c, (uint64_t)(uintptr_t)rebuild_flags);
+	load_vectors(c, live);
+	move_registers(c, true);
+	emit_return(c);
 }
 
 static void keep_count(
@@ -266,7 +281,12 @@ void make_stubs(struct tcpu *t)
 	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
 		emit_enter(c, &t->stubs[live], live);
 		emit_leave(c, &t->stubs[live], live);
-		emit_slow(c, &t->stubs[live], live);
+		t->stubs[live].slow = c->at;
+		emit_slow(c, live, false);
+		t->stubs[live].slow_delta = c->at;
+		emit_slow(c, live, true);
+		t->stubs[live].rebuild = c->at;
+		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;
 		emit_body(c, live, call_body);
 		t->stubs[live].system = c->at;

@@ -77,12 +77,12 @@ static const struct x86_operand *gpr_of(const struct x86_insn *i, bool *rm)
 	return NULL;
 }
 
-static void put_vex(struct emitter *e, unsigned reg, unsigned rm)
+static void put_vex(struct emitter *e, unsigned reg, unsigned index, unsigned rm)
 {
 	static const uint8_t prefix[] = {0, 2, 3}; /* by enum x86_rep */
 	const struct x86_insn *i = &e->n->i;
 	unsigned pp = i->rep ? prefix[i->rep] : i->opsize_prefix;
-	unsigned rxb = (reg >> 3 & 1) << 2 | (rm >> 3 & 1);
+	unsigned rxb = (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
 
 	put8(e->c, 0xc4);
 	put8(e->c, (~rxb & 7) << 5 | i->map);
@@ -91,7 +91,7 @@ static void put_vex(struct emitter *e, unsigned reg, unsigned rm)
 	put8(e->c, i->opcode);
 }
 
-static void put_legacy(struct emitter *e, unsigned reg, unsigned rm)
+static void put_legacy(struct emitter *e, unsigned reg, unsigned index, unsigned rm)
 {
 	const struct x86_insn *i = &e->n->i;
 	struct opcode o = {.prefix = !i->rep                ? 0
@@ -102,32 +102,39 @@ static void put_legacy(struct emitter *e, unsigned reg, unsigned rm)
 		.w = i->rex & 8,
 		.size16 = i->opsize_prefix && !i->rep};
 
-	put_opcode(e->c, o, reg, 0, rm);
+	put_opcode(e->c, o, reg, index, rm);
 }
 
 static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 {
 	const struct x86_insn *i = &e->n->i;
 	bool memory = i->has_modrm && i->modrm < 0xc0;
+	unsigned index = 0;
 
-	if (memory)
-		rm = T0;
+	if (memory) {
+		rm = e->mem.base;
+		index = e->mem.index == NOREG ? 0 : e->mem.index;
+	}
 	if (i->vex)
-		put_vex(e, reg, rm);
+		put_vex(e, reg, index, rm);
 	else
-		put_legacy(e, reg, rm);
+		put_legacy(e, reg, index, rm);
 	if (memory)
-		put_mem(e->c, reg, at_reg(T0, 0));
+		put_mem(e->c, reg, e->mem);
 	else if (i->has_modrm)
 		put8(e->c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 	put_bytes(e->c, e->n->bytes + e->n->tail, i->len - e->n->tail);
 }
 
-/* What must be aligned and is not is interpret's to raise. */
+/*
+ * What must be aligned and is not is interpret's to raise. The host tells by a fault of its
+ * own, but AMD's do not for SHA1MSG2 and its kin.
+ */
 static void check_alignment(struct emitter *e, unsigned size)
 {
-	if (size < 16 || !must_be_aligned(&e->n->i))
-		return;
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	address_to_t0(e);
 	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
 	put8(e->c, size - 1);
 	exit_odd(e, jcc_forward(e->c, CC_NZ));
@@ -140,10 +147,11 @@ void emit_vector(struct emitter *e)
 	const struct x86_operand *m = reach_memory(e);
 	unsigned reg = (i->modrm >> 3 & 7) | (i->rex & 4u) << 1;
 	unsigned rm = (i->modrm & 7) | (i->rex & 1u) << 3, host;
-	bool is_rm = false;
+	bool aligned = m && m->size >= 16 && must_be_aligned(i);
+	bool by_host = aligned && i->map == X86_MAP_0F, is_rm = false;
 	const struct x86_operand *g = gpr_of(i, &is_rm);
 
-	if (m)
+	if (aligned && !by_host)
 		check_alignment(e, m->size);
 	if (g) {
 		host = home(g->reg);
@@ -156,6 +164,8 @@ void emit_vector(struct emitter *e)
 	if (i->mode != X86_MODE_64 && i->vex)
 		reg &= 7;
 	put_vector(e, reg, rm);
+	if (by_host)
+		exit_at_fault(e);
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
 	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
