@@ -11,6 +11,10 @@
  * goes on in a block of the same address that has no groups (UNITS_SINGLE).
  * A slot is good to the end of its block, since mappings change between blocks.
  *
+ * Who looks does it in an entry of its own (tcpu.site): five instructions. A miss
+ * asks the fast TLB, in a stub, and fills the entry. An access that misses too
+ * often between two flushes is made to ask the fast TLB at once (look_directly).
+ *
  * In 64-bit mode T0 becomes the difference and the operand keeps its registers;
  * with addresses of 32 bits, which wrap, T0 becomes the host address.
  */
@@ -385,59 +389,63 @@ void add_segment(struct emitter *e, unsigned seg, unsigned size)
 
 /* ---- the look ---- */
 
-static uint32_t table_of(const struct emitter *e, bool write)
-{
-	return STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
-				     (e->s->key.privilege * 2u + write);
-}
-
 static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 {
 	struct tcpu *t = e->t;
+	uint32_t n = t->accesses++;
 
-	t->access[t->accesses] = (struct access){.rip = e->n->rip,
+	t->access[n] = (struct access){.rip = e->n->rip,
+		.flushes = t->flushes,
 		.size = (uint8_t)size,
 		.write = write,
 		.before = (uint8_t)e->at,
 		.span = (uint16_t)size,
 		.recipe = e->flags == IN_RECIPE ? (uint16_t)e->recipe : 0};
-	return t->accesses++;
+	t->site[n] = (struct fast_entry){NO_SITE, 0};
+	return n;
+}
+
+static struct mem site(uint32_t access)
+{
+	return in_state(STATE(site) + (uint32_t)sizeof(struct fast_entry) * access);
+}
+
+static struct mem site_delta(uint32_t access)
+{
+	struct mem m = site(access);
+
+	m.disp += (int32_t)offsetof(struct fast_entry, delta);
+	return m;
 }
 
 /*
  * T0 - page of the entry is the offset in it, or far too large. What is left
- * of the page must hold the span. A miss goes to the slow path. T1 is the entry then.
+ * of the page must hold the span.
  */
-static struct slow *emit_look(struct emitter *e, const struct access *a, uint32_t number)
+static void emit_look(struct emitter *e, uint32_t access)
 {
+	struct access *a = &e->t->access[access];
 	struct code *c = e->c;
-	struct slow *s = &e->slow[e->slows++];
-	uint32_t table = table_of(e, a->write);
-	struct mem entry = {RSP, T1, 1, (int32_t)table};
 
-	mov_rr32(c, T1, T0);
-	shift_imm(c, false, 5, T1, 8);
-	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
-	put_rm(c, OP_W(0x2b), T0, entry);
+	e->t->more[access] = (struct site_more){SITE_BUDGET, (uint16_t)(PAGE_SIZE - a->span)};
+	a->look = c->at;
+	put_rm(c, OP_W(0x2b), T0, site(access));
 	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - a->span));
-	*s = (struct slow){.from = jcc_forward(c, CC_A), .access = number, .table = table, .at = e->at};
+	e->from[access - e->first_access] = jcc_forward(c, CC_A);
 	if (e->flags != IN_RECIPE)
 		e->flags = IN_MEMORY;
-	return s;
 }
 
 /* T0 becomes the host address of what is at linear T0. */
 static void emit_translate(struct emitter *e, unsigned size, bool write)
 {
-	uint32_t number = new_access(e, size, write);
-	struct slow *s = emit_look(e, &e->t->access[number], number);
-	struct mem entry = {RSP, T1, 1, (int32_t)s->table};
+	uint32_t access = new_access(e, size, write);
 
-	put_rm(e->c, OP_W(0x03), T0, entry);
-	entry.disp += (int32_t)offsetof(struct fast_entry, delta);
-	put_rm(e->c, OP_W(0x03), T0, entry);
-	s->back = e->c->at;
-	s->host = true;
+	emit_look(e, access);
+	put_rm(e->c, OP_W(0x03), T0, site(access));
+	put_rm(e->c, OP_W(0x03), T0, site_delta(access));
+	e->t->access[access].back = e->c->at;
+	e->t->access[access].host = true;
 	e->mem = at_reg(T0, 0);
 }
 
@@ -479,13 +487,13 @@ static void use_difference(struct emitter *e, const struct x86_mem *m)
 static void open_group(struct emitter *e, const struct x86_mem *m, struct group *g, int64_t down,
 	unsigned size, bool write)
 {
-	uint32_t number = new_access(e, size, write);
-	struct access *a = &e->t->access[number];
+	uint32_t access;
+	struct access *a;
 	struct x86_mem low = *m;
-	struct slow *s;
 
 	need_flags_in_memory(e);
-	a->recipe = e->flags == IN_RECIPE ? (uint16_t)e->recipe : 0;
+	access = new_access(e, size, write);
+	a = &e->t->access[access];
 	if (g) {
 		a->span = (uint16_t)(g->high - g->low);
 		a->down = (uint16_t)down;
@@ -493,11 +501,9 @@ static void open_group(struct emitter *e, const struct x86_mem *m, struct group 
 	low.disp -= down;
 	emit_offset(e, T0, &low, 8);
 	add_segment(e, m->seg, size);
-	s = emit_look(e, a, number);
-	load64(e->c, T0,
-		(struct mem){RSP, T1, 1,
-			(int32_t)(s->table + offsetof(struct fast_entry, delta))});
-	s->back = e->c->at;
+	emit_look(e, access);
+	load64(e->c, T0, site_delta(access));
+	a->back = e->c->at;
 	add_segment(e, m->seg, size);
 	if (!g || g->members < 2)
 		return;
@@ -550,53 +556,82 @@ void address_to_t0(struct emitter *e)
 	e->mem = at_reg(T0, 0);
 }
 
-/* ---- slow paths ---- */
+/* ---- misses ---- */
 
 /* The span crosses a page: on to a block without groups. */
-static void leave_group(struct emitter *e, const struct slow *s, uint32_t from)
+static void leave_group(struct emitter *e, const struct access *a)
 {
-	const struct access *a = &e->t->access[s->access];
 	struct key key = e->s->key;
 	uint8_t single;
 
-	land(e->c, from);
 	if (a->recipe) {
 		mov_imm(e->c, T1, a->recipe);
 		call_to(e->c, e->stubs->rebuild);
 	}
-	e->at = s->at;
+	e->at = a->before;
 	e->flags = IN_MEMORY;
 	key.units |= UNITS_SINGLE;
 	single = key_number(e->t, &key);
 	if (single == NO_KEY)
-		new_exit(e, EXIT_ODD, jmp_forward(e->c), a->rip)->before = s->at;
+		new_exit(e, EXIT_ODD, jmp_forward(e->c), a->rip)->before = a->before;
 	else
-		jump_out_to(e, a->rip, s->at, single);
+		jump_out_to(e, a->rip, a->before, single);
 }
 
-void emit_slow_paths(struct emitter *e)
+/* The stub comes back here, behind the jump if the span crosses a page. T1 is linear then. */
+static void call_miss(struct code *c, const struct access *a, uint32_t access, uint32_t stub)
 {
-	struct code *c = e->c;
+	mov_imm(c, T1, access);
+	call_to(c, stub);
+	if (a->host)
+		lea64(c, T0, (struct mem){T0, T1, 1, 0});
+	jmp_to(c, a->back);
+}
 
-	for (unsigned n = 0; n < e->slows; n++) {
-		const struct slow *s = &e->slow[n];
-		const struct access *a = &e->t->access[s->access];
-		uint32_t crosses = 0;
+void emit_misses(struct emitter *e)
+{
+	for (uint32_t n = e->first_access; n < e->t->accesses; n++) {
+		struct access *a = &e->t->access[n];
 
-		land(c, s->from);
-		put_rm(c, OP_W(0x03), T0, (struct mem){RSP, T1, 1, (int32_t)s->table});
-		if (a->span > a->size) {
-			mov_rr32(c, T1, T0);
-			alu_imm32(c, false, 4, T1, 4095);
-			alu_imm32(c, false, 7, T1, (int32_t)(PAGE_SIZE - a->span));
-			crosses = jcc_forward(c, CC_A);
-		}
-		if (a->down)
-			lea64(c, T0, at_reg(T0, a->down));
-		mov_imm(c, T1, s->access);
-		call_to(c, s->host ? e->stubs->slow : e->stubs->slow_delta);
-		jmp_to(c, s->back);
-		if (crosses)
-			leave_group(e, s, crosses);
+		land(e->c, e->from[n - e->first_access]);
+		a->miss = e->c->at;
+		call_miss(e->c, a, n, e->stubs->miss[e->s->key.privilege][a->write]);
+		if (a->span > a->size)
+			leave_group(e, a);
 	}
+}
+
+/* Behind the jump back of call_miss: where leave_group begins. */
+#define LEAVE_GROUP 16u
+
+/* In place of its own entry: the jump to code that looks into the table. */
+void look_directly(struct tcpu *t, uint32_t access)
+{
+	const struct access *a = &t->access[access];
+	struct code *c = &t->code, look = *c;
+	struct mem entry = {RSP, T1, 1, (int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) *
+			FAST_SIZE * (t->c.privilege * 2u + a->write))};
+	struct mem delta = entry;
+	uint32_t slow;
+
+	if (c->at + 128 > c->size)
+		return;
+	delta.disp += (int32_t)offsetof(struct fast_entry, delta);
+	look.at = a->look;
+	jmp_to(&look, c->at);
+	mov_rr32(c, T1, T0);
+	shift_imm(c, false, 5, T1, 8);
+	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
+	put_rm(c, OP_W(0x2b), T0, entry);
+	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - a->span));
+	slow = jcc_forward(c, CC_A);
+	if (a->host)
+		put_rm(c, OP_W(0x03), T0, entry);
+	put_rm(c, OP_W(a->host ? 0x03 : 0x8b), T0, delta);
+	jmp_to(c, a->back);
+	land(c, slow);
+	put_rm(c, OP_W(0x03), T0, entry);
+	call_miss(c, a, access, t->stubs[t->live].slow);
+	if (a->span > a->size)
+		jmp_to(c, a->miss + LEAVE_GROUP);
 }

@@ -498,6 +498,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.s = s,
 		.key_index = way_on(t, b),
 		.producer = NONE,
+		.first_access = t->accesses,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)
@@ -512,7 +513,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 			emit_kind[e.n->kind](&e);
 	}
 	emit_end(&e);
-	emit_slow_paths(&e);
+	emit_misses(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
 }

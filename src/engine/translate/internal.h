@@ -45,15 +45,28 @@ struct fast_entry {
 	uint64_t page, delta;
 };
 
-/* What the slow path knows of an access. */
+/* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
 	uint64_t rip;
-	uint16_t recipe;      /* for the flags, or 0 */
-	uint16_t span;        /* bytes that are checked: those of its group */
-	uint16_t down;        /* how far below it they begin */
-	uint8_t size, before; /* before: instructions of the block */
+	uint32_t look, back, miss; /* in the code: its own entry's look; behind it; where it misses */
+	uint32_t flushes;          /* of the fast TLB when its misses began to count */
+	uint16_t recipe;           /* for the flags, or 0 */
+	uint16_t span;             /* bytes that are checked: those of its group */
+	uint16_t down;             /* how far below it they begin */
+	uint8_t size, before;      /* before: instructions of the block */
 	bool write;
+	bool host; /* T0 is to be the host address, else the difference */
 };
+
+/* What the miss of an access needs beside its entry. */
+#define SITE_BUDGET 256
+struct site_more {
+	int16_t left; /* misses before it is judged */
+	uint16_t limit;
+};
+
+/* No host address: an access through an entry without a page faults. */
+#define NO_SITE (UINT64_C(1) << 63)
 
 /* Where indirect jumps go. */
 struct jump_entry {
@@ -132,7 +145,8 @@ struct tstats {
 
 /* Offsets in the code. */
 struct stubs {
-	uint32_t enter, leave_host, leave_memory, slow, slow_delta, rebuild, body, system;
+	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
+	uint32_t miss[X86_PRIVILEGES][2], slow;
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -156,6 +170,11 @@ struct tcpu {
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
+	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
+	uint32_t sites_used, flushes;
+	struct site_more more[ACCESSES];
+	uint32_t site_list[ACCESSES]; /* entries of accesses that were filled */
+	struct fast_entry site[ACCESSES];
 
 	/* Only C code reaches these. */
 	int64_t granted;
@@ -322,8 +341,14 @@ void fast_flush(struct tcpu *t);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
 void seal_page(struct cpu *c, struct code_page *p);
-/* Called by translated code: host address of an access that missed, or NULL: interpret it. */
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
+/* The accesses' own entries forget all. */
+void sites_flush(struct tcpu *t);
+enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
+/*
+ * Called by translated code for an access that missed; lin is where its span begins. The
+ * difference is in tcpu.delta; or interpret it; or the span is in two pages.
+ */
+enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -375,13 +400,6 @@ bool loads_mxcsr(const struct x86_insn *i);
 /* Makes code of a scanned block, and its entries. */
 void emit_block(struct tcpu *t, struct scan *s, struct tblock *b);
 
-struct slow {
-	uint32_t from, back; /* the jump to the slow path; where it goes on */
-	uint32_t access, table;
-	unsigned at;
-	bool host; /* T0 is to be the host address, else the difference */
-};
-
 /* Accesses that share a look: access.c. */
 #define NO_GROUP 0xffu
 struct group {
@@ -405,9 +423,10 @@ struct emitter {
 	uint32_t recipe;   /* IN_RECIPE */
 	struct mem mem;    /* the memory operand that was reached, in the host */
 	unsigned nth;      /* accesses of this instruction */
-	unsigned slows, exits, groups;
+	unsigned exits, groups;
+	uint32_t first_access;
 	uint8_t slots;
-	struct slow slow[2 * BLOCK_INSNS];
+	uint32_t from[2 * BLOCK_INSNS]; /* jumps of its accesses to where they miss */
 	struct texit exit[EXITS];
 	struct group group[2 * BLOCK_INSNS];
 	uint8_t member[BLOCK_INSNS][2];
@@ -434,7 +453,9 @@ void address_to_t0(struct emitter *e);
 void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize);
 /* T0 becomes linear; flags in the host are lost. */
 void add_segment(struct emitter *e, unsigned seg, unsigned size);
-void emit_slow_paths(struct emitter *e);
+void emit_misses(struct emitter *e);
+/* The access looks into the fast TLB alone from now on. */
+void look_directly(struct tcpu *t, uint32_t access);
 
 /* ---- flags.c ---- */
 

@@ -23,6 +23,14 @@ static void clear(struct tcpu *t, unsigned n)
 	fast_all(t)[n].page = ((n & FAST_MASK) ^ 1) << 12;
 }
 
+void sites_flush(struct tcpu *t)
+{
+	for (uint32_t n = 0; n < t->sites_used; n++)
+		t->site[t->site_list[n]] = (struct fast_entry){NO_SITE, 0};
+	t->sites_used = 0;
+	t->flushes++;
+}
+
 void fast_flush(struct tcpu *t)
 {
 	if (t->fast_used > LIST_SIZE)
@@ -32,6 +40,7 @@ void fast_flush(struct tcpu *t)
 		for (unsigned n = 0; n < t->fast_used; n++)
 			clear(t, t->fast_list[n]);
 	t->fast_used = 0;
+	sites_flush(t);
 }
 
 void fast_flush_page(struct tcpu *t, uint64_t lin)
@@ -40,6 +49,7 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 
 	for (unsigned k = 0; k < X86_PRIVILEGES * 2; k++)
 		clear(t, k * FAST_SIZE + at);
+	sites_flush(t);
 }
 
 static void forget_writes(struct tcpu *t, uint64_t host)
@@ -48,6 +58,7 @@ static void forget_writes(struct tcpu *t, uint64_t host)
 		for (unsigned n = 0; n < FAST_SIZE; n++)
 			if (t->fast[k][1][n].page + t->fast[k][1][n].delta == host)
 				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+	sites_flush(t);
 }
 
 static void forget_everywhere(struct vm *vm, uint16_t writers, uint64_t host)
@@ -133,9 +144,10 @@ static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_acce
 	return !atomic_load(&e->code->lines);
 }
 
-static void fill(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
+static void fill(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
 {
-	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
+	struct fast_entry *f =
+		&t->fast[t->c.privilege][t->access[access].write][lin >> 12 & FAST_MASK];
 
 	f->page = lin & ~UINT64_C(4095);
 	f->delta = (uint64_t)(uintptr_t)e->host - f->page;
@@ -143,14 +155,29 @@ static void fill(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entr
 		t->fast_list[t->fast_used] = (uint32_t)(f - fast_all(t));
 	if (t->fast_used <= LIST_SIZE)
 		t->fast_used++;
+	if (t->sites_used == ACCESSES)
+		sites_flush(t);
+	t->site[access] = *f;
+	t->site_list[t->sites_used++] = access;
 }
 
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
+/* Its entry missed many times: was it for flushes, or does it see too many pages? */
+static void judge(struct tcpu *t, uint32_t access)
+{
+	struct access *a = &t->access[access];
+
+	t->more[access].left = SITE_BUDGET;
+	if (t->flushes - a->flushes < SITE_BUDGET / 4)
+		look_directly(t, access);
+	a->flushes = t->flushes;
+}
+
+enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 {
 	const struct access *a = &t->access[access];
+	bool check_write = t->check && a->write;
 	struct cpu *c = &t->c;
 	struct tlb_entry *e;
-	uint8_t *host;
 
 	t->stats.slow++;
 	c->s.rip = a->rip;
@@ -159,19 +186,24 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 	flags_from_memory(t);
 	if (a->recipe)
 		rebuild_flags(t, a->recipe);
+	if (t->more[access].left < 0)
+		judge(t, access);
+	if ((lin & 4095) + a->span > PAGE_SIZE && a->span > a->size)
+		return SLOW_CROSSES;
+	lin += a->down;
 	if ((lin & 4095) + a->size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, a);
 	if (!e || !direct(c, e, a->write ? X86_WRITE : X86_READ) ||
 		(t->check && check_refuse(t->check)))
 		goto odd;
-	host = e->host + (lin & 4095);
-	if (t->check && a->write) /* it stays a miss */
-		check_store(t->check, host - a->down, a->span);
+	t->delta = (uint64_t)(uintptr_t)e->host - (lin & ~UINT64_C(4095));
+	if (check_write) /* it stays a miss */
+		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
 	else
-		fill(t, lin, a->write, e);
-	return host;
+		fill(t, lin, access, e);
+	return SLOW_DONE;
 odd:
 	account(t, a->before);
-	return NULL;
+	return SLOW_ODD;
 }

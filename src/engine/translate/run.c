@@ -39,6 +39,29 @@ static const uint8_t *constant_of(const uint8_t *at)
 	return at + i.len + sizeof(fault_code);
 }
 
+/*
+ * An entry without a page takes one address for its own, which is not canonical. On to the
+ * slow path as if it had missed. Accesses are in the order of their code.
+ */
+static bool took_no_page(const struct tcpu *t, uint64_t at, ucontext_t *uc)
+{
+	uint32_t low = 0, high = t->accesses;
+
+	while (high - low > 1) {
+		uint32_t mid = low + (high - low) / 2;
+
+		*(t->access[mid].back <= at ? &low : &high) = mid;
+	}
+	if (at >= t->code.size || low == high || t->site[low].page != NO_SITE)
+		return false;
+	uc->uc_mcontext.gregs[REG_RBP] = (greg_t)NO_SITE;
+	uc->uc_mcontext.gregs[REG_R11] = low;
+	uc->uc_mcontext.gregs[REG_RSP] -= 8; /* the stub takes a return address */
+	uc->uc_mcontext.gregs[REG_RIP] =
+		(greg_t)(uintptr_t)(t->exec + t->stubs[t->live].slow);
+	return true;
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
@@ -54,6 +77,8 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
 		return;
 	}
+	if (t && sig == SIGSEGV && took_no_page(t, at - (uint64_t)(uintptr_t)t->exec, uc))
+		return;
 	signal(sig, SIG_DFL); /* not ours: it comes again and ends the process */
 }
 

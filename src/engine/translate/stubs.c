@@ -162,10 +162,82 @@ static void emit_return(struct code *c)
 	put8(c, 0xc3);
 }
 
-/* T0 is the linear address, T1 the access; T0 becomes the host address, or its distance. */
-static void emit_slow(struct code *c, bool live, bool delta)
+/* RAX, RCX and RDX are kept in the state, `off` above RSP. */
+static void keep_three(struct code *c, bool load, uint32_t off)
 {
-	uint32_t odd;
+	for (unsigned n = 0; n < 3; n++)
+		put_rm(c, OP_W(load ? 0x8b : 0x89), n, in_state(STATE(saved) + 8 * n + off));
+}
+
+/* By the number of the access in T1, above the return address. */
+static struct mem by_access(uint32_t array, unsigned scale)
+{
+	return (struct mem){RSP, T1, (uint8_t)scale, (int32_t)array + 8};
+}
+
+/* RCX is the offset of the entry in the fast TLB: it becomes the access's own, RAX. */
+static void emit_fill(struct code *c, uint32_t table)
+{
+	struct mem from = {RSP, RCX, 1, (int32_t)table + 8};
+	struct mem to = {RSP, RAX, 1, (int32_t)STATE(site) + 8};
+
+	mov_rr32(c, RAX, T1);
+	shift_imm(c, false, 4, RAX, 4);
+	load64(c, RDX, from);
+	store64(c, to, RDX);
+	from.disp += 8;
+	to.disp += 8;
+	load64(c, RDX, from);
+	store64(c, to, RDX);
+	put_rm(c, OP(0x8b), RCX, in_state(STATE(sites_used) + 8));
+	put_rm(c, OP(0x89), T1, (struct mem){RSP, RCX, 4, (int32_t)STATE(site_list) + 8});
+	lea32(c, RCX, at_reg(RCX, 1));
+	put_rm(c, OP(0x89), RCX, in_state(STATE(sites_used) + 8));
+}
+
+/*
+ * T0 is the linear address less the page of the access's entry, T1 the access. T0 becomes
+ * the difference, T1 the linear address.
+ */
+static void emit_miss(struct code *c, uint32_t table, uint32_t slow)
+{
+	struct mem entry = {RSP, RCX, 1, (int32_t)table + 8};
+	uint32_t judge, full, miss;
+
+	keep_three(c, false, 8);
+	mov_rr32(c, RAX, T1);
+	shift_imm(c, false, 4, RAX, 4);
+	put_rm(c, OP_W(0x03), T0, (struct mem){RSP, RAX, 1, (int32_t)STATE(site) + 8});
+	put_rm(c, (struct opcode){.byte = 0x83, .size16 = true}, 5, by_access(STATE(more), 4));
+	put8(c, 1);
+	judge = jcc_forward(c, CC_S);
+	put_rm(c, OP(0x81), 7, in_state(STATE(sites_used) + 8));
+	put32(c, ACCESSES);
+	full = jcc_forward(c, CC_AE);
+	mov_rr32(c, RCX, T0);
+	shift_imm(c, false, 5, RCX, 8);
+	alu_imm32(c, false, 4, RCX, (FAST_SIZE - 1) << 4);
+	mov_rr(c, RDX, T0);
+	put_rm(c, OP_W(0x2b), RDX, entry);
+	put_rm(c, OP_0F(0xb7), RAX, by_access(STATE(more) + 2, 4));
+	put_rr(c, OP_W(0x3b), RDX, RAX);
+	miss = jcc_forward(c, CC_A);
+	emit_fill(c, table);
+	mov_rr(c, T1, T0);
+	mov_rr(c, T0, RDX);
+	keep_three(c, true, 8);
+	put8(c, 0xc3);
+	land(c, judge);
+	land(c, full);
+	land(c, miss);
+	keep_three(c, true, 8);
+	jmp_to(c, slow);
+}
+
+/* T0 is the linear address, T1 the access; further as above. */
+static void emit_slow(struct code *c, bool live)
+{
+	uint32_t odd, done;
 
 	emit_take_return(c);
 	move_registers(c, false);
@@ -174,17 +246,33 @@ static void emit_slow(struct code *c, bool live, bool delta)
 	mov_rr(c, RSI, T0);
 	mov_rr(c, RDX, T1);
 	emit_call(c, (uint64_t)(uintptr_t)slow_access);
-	put_rr(c, OP_W(0x85), RAX, RAX);
+	put_rr(c, OP(0x85), RAX, RAX);
 	odd = jcc_forward(c, CC_Z);
-	if (delta)
-		put_rr(c, OP_W(0x2b), RAX, T0);
-	mov_rr(c, T0, RAX);
+	alu_imm32(c, false, 7, RAX, SLOW_DONE);
+	done = jcc_forward(c, CC_Z);
+	put_rm(c, OP_W(0x83), 0, in_state(STATE(ret))); /* over the jump behind the call */
+	put8(c, 5);
+	land(c, done);
+	mov_rr(c, T1, T0);
+	load64(c, T0, in_state(STATE(delta)));
 	load_vectors(c, live);
 	move_registers(c, true);
 	emit_return(c);
 	land(c, odd);
 	mov_imm(c, RAX, LEAVE_ODD);
 	emit_back(c);
+}
+
+static void emit_misses_of(struct code *c, struct stubs *s, bool live)
+{
+	s->slow = c->at;
+	emit_slow(c, live);
+	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
+		for (unsigned write = 0; write < 2; write++) {
+			s->miss[k][write] = c->at;
+			emit_miss(c, STATE(fast) + (uint32_t)sizeof(struct fast_entry) *
+							   FAST_SIZE * (k * 2 + write), s->slow);
+		}
 }
 
 /* Flags in memory follow from the recipe T1. */
@@ -281,10 +369,7 @@ void make_stubs(struct tcpu *t)
 	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
 		emit_enter(c, &t->stubs[live], live);
 		emit_leave(c, &t->stubs[live], live);
-		t->stubs[live].slow = c->at;
-		emit_slow(c, live, false);
-		t->stubs[live].slow_delta = c->at;
-		emit_slow(c, live, true);
+		emit_misses_of(c, &t->stubs[live], live);
 		t->stubs[live].rebuild = c->at;
 		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;
