@@ -270,8 +270,9 @@ static struct group describe(
 
 static bool joins(const struct group *g, const struct group *one)
 {
-	return g->epoch == one->epoch && g->seg == one->seg && g->base == one->base && g->index == one->index &&
-	       g->base_version == one->base_version && g->index_version == one->index_version &&
+	return g->epoch == one->epoch && g->seg == one->seg && g->base == one->base &&
+	       g->index == one->index && g->base_version == one->base_version &&
+	       g->index_version == one->index_version &&
 	       (g->index == X86_NOREG || g->scale == one->scale) && (g->write || !one->write) &&
 	       MAX(g->high, one->high) - MIN(g->low, one->low) <= GROUP_SPAN;
 }
@@ -395,7 +396,7 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 	uint32_t n = t->accesses++;
 
 	t->access[n] = (struct access){.rip = e->n->rip,
-		.flushes = t->flushes,
+		.since = __builtin_ia32_rdtsc(),
 		.size = (uint8_t)size,
 		.write = write,
 		.before = (uint8_t)e->at,
@@ -609,8 +610,9 @@ void look_directly(struct tcpu *t, uint32_t access)
 {
 	const struct access *a = &t->access[access];
 	struct code *c = &t->code, look = *c;
-	struct mem entry = {RSP, T1, 1, (int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) *
-			FAST_SIZE * (t->c.privilege * 2u + a->write))};
+	struct mem entry = {RSP, T1, 1,
+		(int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
+						(t->c.privilege * 2u + a->write))};
 	struct mem delta = entry;
 	uint32_t slow;
 

@@ -263,7 +263,7 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	sites_flush(t);
+	sites_flush(t, true);
 	t->blocks = t->links = t->insns = t->recipes = t->accesses = 0;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;

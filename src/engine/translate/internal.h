@@ -22,23 +22,24 @@
 #define G_RBP   R10
 #define SPILLED NOREG
 
-#define FAST_SHIFT  10
-#define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
-#define JUMP_SHIFT  12
-#define JUMP_SIZE   (1u << JUMP_SHIFT)
-#define KEYS        32u
-#define NO_KEY      0xffu
-#define CODE_SIZE   (32u << 20)
-#define CODE_ROOM   (64u << 10) /* a block is surely smaller */
-#define BLOCKS      (1u << 17)
-#define LINKS       (1u << 18)
-#define ACCESSES    (1u << 18)
-#define INSNS       (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE   (1u << 15)
-#define EXITS       (4u * BLOCK_INSNS + 8) /* of a block */
-#define NONE        UINT32_MAX
-#define BLOCK_INSNS 32u
-#define STACK_ROOM  (64u << 10)
+#define FAST_SHIFT   10
+#define FAST_SIZE    (1u << FAST_SHIFT) /* entries of a fast TLB */
+#define JUMP_SHIFT   12
+#define JUMP_SIZE    (1u << JUMP_SHIFT)
+#define KEYS         32u
+#define NO_KEY       0xffu
+#define CODE_SIZE    (32u << 20)
+#define CODE_ROOM    (64u << 10) /* a block is surely smaller */
+#define BLOCKS       (1u << 17)
+#define LINKS        (1u << 18)
+#define ACCESS_SHIFT 18
+#define ACCESSES     (1u << ACCESS_SHIFT)
+#define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
+#define HASH_SIZE    (1u << 15)
+#define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
+#define NONE         UINT32_MAX
+#define BLOCK_INSNS  32u
+#define STACK_ROOM   (64u << 10)
 
 /* A hit: page is the linear address of the page, delta what makes it a host address. */
 struct fast_entry {
@@ -48,18 +49,20 @@ struct fast_entry {
 /* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
 	uint64_t rip;
-	uint32_t look, back, miss; /* in the code: its own entry's look; behind it; where it misses */
-	uint32_t flushes;          /* of the fast TLB when its misses began to count */
-	uint16_t recipe;           /* for the flags, or 0 */
-	uint16_t span;             /* bytes that are checked: those of its group */
-	uint16_t down;             /* how far below it they begin */
-	uint8_t size, before;      /* before: instructions of the block */
+	uint32_t look, back,
+		miss;         /* in the code: its own entry's look; behind it; where it misses */
+	uint64_t since;       /* when its misses began to count: ticks of the TSC */
+	uint16_t recipe;      /* for the flags, or 0 */
+	uint16_t span;        /* bytes that are checked: those of its group */
+	uint16_t down;        /* how far below it they begin */
+	uint8_t size, before; /* before: instructions of the block */
 	bool write;
 	bool host; /* T0 is to be the host address, else the difference */
 };
 
 /* What the miss of an access needs beside its entry. */
 #define SITE_BUDGET 256
+#define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
 struct site_more {
 	int16_t left; /* misses before it is judged */
 	uint16_t limit;
@@ -171,9 +174,10 @@ struct tcpu {
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
 	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
-	uint32_t sites_used, flushes;
+	/* Accesses whose entries were filled: [write][global page]. */
+	uint32_t sites_used[2][2], site_list[2][2][ACCESSES];
+	uint8_t fast_global[X86_PRIVILEGES][2][FAST_SIZE];
 	struct site_more more[ACCESSES];
-	uint32_t site_list[ACCESSES]; /* entries of accesses that were filled */
 	struct fast_entry site[ACCESSES];
 
 	/* Only C code reaches these. */
@@ -195,7 +199,8 @@ struct tcpu {
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
-	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled */
+	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
+	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	struct jump_list {
 		uint32_t used; /* more than there is room for: the list is not complete */
 		uint32_t at[JUMP_SIZE];
@@ -337,12 +342,12 @@ void leave_signal_stack(struct tcpu *t);
 
 /* ---- memory.c: the fast TLBs ---- */
 
-void fast_flush(struct tcpu *t);
+void fast_flush(struct tcpu *t, bool globals_too);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
 void seal_page(struct cpu *c, struct code_page *p);
-/* The accesses' own entries forget all. */
-void sites_flush(struct tcpu *t);
+/* The accesses' own entries forget all, or all but global pages. */
+void sites_flush(struct tcpu *t, bool globals_too);
 enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
 /*
  * Called by translated code for an access that missed; lin is where its span begins. The

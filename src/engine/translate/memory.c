@@ -23,24 +23,36 @@ static void clear(struct tcpu *t, unsigned n)
 	fast_all(t)[n].page = ((n & FAST_MASK) ^ 1) << 12;
 }
 
-void sites_flush(struct tcpu *t)
+void sites_flush(struct tcpu *t, bool globals_too)
 {
-	for (uint32_t n = 0; n < t->sites_used; n++)
-		t->site[t->site_list[n]] = (struct fast_entry){NO_SITE, 0};
-	t->sites_used = 0;
-	t->flushes++;
+	for (unsigned k = 0; k < 4; k++) {
+		const uint32_t *list = t->site_list[k >> 1][k & 1];
+
+		if (k & 1 && !globals_too)
+			continue;
+		for (uint32_t n = 0; n < t->sites_used[k >> 1][k & 1]; n++)
+			t->site[list[n]] = (struct fast_entry){NO_SITE, 0};
+		t->sites_used[k >> 1][k & 1] = 0;
+	}
 }
 
-void fast_flush(struct tcpu *t)
+void fast_flush(struct tcpu *t, bool globals_too)
 {
-	if (t->fast_used > LIST_SIZE)
+	if (globals_too || t->fast_used > LIST_SIZE)
 		for (unsigned n = 0; n < X86_PRIVILEGES * 2 * FAST_SIZE; n++)
 			clear(t, n);
 	else
 		for (unsigned n = 0; n < t->fast_used; n++)
 			clear(t, t->fast_list[n]);
 	t->fast_used = 0;
-	sites_flush(t);
+	if (globals_too)
+		memset(t->global_pages, 0, sizeof(t->global_pages));
+	sites_flush(t, globals_too);
+}
+
+static uint64_t *global_word(struct tcpu *t, uint64_t lin)
+{
+	return &t->global_pages[(lin >> 18) % ARRAY_SIZE(t->global_pages)];
 }
 
 void fast_flush_page(struct tcpu *t, uint64_t lin)
@@ -49,16 +61,28 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 
 	for (unsigned k = 0; k < X86_PRIVILEGES * 2; k++)
 		clear(t, k * FAST_SIZE + at);
-	sites_flush(t);
+	sites_flush(t, *global_word(t, lin) >> (lin >> 12 & 63) & 1);
 }
 
+static bool leads_to(const struct fast_entry *f, uint64_t host)
+{
+	return f->page + f->delta == host;
+}
+
+/* What was written to will be code. */
 static void forget_writes(struct tcpu *t, uint64_t host)
 {
 	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
 		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (t->fast[k][1][n].page + t->fast[k][1][n].delta == host)
+			if (leads_to(&t->fast[k][1][n], host))
 				clear(t, (k * 2 + 1) * FAST_SIZE + n);
-	sites_flush(t);
+	for (unsigned k = 0; k < 2; k++)
+		for (uint32_t n = 0; n < t->sites_used[1][k]; n++) {
+			struct fast_entry *f = &t->site[t->site_list[1][k][n]];
+
+			if (leads_to(f, host))
+				*f = (struct fast_entry){NO_SITE, 0};
+		}
 }
 
 static void forget_everywhere(struct vm *vm, uint16_t writers, uint64_t host)
@@ -144,32 +168,44 @@ static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_acce
 	return !atomic_load(&e->code->lines);
 }
 
+static void fill_site(struct tcpu *t, uint32_t access, const struct fast_entry *f, bool global)
+{
+	bool write = t->access[access].write;
+
+	if (t->sites_used[write][global] == ACCESSES)
+		sites_flush(t, true);
+	t->site[access] = *f;
+	t->site_list[write][global][t->sites_used[write][global]++] = access;
+}
+
+/* Global pages are in no list: they go when all goes. */
 static void fill(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
 {
-	struct fast_entry *f =
-		&t->fast[t->c.privilege][t->access[access].write][lin >> 12 & FAST_MASK];
+	bool write = t->access[access].write;
+	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
 
 	f->page = lin & ~UINT64_C(4095);
 	f->delta = (uint64_t)(uintptr_t)e->host - f->page;
-	if (t->fast_used < LIST_SIZE)
-		t->fast_list[t->fast_used] = (uint32_t)(f - fast_all(t));
-	if (t->fast_used <= LIST_SIZE)
-		t->fast_used++;
-	if (t->sites_used == ACCESSES)
-		sites_flush(t);
-	t->site[access] = *f;
-	t->site_list[t->sites_used++] = access;
+	t->fast_global[t->c.privilege][write][lin >> 12 & FAST_MASK] = e->global;
+	if (e->global)
+		*global_word(t, lin) |= UINT64_C(1) << (lin >> 12 & 63);
+	else if (t->fast_used < LIST_SIZE)
+		t->fast_list[t->fast_used++] = (uint32_t)(f - fast_all(t));
+	else
+		t->fast_used = LIST_SIZE + 1;
+	fill_site(t, access, f, e->global);
 }
 
-/* Its entry missed many times: was it for flushes, or does it see too many pages? */
+/* Its entry missed many times: often, since it sees too many pages, or over a long time? */
 static void judge(struct tcpu *t, uint32_t access)
 {
 	struct access *a = &t->access[access];
+	uint64_t now = __builtin_ia32_rdtsc();
 
 	t->more[access].left = SITE_BUDGET;
-	if (t->flushes - a->flushes < SITE_BUDGET / 4)
+	if (now - a->since < SITE_BUDGET * OFTEN)
 		look_directly(t, access);
-	a->flushes = t->flushes;
+	a->since = now;
 }
 
 enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)

@@ -57,8 +57,7 @@ static bool took_no_page(const struct tcpu *t, uint64_t at, ucontext_t *uc)
 	uc->uc_mcontext.gregs[REG_RBP] = (greg_t)NO_SITE;
 	uc->uc_mcontext.gregs[REG_R11] = low;
 	uc->uc_mcontext.gregs[REG_RSP] -= 8; /* the stub takes a return address */
-	uc->uc_mcontext.gregs[REG_RIP] =
-		(greg_t)(uintptr_t)(t->exec + t->stubs[t->live].slow);
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + t->stubs[t->live].slow);
 	return true;
 }
 

@@ -175,12 +175,32 @@ static struct mem by_access(uint32_t array, unsigned scale)
 	return (struct mem){RSP, T1, (uint8_t)scale, (int32_t)array + 8};
 }
 
-/* RCX is the offset of the entry in the fast TLB: it becomes the access's own, RAX. */
-static void emit_fill(struct code *c, uint32_t table)
+/*
+ * RCX is the offset of the entry in the fast TLB: it becomes the access's own, which is
+ * noted in the list for its kind of page. RDX becomes the difference. Returns the jump
+ * that is taken before anything has changed if the list is full.
+ */
+static uint32_t emit_fill(struct code *c, unsigned privilege, bool write)
 {
-	struct mem from = {RSP, RCX, 1, (int32_t)table + 8};
+	uint32_t which = privilege * 2 + write, full;
+	uint32_t used = STATE(sites_used) + 8u * write + 8;
+	uint32_t list = STATE(site_list) + 8u * ACCESSES * write + 8;
+	struct mem from = {RSP, RCX, 1,
+		(int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE * which +
+			  8)};
 	struct mem to = {RSP, RAX, 1, (int32_t)STATE(site) + 8};
 
+	mov_rr32(c, RAX, RCX);
+	shift_imm(c, false, 5, RAX, 4);
+	put_rm(c, OP_0F(0xb6), RAX,
+		(struct mem){RSP, RAX, 1, (int32_t)(STATE(fast_global) + FAST_SIZE * which + 8)});
+	put_rm(c, OP(0x8b), RDX, (struct mem){RSP, RAX, 4, (int32_t)used});
+	alu_imm32(c, false, 7, RDX, ACCESSES);
+	full = jcc_forward(c, CC_AE);
+	put_rm(c, OP(0xff), 0, (struct mem){RSP, RAX, 4, (int32_t)used});
+	shift_imm(c, false, 4, RAX, ACCESS_SHIFT);
+	put_rr(c, OP(0x03), RAX, RDX);
+	put_rm(c, OP(0x89), T1, (struct mem){RSP, RAX, 4, (int32_t)list});
 	mov_rr32(c, RAX, T1);
 	shift_imm(c, false, 4, RAX, 4);
 	load64(c, RDX, from);
@@ -189,19 +209,20 @@ static void emit_fill(struct code *c, uint32_t table)
 	to.disp += 8;
 	load64(c, RDX, from);
 	store64(c, to, RDX);
-	put_rm(c, OP(0x8b), RCX, in_state(STATE(sites_used) + 8));
-	put_rm(c, OP(0x89), T1, (struct mem){RSP, RCX, 4, (int32_t)STATE(site_list) + 8});
-	lea32(c, RCX, at_reg(RCX, 1));
-	put_rm(c, OP(0x89), RCX, in_state(STATE(sites_used) + 8));
+	return full;
 }
 
 /*
  * T0 is the linear address less the page of the access's entry, T1 the access. T0 becomes
  * the difference, T1 the linear address.
  */
-static void emit_miss(struct code *c, uint32_t table, uint32_t slow)
+static void emit_miss(struct code *c, unsigned privilege, bool write, uint32_t slow)
 {
-	struct mem entry = {RSP, RCX, 1, (int32_t)table + 8};
+	struct mem entry = {RSP, RCX, 1,
+		(int32_t)(STATE(fast) +
+			  (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
+				  (privilege * 2 + write) +
+			  8)};
 	uint32_t judge, full, miss;
 
 	keep_three(c, false, 8);
@@ -211,9 +232,6 @@ static void emit_miss(struct code *c, uint32_t table, uint32_t slow)
 	put_rm(c, (struct opcode){.byte = 0x83, .size16 = true}, 5, by_access(STATE(more), 4));
 	put8(c, 1);
 	judge = jcc_forward(c, CC_S);
-	put_rm(c, OP(0x81), 7, in_state(STATE(sites_used) + 8));
-	put32(c, ACCESSES);
-	full = jcc_forward(c, CC_AE);
 	mov_rr32(c, RCX, T0);
 	shift_imm(c, false, 5, RCX, 8);
 	alu_imm32(c, false, 4, RCX, (FAST_SIZE - 1) << 4);
@@ -222,7 +240,7 @@ static void emit_miss(struct code *c, uint32_t table, uint32_t slow)
 	put_rm(c, OP_0F(0xb7), RAX, by_access(STATE(more) + 2, 4));
 	put_rr(c, OP_W(0x3b), RDX, RAX);
 	miss = jcc_forward(c, CC_A);
-	emit_fill(c, table);
+	full = emit_fill(c, privilege, write);
 	mov_rr(c, T1, T0);
 	mov_rr(c, T0, RDX);
 	keep_three(c, true, 8);
@@ -270,8 +288,7 @@ static void emit_misses_of(struct code *c, struct stubs *s, bool live)
 	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
 		for (unsigned write = 0; write < 2; write++) {
 			s->miss[k][write] = c->at;
-			emit_miss(c, STATE(fast) + (uint32_t)sizeof(struct fast_entry) *
-							   FAST_SIZE * (k * 2 + write), s->slow);
+			emit_miss(c, k, write, s->slow);
 		}
 }
 
