@@ -11,9 +11,10 @@
  * goes on in a block of the same address that has no groups (UNITS_SINGLE).
  * A slot is good to the end of its block, since mappings change between blocks.
  *
- * Who looks does it in an entry of its own (tcpu.site): five instructions. A miss
- * asks the fast TLB, in a stub, and fills the entry. An access that misses too
- * often between two flushes is made to ask the fast TLB at once (look_directly).
+ * Who looks for a user does it in an entry of its own (tcpu.site): five
+ * instructions. A miss asks the fast TLB, in a stub, and fills the entry. An
+ * access that misses often is made to ask the fast TLB at once (look_directly),
+ * as those of kernels do.
  *
  * In 64-bit mode T0 becomes the difference and the operand keeps its registers;
  * with addresses of 32 bits, which wrap, T0 becomes the host address.
@@ -411,28 +412,56 @@ static struct mem site(uint32_t access)
 	return in_state(STATE(site) + (uint32_t)sizeof(struct fast_entry) * access);
 }
 
-static struct mem site_delta(uint32_t access)
+/*
+ * T0 - page of the entry is the offset in it, or far too large. What is left of the page
+ * must hold the span. T0 becomes what the access asks for; returns the jump of a miss.
+ */
+static uint32_t look_at(struct code *c, const struct access *a, struct mem entry)
 {
-	struct mem m = site(access);
+	struct mem delta = entry;
+	uint32_t miss;
 
-	m.disp += (int32_t)offsetof(struct fast_entry, delta);
-	return m;
+	delta.disp += (int32_t)offsetof(struct fast_entry, delta);
+	put_rm(c, OP_W(0x2b), T0, entry);
+	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - a->span));
+	miss = jcc_forward(c, CC_A);
+	if (a->host)
+		put_rm(c, OP_W(0x03), T0, entry);
+	put_rm(c, OP_W(a->host ? 0x03 : 0x8b), T0, delta);
+	return miss;
 }
 
-/*
- * T0 - page of the entry is the offset in it, or far too large. What is left
- * of the page must hold the span.
- */
+/* The entry of the fast TLB that T1 is brought to. */
+static struct mem in_table(const struct access *a, unsigned privilege)
+{
+	return (struct mem){RSP, T1, 1, (int32_t)fast_table(privilege, a->write)};
+}
+
+static uint32_t look_in_table(struct code *c, const struct access *a, unsigned privilege)
+{
+	mov_rr32(c, T1, T0);
+	shift_imm(c, false, 5, T1, 8);
+	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
+	return look_at(c, a, in_table(a, privilege));
+}
+
+/* Kernels run through much code once: their entries would not stay in the host's cache. */
+static bool has_site(const struct emitter *e)
+{
+	return e->s->key.privilege == X86_USER;
+}
+
 static void emit_look(struct emitter *e, uint32_t access)
 {
 	struct access *a = &e->t->access[access];
 	struct code *c = e->c;
+	uint32_t *from = &e->from[access - e->first_access];
 
 	e->t->more[access] = (struct site_more){SITE_BUDGET, (uint16_t)(PAGE_SIZE - a->span)};
 	a->look = c->at;
-	put_rm(c, OP_W(0x2b), T0, site(access));
-	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - a->span));
-	e->from[access - e->first_access] = jcc_forward(c, CC_A);
+	*from = has_site(e) ? look_at(c, a, site(access))
+			    : look_in_table(c, a, e->s->key.privilege);
+	a->back = c->at;
 	if (e->flags != IN_RECIPE)
 		e->flags = IN_MEMORY;
 }
@@ -442,11 +471,8 @@ static void emit_translate(struct emitter *e, unsigned size, bool write)
 {
 	uint32_t access = new_access(e, size, write);
 
-	emit_look(e, access);
-	put_rm(e->c, OP_W(0x03), T0, site(access));
-	put_rm(e->c, OP_W(0x03), T0, site_delta(access));
-	e->t->access[access].back = e->c->at;
 	e->t->access[access].host = true;
+	emit_look(e, access);
 	e->mem = at_reg(T0, 0);
 }
 
@@ -503,8 +529,6 @@ static void open_group(struct emitter *e, const struct x86_mem *m, struct group 
 	emit_offset(e, T0, &low, 8);
 	add_segment(e, m->seg, size);
 	emit_look(e, access);
-	load64(e->c, T0, site_delta(access));
-	a->back = e->c->at;
 	add_segment(e, m->seg, size);
 	if (!g || g->members < 2)
 		return;
@@ -596,7 +620,9 @@ void emit_misses(struct emitter *e)
 
 		land(e->c, e->from[n - e->first_access]);
 		a->miss = e->c->at;
-		call_miss(e->c, a, n, e->stubs->miss[e->s->key.privilege][a->write]);
+		if (!has_site(e))
+			put_rm(e->c, OP_W(0x03), T0, in_table(a, e->s->key.privilege));
+		call_miss(e->c, a, n, has_site(e) ? e->stubs->miss[a->write] : e->stubs->slow);
 		if (a->span > a->size)
 			leave_group(e, a);
 	}
@@ -610,29 +636,16 @@ void look_directly(struct tcpu *t, uint32_t access)
 {
 	const struct access *a = &t->access[access];
 	struct code *c = &t->code, look = *c;
-	struct mem entry = {RSP, T1, 1,
-		(int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
-						(t->c.privilege * 2u + a->write))};
-	struct mem delta = entry;
 	uint32_t slow;
 
 	if (c->at + 128 > c->size)
 		return;
-	delta.disp += (int32_t)offsetof(struct fast_entry, delta);
 	look.at = a->look;
 	jmp_to(&look, c->at);
-	mov_rr32(c, T1, T0);
-	shift_imm(c, false, 5, T1, 8);
-	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
-	put_rm(c, OP_W(0x2b), T0, entry);
-	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - a->span));
-	slow = jcc_forward(c, CC_A);
-	if (a->host)
-		put_rm(c, OP_W(0x03), T0, entry);
-	put_rm(c, OP_W(a->host ? 0x03 : 0x8b), T0, delta);
+	slow = look_in_table(c, a, X86_USER);
 	jmp_to(c, a->back);
 	land(c, slow);
-	put_rm(c, OP_W(0x03), T0, entry);
+	put_rm(c, OP_W(0x03), T0, in_table(a, X86_USER));
 	call_miss(c, a, access, t->stubs[t->live].slow);
 	if (a->span > a->size)
 		jmp_to(c, a->miss + LEAVE_GROUP);

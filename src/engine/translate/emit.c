@@ -392,7 +392,7 @@ static void emit_call_of_body(struct emitter *e, uint32_t stub)
 	e->flags = IN_MEMORY;
 }
 
-static void emit_body(struct emitter *e)
+void emit_body(struct emitter *e)
 {
 	emit_call_of_body(e, e->stubs->body);
 }
@@ -417,6 +417,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_RET] = emit_ret,
 	[KIND_JMP_INDIRECT] = emit_jmp_indirect,
 	[KIND_CALL_INDIRECT] = emit_call_indirect,
+	[KIND_STRING] = emit_string,
 	[KIND_BODY] = emit_body,
 	[KIND_CLI] = emit_cli,
 	[KIND_STI] = emit_sti,

@@ -60,6 +60,16 @@ struct access {
 	bool host; /* T0 is to be the host address, else the difference */
 };
 
+/*
+ * Lists of accesses whose own entries were filled: those that write by their host page,
+ * behind them those that read; each for pages that are not global and for global ones.
+ */
+#define SITE_HASH     16u
+#define SITE_LISTS    (2 * SITE_HASH + 2)
+#define SITE_SHIFT    12
+#define SITE_ROOM     (1u << SITE_SHIFT)
+#define SITE_FIRST(n) ((n)*16u) /* where list n begins: each in other lines of the host's cache */
+
 /* What the miss of an access needs beside its entry. */
 #define SITE_BUDGET 256
 #define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
@@ -149,7 +159,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t miss[X86_PRIVILEGES][2], slow;
+	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -159,6 +169,8 @@ struct signal_stack {
 	struct tcpu *t;
 	uint8_t room[64 << 10];
 };
+
+struct emitter;
 
 struct tcpu {
 	struct cpu c; /* first */
@@ -174,8 +186,8 @@ struct tcpu {
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
 	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
-	/* Accesses whose entries were filled: [write][global page]. */
-	uint32_t sites_used[2][2], site_list[2][2][ACCESSES];
+	/* Accesses whose entries were filled. */
+	uint32_t sites_used[SITE_LISTS], site_list[SITE_LISTS][SITE_ROOM];
 	uint8_t fast_global[X86_PRIVILEGES][2][FAST_SIZE];
 	struct site_more more[ACCESSES];
 	struct fast_entry site[ACCESSES];
@@ -239,7 +251,8 @@ enum kind {
 	KIND_RET,
 	KIND_JMP_INDIRECT,
 	KIND_CALL_INDIRECT,
-	KIND_BODY, /* interpret's body is called */
+	KIND_STRING, /* MOVS, STOS: in one page by the host, else as KIND_BODY */
+	KIND_BODY,   /* interpret's body is called */
 	KIND_CLI,
 	KIND_STI,
 	KIND_PUSHF,
@@ -305,6 +318,11 @@ static inline bool is_division(const struct x86_insn *i)
 	return i->op == X86_OP_DIV || i->op == X86_OP_IDIV;
 }
 
+static inline bool swaps_pair(const struct x86_insn *i)
+{
+	return i->op == X86_OP_CMPXCHG8B || i->op == X86_OP_CMPXCHG16B;
+}
+
 /* Nothing of the block follows it. */
 bool ends_block(enum kind kind);
 /* The arithmetic flags that it reads. */
@@ -346,6 +364,8 @@ void fast_flush(struct tcpu *t, bool globals_too);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
 void seal_page(struct cpu *c, struct code_page *p);
+/* What follows from the entry is remembered for translated code, if it may be. */
+void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
 enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
@@ -393,6 +413,9 @@ void translate_probe(struct engine_verdict *v);
 
 /* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */
 insn_body *string_body(const struct x86_insn *i);
+/* MOVS and STOS that emit_string knows. */
+bool copies_string(const struct x86_insn *i, const struct key *key);
+void emit_string(struct emitter *e);
 
 /* ---- vector.c ---- */
 
@@ -488,6 +511,7 @@ void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
+void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);
@@ -502,6 +526,18 @@ static inline unsigned home(unsigned guest)
 		SPILLED, SPILLED, SPILLED, R12, R13, R14, R15};
 
 	return where[guest];
+}
+
+/* Of the fast TLB, in the state. */
+static inline uint32_t fast_table(unsigned privilege, bool write)
+{
+	return STATE(fast) +
+	       (uint32_t)sizeof(struct fast_entry) * FAST_SIZE * (privilege * 2u + write);
+}
+
+static inline unsigned site_hash(uint64_t host)
+{
+	return host >> 12 & (SITE_HASH - 1);
 }
 
 static inline bool wide(const struct emitter *e)

@@ -23,17 +23,19 @@ static void clear(struct tcpu *t, unsigned n)
 	fast_all(t)[n].page = ((n & FAST_MASK) ^ 1) << 12;
 }
 
+static void flush_list(struct tcpu *t, unsigned which)
+{
+	const uint32_t *list = t->site_list[which];
+
+	for (uint32_t n = SITE_FIRST(which); n < t->sites_used[which]; n++)
+		t->site[list[n]] = (struct fast_entry){NO_SITE, 0};
+	t->sites_used[which] = SITE_FIRST(which);
+}
+
 void sites_flush(struct tcpu *t, bool globals_too)
 {
-	for (unsigned k = 0; k < 4; k++) {
-		const uint32_t *list = t->site_list[k >> 1][k & 1];
-
-		if (k & 1 && !globals_too)
-			continue;
-		for (uint32_t n = 0; n < t->sites_used[k >> 1][k & 1]; n++)
-			t->site[list[n]] = (struct fast_entry){NO_SITE, 0};
-		t->sites_used[k >> 1][k & 1] = 0;
-	}
+	for (unsigned n = 0; n < SITE_LISTS; n += globals_too ? 1 : 2)
+		flush_list(t, n);
 }
 
 void fast_flush(struct tcpu *t, bool globals_too)
@@ -76,9 +78,9 @@ static void forget_writes(struct tcpu *t, uint64_t host)
 		for (unsigned n = 0; n < FAST_SIZE; n++)
 			if (leads_to(&t->fast[k][1][n], host))
 				clear(t, (k * 2 + 1) * FAST_SIZE + n);
-	for (unsigned k = 0; k < 2; k++)
-		for (uint32_t n = 0; n < t->sites_used[1][k]; n++) {
-			struct fast_entry *f = &t->site[t->site_list[1][k][n]];
+	for (unsigned list = 2 * site_hash(host), end = list + 2; list < end; list++)
+		for (uint32_t n = SITE_FIRST(list); n < t->sites_used[list]; n++) {
+			struct fast_entry *f = &t->site[t->site_list[list][n]];
 
 			if (leads_to(f, host))
 				*f = (struct fast_entry){NO_SITE, 0};
@@ -170,18 +172,19 @@ static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_acce
 
 static void fill_site(struct tcpu *t, uint32_t access, const struct fast_entry *f, bool global)
 {
-	bool write = t->access[access].write;
+	unsigned hash = t->access[access].write ? site_hash(f->page + f->delta) : SITE_HASH;
+	unsigned list = 2 * hash + global;
 
-	if (t->sites_used[write][global] == ACCESSES)
-		sites_flush(t, true);
+	if (t->sites_used[list] == SITE_ROOM)
+		flush_list(t, list);
 	t->site[access] = *f;
-	t->site_list[write][global][t->sites_used[write][global]++] = access;
+	t->site_list[list][t->sites_used[list]++] = access;
 }
 
 /* Global pages are in no list: they go when all goes. */
-static void fill(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
+static const struct fast_entry *fill(
+	struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
 {
-	bool write = t->access[access].write;
 	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
 
 	f->page = lin & ~UINT64_C(4095);
@@ -193,7 +196,21 @@ static void fill(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb
 		t->fast_list[t->fast_used++] = (uint32_t)(f - fast_all(t));
 	else
 		t->fast_used = LIST_SIZE + 1;
-	fill_site(t, access, f, e->global);
+	return f;
+}
+
+void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
+{
+	if (direct(&t->c, e, write ? X86_WRITE : X86_READ))
+		fill(t, lin, write, e);
+}
+
+static void remember_for(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
+{
+	const struct fast_entry *f = fill(t, lin, t->access[access].write, e);
+
+	if (t->c.privilege == X86_USER)
+		fill_site(t, access, f, e->global);
 }
 
 /* Its entry missed many times: often, since it sees too many pages, or over a long time? */
@@ -237,7 +254,7 @@ enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 	if (check_write) /* it stays a miss */
 		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
 	else
-		fill(t, lin, access, e);
+		remember_for(t, lin, access, e);
 	return SLOW_DONE;
 odd:
 	account(t, a->before);

@@ -215,7 +215,7 @@ void emit_copy(struct emitter *e)
 	reg = bring(e, f.reg, f.reg_opnd, f.reg_high, T1);
 	rm = bring(e, f.rm, f.rm_opnd, f.rm_high, T0);
 	put_copy(e, &f, reg, rm);
-	if (is_division(&n->i))
+	if (is_division(&n->i) || n->i.op == X86_OP_CMPXCHG16B)
 		exit_at_fault(e);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);

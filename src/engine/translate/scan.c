@@ -151,6 +151,8 @@ static bool copy_0f(const struct x86_insn *i)
 	case 0xc0:
 	case 0xc1:
 		return true;
+	case 0xc7:
+		return swaps_pair(i);
 	default:
 		return false;
 	}
@@ -309,6 +311,8 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 {
 	enum kind kind = KIND_ODD;
 
+	if (!t->counting && copies_string(&n->i, key))
+		return KIND_STRING;
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
@@ -326,7 +330,7 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 static bool reg_is_opcode(const struct x86_insn *i)
 {
 	if (i->map == X86_MAP_0F)
-		return i->opcode == 0xba || (i->opcode & 0xf0) == 0x90;
+		return i->opcode == 0xba || i->opcode == 0xc7 || (i->opcode & 0xf0) == 0x90;
 	switch (i->opcode) {
 	case 0x80:
 	case 0x81:

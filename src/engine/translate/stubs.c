@@ -175,32 +175,47 @@ static struct mem by_access(uint32_t array, unsigned scale)
 	return (struct mem){RSP, T1, (uint8_t)scale, (int32_t)array + 8};
 }
 
-/*
- * RCX is the offset of the entry in the fast TLB: it becomes the access's own, which is
- * noted in the list for its kind of page. RDX becomes the difference. Returns the jump
- * that is taken before anything has changed if the list is full.
- */
-static uint32_t emit_fill(struct code *c, unsigned privilege, bool write)
+/* RAX becomes the list for a page whose entry in the fast TLB is at RCX; RDX is lost. */
+static void emit_list(struct code *c, bool write)
 {
-	uint32_t which = privilege * 2 + write, full;
-	uint32_t used = STATE(sites_used) + 8u * write + 8;
-	uint32_t list = STATE(site_list) + 8u * ACCESSES * write + 8;
-	struct mem from = {RSP, RCX, 1,
-		(int32_t)(STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE * which +
-			  8)};
-	struct mem to = {RSP, RAX, 1, (int32_t)STATE(site) + 8};
+	uint32_t global = STATE(fast_global) + FAST_SIZE * (X86_USER * 2 + write) + 8;
+	uint32_t delta =
+		fast_table(X86_USER, write) + 8 + (uint32_t)offsetof(struct fast_entry, delta);
 
 	mov_rr32(c, RAX, RCX);
 	shift_imm(c, false, 5, RAX, 4);
-	put_rm(c, OP_0F(0xb6), RAX,
-		(struct mem){RSP, RAX, 1, (int32_t)(STATE(fast_global) + FAST_SIZE * which + 8)});
-	put_rm(c, OP(0x8b), RDX, (struct mem){RSP, RAX, 4, (int32_t)used});
-	alu_imm32(c, false, 7, RDX, ACCESSES);
+	put_rm(c, OP_0F(0xb6), RAX, (struct mem){RSP, RAX, 1, (int32_t)global});
+	if (!write) {
+		alu_imm32(c, false, 0, RAX, 2 * SITE_HASH);
+		return;
+	}
+	mov_rr(c, RDX, T0);
+	put_rm(c, OP_W(0x03), RDX, (struct mem){RSP, RCX, 1, (int32_t)delta});
+	shift_imm(c, true, 5, RDX, 12);
+	alu_imm32(c, false, 4, RDX, SITE_HASH - 1);
+	lea32(c, RAX, (struct mem){RAX, RDX, 2, 0});
+}
+
+/*
+ * RCX is the offset of the entry in the fast TLB: it becomes the access's own, which is
+ * put on a list. RDX becomes the difference. Returns the jump that is taken before
+ * anything has changed if the list is full.
+ */
+static uint32_t emit_fill(struct code *c, bool write)
+{
+	struct mem used = {RSP, RAX, 4, (int32_t)STATE(sites_used) + 8};
+	struct mem from = {RSP, RCX, 1, (int32_t)fast_table(X86_USER, write) + 8};
+	struct mem to = {RSP, RAX, 1, (int32_t)STATE(site) + 8};
+	uint32_t full;
+
+	emit_list(c, write);
+	put_rm(c, OP(0x8b), RDX, used);
+	alu_imm32(c, false, 7, RDX, SITE_ROOM);
 	full = jcc_forward(c, CC_AE);
-	put_rm(c, OP(0xff), 0, (struct mem){RSP, RAX, 4, (int32_t)used});
-	shift_imm(c, false, 4, RAX, ACCESS_SHIFT);
+	put_rm(c, OP(0xff), 0, used);
+	shift_imm(c, false, 4, RAX, SITE_SHIFT);
 	put_rr(c, OP(0x03), RAX, RDX);
-	put_rm(c, OP(0x89), T1, (struct mem){RSP, RAX, 4, (int32_t)list});
+	put_rm(c, OP(0x89), T1, (struct mem){RSP, RAX, 4, (int32_t)STATE(site_list) + 8});
 	mov_rr32(c, RAX, T1);
 	shift_imm(c, false, 4, RAX, 4);
 	load64(c, RDX, from);
@@ -216,13 +231,9 @@ static uint32_t emit_fill(struct code *c, unsigned privilege, bool write)
  * T0 is the linear address less the page of the access's entry, T1 the access. T0 becomes
  * the difference, T1 the linear address.
  */
-static void emit_miss(struct code *c, unsigned privilege, bool write, uint32_t slow)
+static void emit_miss(struct code *c, bool write, uint32_t slow)
 {
-	struct mem entry = {RSP, RCX, 1,
-		(int32_t)(STATE(fast) +
-			  (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
-				  (privilege * 2 + write) +
-			  8)};
+	struct mem entry = {RSP, RCX, 1, (int32_t)fast_table(X86_USER, write) + 8};
 	uint32_t judge, full, miss;
 
 	keep_three(c, false, 8);
@@ -240,7 +251,7 @@ static void emit_miss(struct code *c, unsigned privilege, bool write, uint32_t s
 	put_rm(c, OP_0F(0xb7), RAX, by_access(STATE(more) + 2, 4));
 	put_rr(c, OP_W(0x3b), RDX, RAX);
 	miss = jcc_forward(c, CC_A);
-	full = emit_fill(c, privilege, write);
+	full = emit_fill(c, write);
 	mov_rr(c, T1, T0);
 	mov_rr(c, T0, RDX);
 	keep_three(c, true, 8);
@@ -285,11 +296,10 @@ static void emit_misses_of(struct code *c, struct stubs *s, bool live)
 {
 	s->slow = c->at;
 	emit_slow(c, live);
-	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
-		for (unsigned write = 0; write < 2; write++) {
-			s->miss[k][write] = c->at;
-			emit_miss(c, k, write, s->slow);
-		}
+	for (unsigned write = 0; write < 2; write++) {
+		s->miss[write] = c->at;
+		emit_miss(c, write, s->slow);
+	}
 }
 
 /* Flags in memory follow from the recipe T1. */
@@ -359,7 +369,7 @@ static bool call_system(struct tcpu *t, uint32_t which)
 }
 
 /* T1 is the number of the instruction and how many came before it in the block. */
-static void emit_body(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
+static void emit_body_stub(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
 {
 	uint32_t look;
 
@@ -390,9 +400,9 @@ void make_stubs(struct tcpu *t)
 		t->stubs[live].rebuild = c->at;
 		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;
-		emit_body(c, live, call_body);
+		emit_body_stub(c, live, call_body);
 		t->stubs[live].system = c->at;
-		emit_body(c, live, call_system);
+		emit_body_stub(c, live, call_system);
 	}
 	t->first_block = c->at;
 }
