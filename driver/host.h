@@ -51,7 +51,7 @@ struct hv_host {
 	/* A page that fault() mapped is in no table any more. */
 	void (*release)(void *ctx, u64 phys);
 
-	/* CR4.VMXE of this CPU. */
+	/* CR4.VMXE of this CPU; NULL: the host lets nobody set it, and there is no VMX. */
 	void (*vmxe)(int on);
 	/* A VM exit of VMX has cut the TSS limit to 67h: let it be loaded again when needed. */
 	void (*tss_limit_lost)(void);

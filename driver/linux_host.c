@@ -72,6 +72,8 @@ static int host_must_leave(void)
 	return need_resched() || signal_pending(current);
 }
 
+/* The kernel writes CR4 from a copy of its own, so a bit that it does not know of would be lost. */
+#ifndef CR4_IS_FOR_KVM
 static void host_vmxe(int on)
 {
 	if (on)
@@ -79,6 +81,9 @@ static void host_vmxe(int on)
 	else
 		cr4_clear_bits(VMXE);
 }
+#else
+#define host_vmxe NULL
+#endif
 
 static void host_tss_limit_lost(void)
 {

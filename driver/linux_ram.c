@@ -49,15 +49,19 @@ static const struct tinamou_slot *find_slot(const struct machine *m, u64 gpa)
 	return NULL;
 }
 
-/* Always for writing, so that the page is the process's own and stays it. */
-static int pin(struct machine *m, u64 user, u64 *phys)
+/*
+ * Always for writing, so that the page is the process's own and stays it. ROM may be a private
+ * mapping that its process only reads: FOLL_FORCE makes its page an own one, too.
+ */
+static int pin(struct machine *m, u64 user, int rom, u64 *phys)
 {
+	unsigned flags = FOLL_WRITE | FOLL_LONGTERM | (rom ? FOLL_FORCE : 0);
 	struct page *page;
 	int rc = account_locked_vm(m->mm, 1, true);
 
 	if (rc)
 		return rc;
-	rc = pin_user_pages_fast(user, 1, FOLL_WRITE | FOLL_LONGTERM, &page);
+	rc = pin_user_pages_fast(user, 1, flags, &page);
 	if (rc == 1) {
 		m->pinned++;
 		*phys = (u64)page_to_pfn(page) << PAGE_SHIFT;
@@ -70,12 +74,13 @@ static int pin(struct machine *m, u64 user, u64 *phys)
 /* m->faults is held. */
 static int map_page(struct machine *m, const struct tinamou_slot *s, u64 gpa)
 {
+	int rom = s->flags & TINAMOU_SLOT_ROM;
 	u64 phys;
-	int rc = pin(m, s->user + (gpa - s->gpa), &phys);
+	int rc = pin(m, s->user + (gpa - s->gpa), rom, &phys);
 
 	if (rc)
 		return rc;
-	rc = table_map(&m->vm, gpa, phys, !(s->flags & TINAMOU_SLOT_ROM));
+	rc = table_map(&m->vm, gpa, phys, !rom);
 	if (rc)
 		ram_release(m, phys);
 	return rc ? rc : 1;

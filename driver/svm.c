@@ -212,7 +212,8 @@ static enum hv_next svm_enter(struct hv_vcpu *v, struct hv_cpu *cpu)
 	c->n_cr3 = v->vm->root;
 	c->rax = v->regs.gpr[TINAMOU_RAX];
 	c->rsp = v->regs.gpr[TINAMOU_RSP];
-	svm_enter_guest(host->phys(c), v->regs.gpr, host->phys(cpu->page[PAGES_VMSAVE]));
+	set_cr2(c->cr2); /* VMRUN's own work, but Bochs' leaves it out */
+	svm_enter_guest(v->regs.gpr, host->phys(c), host->phys(cpu->page[PAGES_VMSAVE]));
 	v->regs.gpr[TINAMOU_RAX] = c->rax;
 	v->regs.gpr[TINAMOU_RSP] = c->rsp;
 	v->flush = 0;

@@ -146,7 +146,7 @@ static inline struct svm_vcpu *svm_vcpu(struct hv_vcpu *v)
 }
 
 /* svm_enter.S: VMRUN with all that VMLOAD loads; on return the host's is back, GIF is set. */
-void svm_enter_guest(u64 vmcb, u64 *gpr, u64 host_vmcb);
+void svm_enter_guest(u64 *gpr, u64 vmcb, u64 host_vmcb);
 
 /* svm_state.c */
 void svm_put(struct hv_vcpu *v, u32 groups);

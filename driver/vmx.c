@@ -131,6 +131,8 @@ static int vmx_detect(struct hv *hv)
 		 !(caps & EPT_CAP_WALK_4) || !(caps & EPT_CAP_WB) ||
 		 (caps & EPT_CAP_INVEPT_ALL) != EPT_CAP_INVEPT_ALL)
 		hv->host->log("refused: this module needs EPT and unrestricted guest");
+	else if (!hv->host->vmxe)
+		hv->host->log("refused: this kernel lets only KVM set CR4.VMXE");
 	else if (!settle_controls(&probe))
 		hv->host->log("refused: a control that this module needs is missing");
 	else

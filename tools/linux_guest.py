@@ -41,6 +41,19 @@ def fetch(package):
     return pathlib.Path(done.stdout.strip())
 
 
+def whole_kernel(package):
+    """From 7 on a kernel is in three packages: links make one folder of them."""
+    folder = fetch(package)
+    if not list(folder.glob("boot/vmlinuz-*")):
+        for part in ("binary", "modules"):
+            shutil.copytree(fetch(package.replace("image", part)), folder, copy_function=os.link,
+                            symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns("doc"))
+        (folder / "boot").mkdir(exist_ok=True)
+        vmlinuz = next(folder.glob("usr/lib/modules/*/vmlinuz"))
+        os.link(vmlinuz, folder / "boot" / f"vmlinuz-{vmlinuz.parent.name}")
+    return folder
+
+
 def kernel(flavour):
     """The folder of Debian's kernel: "amd64", "cloud-amd64".
 
@@ -51,7 +64,7 @@ def kernel(flavour):
                           capture_output=True) if shutil.which("apt-cache") else None
     found = re.search(r"Depends: (linux-image-\S+)", done.stdout) if done else None
     if found:
-        return fetch(found.group(1))
+        return whole_kernel(found.group(1))
     here = [p.name for p in (ROOT / "build/packages").glob(f"linux-image-*-{flavour}_*")
             if re.fullmatch(rf"linux-image-[\d.]+-\d+-{flavour}_.*", p.name)]
     if here:

@@ -4,15 +4,24 @@ _tinamou()
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words=
 	case $prev in
 	--engine | -e) words="auto kvm driver translate interpret" ;;
+	--as) words="disk cd floppy kernel sector" ;;
+	--firmware) words="bios uefi none" ;;
+	--boot) words="disk cdrom floppy" ;;
+	--clock) words="host instructions" ;;
+	--cpu-model) words="baseline max 486 pentium3" ;;
+	--debugcon) words="none stdio file:" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
 	--display) words="auto blocks sixel text none" ;;
 	--trace) words="exits" ;;
-	--kernel | -k | --initrd | -i) ;;
+	status | console | pause | resume | reset | stop | kill | screenshot)
+		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')
+		;;
+	--kernel | -k | --initrd | -i | --disk | -d | --cdrom | --floppy) ;;
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run engines disk version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run list status console pause resume reset stop kill screenshot engines disk version help" ;;
 		esac
 		;;
 	esac

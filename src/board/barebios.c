@@ -258,7 +258,7 @@ static void barebios_snap(struct device *dev, struct snap *s)
 static void put_mptable(const struct vm *vm, uint8_t *rom)
 {
 	const struct x86_cpuid_input in = {
-		.model = &vm->model, .cpus = vm->vcpus, .tsc_hz = (uint32_t)vm->tsc_hz};
+		.model = &vm->model, .cores = vm_cores(vm), .tsc_hz = (uint32_t)vm->tsc_hz};
 	uint32_t out[4];
 
 	x86_cpuid(&in, 1, 0, out);

@@ -26,6 +26,7 @@
 #include "dev/acpi_pm.h"
 #include "dev/debugcon.h"
 #include "dev/dma.h"
+#include "dev/ferr.h"
 #include "dev/floppy.h"
 #include "dev/fw_cfg.h"
 #include "dev/hpet.h"
@@ -54,6 +55,7 @@
 #define PAGE_MASK          UINT64_C(0xfffffff000)
 #define MSR_APIC_BASE      0x1bu
 #define CMOS_FPU_AND_MOUSE 0x06u
+#define EXIT_PORT          0xf4u
 #define MSI_WINDOW         0xfeeu /* address bits 31:20 */
 #define MSI_LOGICAL        4u
 
@@ -64,6 +66,7 @@ enum {
 	IRQ_FLOPPY = 6,
 	IRQ_RTC = 8,
 	IRQ_MOUSE = 12,
+	IRQ_FERR = 13,
 	IRQ_IDE = 14
 };
 
@@ -95,6 +98,7 @@ struct board {
 	struct testdev *testdev; /* NULL: not asked for; likewise fw_cfg */
 	struct fw_cfg *fw_cfg;
 	struct postcode *postcode;
+	struct ferr *ferr;
 	struct dma *dma;
 	struct floppy *floppy; /* NULL: no drive */
 	struct chipset chipset;
@@ -189,6 +193,23 @@ static void ioapic_input(void *ctx, unsigned input, bool level)
 	struct board *b = ctx;
 
 	irq_set(ioapic_irq(b->ioapic, (int)input), level);
+}
+
+/* Of several CPUs only the first has its pin wired. */
+static void set_ferr(void *ctx, struct vcpu *v, bool level)
+{
+	struct board *b = ctx;
+
+	if (v->id == 0)
+		ferr_set(b->ferr, level);
+}
+
+static void ferr_changed(void *ctx, bool ferr, bool ignne)
+{
+	struct board *b = ctx;
+
+	atomic_store(&b->vm->vcpu[0]->ferr, ferr);
+	atomic_store(&b->vm->vcpu[0]->ignne, ignne);
 }
 
 /* ---- local APICs ---- */
@@ -370,7 +391,10 @@ static void power_off(void *ctx)
 {
 	struct board *b = ctx;
 
-	vm_end(b->vm, VM_END_POWEROFF, 0, "the guest powered off");
+	if (b->config.poweroff_stops)
+		vm_request_stop(b->vm);
+	else
+		vm_end(b->vm, VM_END_POWEROFF, 0, "the guest powered off");
 }
 
 static void a20_changed(void *ctx, bool open)
@@ -575,6 +599,7 @@ static void make_devices(struct board *b)
 	struct hpet_wires hpet = {
 		ioapic_input, line(b, IRQ_PIT), line(b, IRQ_RTC), hpet_takes_lines, b};
 	struct ps2_wires ps2 = {.a20 = kbc_a20_changed, .reset = reset_asked, .ctx = b};
+	struct ferr_wires ferr = {line(b, IRQ_FERR), ferr_changed, b};
 
 	b->pic = pic_new(pic_changed, b);
 	b->ioapic = ioapic_new(apic_send, b);
@@ -591,6 +616,7 @@ static void make_devices(struct board *b)
 	b->com1 = uart_new("com1", clock, line(b, IRQ_COM1), b->config.serial);
 	b->vga = vga_new(clock);
 	b->postcode = postcode_new();
+	b->ferr = ferr_new(&ferr);
 	b->debugcon = debugcon_new(b->config.debug);
 	b->testport = testport_new(test_exit, b);
 	b->dma = dma_new(&b->vm->mem);
@@ -658,8 +684,14 @@ static int add_chipset(struct board *b)
 
 	for (unsigned n = 0; n < CHIPSET_DISKS && b->config.virtio_disk[n] && !err; n++)
 		err = chipset_add_disk(&b->chipset, b->config.virtio_disk[n]);
+	for (unsigned n = 0; n < CHIPSET_NETS && b->config.net[n].dev && !err; n++)
+		err = chipset_add_net(&b->chipset, &b->config.net[n]);
+	for (unsigned n = 0; n < CHIPSET_SHARES && b->config.share[n].share && !err; n++)
+		err = chipset_add_share(&b->chipset, &b->config.share[n]);
 	if (!err && b->config.hvc)
 		err = chipset_add_console(&b->chipset, b->config.hvc);
+	if (!err && b->config.ports)
+		err = chipset_add_ports(&b->chipset, b->config.ports);
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
@@ -715,6 +747,7 @@ static void add_devices(struct board *b)
 		uart_device(b->com1),
 		vga_device(b->vga),
 		postcode_device(b->postcode),
+		ferr_device(b->ferr),
 		debugcon_device(b->debugcon),
 		testport_device(b->testport),
 		dma_device(b->dma),
@@ -759,7 +792,7 @@ static int map_ports(struct board *b)
 		{pic_region(b->pic, PIC_SLAVE), 0xa0},
 		{dma_region(b->dma, DMA_HIGH), 0xc0},
 		{debugcon_region(b->debugcon), 0xe9},
-		{testport_region(b->testport), 0xf4},
+		{ferr_region(b->ferr), 0xf0},
 		{vga_region(b->vga, VGA_VBE), 0x1ce},
 		{vga_region(b->vga, VGA_MONO), 0x3b4},
 		{vga_region(b->vga, VGA_PORTS), 0x3c0},
@@ -770,6 +803,14 @@ static int map_ports(struct board *b)
 	};
 
 	return map_places(&b->vm->port_bus, place, ARRAY_SIZE(place));
+}
+
+static int map_exit_port(struct board *b)
+{
+	const struct place place = {testport_region(b->testport),
+		b->config.exit_port ? b->config.exit_port : EXIT_PORT};
+
+	return b->config.no_exit_port ? 0 : map_places(&b->vm->port_bus, &place, 1);
 }
 
 static int map_memory(struct board *b)
@@ -854,6 +895,8 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	add_devices(b);
 	rc = map_ports(b);
 	if (!rc)
+		rc = map_exit_port(b);
+	if (!rc)
 		rc = map_memory(b);
 	if (!rc)
 		rc = add_chipset(b);
@@ -871,6 +914,8 @@ int board_new(struct vm *vm, const struct board_config *config, struct board **o
 	}
 	vm->intr_ack = intr_ack;
 	vm->intr_ack_ctx = b;
+	vm->set_ferr = set_ferr;
+	vm->set_ferr_ctx = b;
 	vm->boot = boot;
 	vm->boot_ctx = b;
 	vm->epoch = config->epoch;
@@ -896,6 +941,11 @@ void board_picture(struct board *b, struct picture *out)
 bool board_screen_touched(const struct board *b)
 {
 	return vga_touched(b->vga);
+}
+
+void board_power_button(struct board *b)
+{
+	acpi_pm_button(b->pm);
 }
 
 void board_type(struct board *b, const char *bytes, size_t len)

@@ -36,11 +36,17 @@ struct board_config {
 	struct chardev *debug;  /* port E9h, likewise */
 	struct chipset_drive drive[CHIPSET_DRIVES]; /* of the two IDE channels */
 	struct disk *virtio_disk[CHIPSET_DISKS];    /* NULL: no more of them */
+	struct chipset_net net[CHIPSET_NETS];       /* .dev NULL: no more of them */
+	struct chipset_share share[CHIPSET_SHARES]; /* share NULL: no more of them */
 	struct disk *floppy[2];                     /* NULL: none; the first one first */
 	struct disk *boot_disk;   /* its first sector is started, at 7C00h; NULL: images are */
 	struct firmware firmware; /* starts instead of all of these; .code NULL: none */
-	bool entropy;             /* a virtio device with random numbers */
-	bool testdev;             /* the device that test programs for CPUs expect */
+	uint16_t exit_port;       /* writing there ends the machine; 0: F4h */
+	bool no_exit_port;
+	bool poweroff_stops;  /* the machine stands still after it, and does not end */
+	struct virtio *ports; /* a console device with streams; the board's from then on */
+	bool entropy;         /* a virtio device with random numbers */
+	bool testdev;         /* the device that test programs for CPUs expect */
 };
 
 struct board;
@@ -65,6 +71,8 @@ bool board_screen_graphics(const struct board *b);
 void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
+/* The user presses the power button: an ACPI event. vm->lock held. */
+void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 

@@ -20,6 +20,8 @@
 #include "dev/piix_ide.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
+#include "dev/virtio_fs.h"
+#include "dev/virtio_net.h"
 #include "dev/virtio_pci.h"
 #include "dev/virtio_rng.h"
 #include "util/util.h"
@@ -151,9 +153,39 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
 }
 
+int chipset_add_net(struct chipset *c, const struct chipset_net *net)
+{
+	static const char *const name[CHIPSET_NETS] = {
+		"virtio-net0", "virtio-net1", "virtio-net2", "virtio-net3"};
+	unsigned n = c->nets;
+
+	if (n == CHIPSET_NETS)
+		return -ENOSPC;
+	c->nets++;
+	return add_virtio(
+		c, name[n], virtio_net_new(net->dev, net->mac, net->mtu), VIRTIO_NET_CLASS);
+}
+
+int chipset_add_share(struct chipset *c, const struct chipset_share *share)
+{
+	static const char *const name[CHIPSET_SHARES] = {"virtio-fs0", "virtio-fs1", "virtio-fs2",
+		"virtio-fs3", "virtio-fs4", "virtio-fs5", "virtio-fs6", "virtio-fs7", "virtio-fs8"};
+	unsigned n = c->shares;
+
+	if (n == CHIPSET_SHARES)
+		return -ENOSPC;
+	c->shares++;
+	return add_virtio(c, name[n], virtio_fs_new(share->share, share->tag), VIRTIO_FS_CLASS);
+}
+
 int chipset_add_console(struct chipset *c, struct chardev *chr)
 {
 	return add_virtio(c, "virtio-console", virtio_console_new(chr), VIRTIO_CONSOLE_CLASS);
+}
+
+int chipset_add_ports(struct chipset *c, struct virtio *ports)
+{
+	return add_virtio(c, "virtio-ports", ports, VIRTIO_CONSOLE_CLASS);
 }
 
 int chipset_add_entropy(struct chipset *c, uint64_t seed)

@@ -8,4 +8,10 @@ int cmd_main(int argc, char **argv);
 /* Without program and subcommand. */
 int cmd_disk(int argc, char **argv);
 
+/*
+ * list, status, console, ...: what is done with machines that have a name; their
+ * exit status, or -1 if there is no such verb.
+ */
+int cmd_verb(const char *verb, int argc, char **argv);
+
 #endif

@@ -12,6 +12,7 @@
 
 #define MEMORY_DEFAULT (512 * MiB)
 #define MEMORY_MIN     (4 * KiB)
+#define TAG_MAX        36 /* letters of a share's tag: virtio 1.2, 5.11.4 */
 #define MEMORY_MAX     (UINT64_C(1) << 40)
 
 struct context {
@@ -128,13 +129,31 @@ static int opt_memory(struct context *x, const char *value)
 	return 0;
 }
 
+/* A CPU's number is its package's and, in the lowest bits, the core's: so cores are a power of 2.
+ */
+static bool shared_evenly(uint64_t cpus, uint64_t sockets)
+{
+	uint64_t cores = cpus / sockets;
+
+	return !(cpus % sockets) && (sockets == 1 || !(cores & (cores - 1)));
+}
+
 static int opt_cpus(struct context *x, const char *value)
 {
-	uint64_t n;
+	static const char word[] = ",sockets=";
+	uint64_t n, sockets = 1;
+	char count[16];
+	const char *more = strstr(value, word);
 
-	if (!number(value, VM_MAX_VCPUS, &n) || n < 1)
+	snprintf(count, sizeof(count), "%.*s", more ? (int)(more - value) : 15, value);
+	if (!number(count, VM_MAX_VCPUS, &n) || n < 1)
 		return fail(x, "--cpus %s: must be 1 to %d", value, VM_MAX_VCPUS);
+	if (more && (!number(more + strlen(word), n, &sockets) || sockets < 1 ||
+			    !shared_evenly(n, sockets)))
+		return fail(x, "--cpus %s: each socket has the same number of cores, a power of 2",
+			value);
 	x->c->cpus = (unsigned)n;
+	x->c->sockets = (unsigned)sockets;
 	return 0;
 }
 
@@ -250,6 +269,41 @@ static int opt_display(struct context *x, const char *value)
 	return n < 0 ? -1 : 0;
 }
 
+static int opt_monitor(struct context *x, const char *value)
+{
+	static const char *const names[] = {"keys", "stdio", "none", NULL};
+	int n = choose(x, "monitor", value, names);
+
+	x->c->monitor = (enum monitor)MAX(n, 0);
+	return n < 0 ? -1 : 0;
+}
+
+/* What the machine does where it could do two things. */
+static int opt_on(struct context *x, const char *value)
+{
+	static const char *const names[] = {"reset=restart", "reset=end", "triple-fault=end",
+		"triple-fault=restart", "halt=end", "halt=stay", "poweroff=end", "poweroff=stop",
+		NULL};
+	bool *const flag[] = {&x->c->no_reboot, &x->c->triple_fault_resets, &x->c->stay_halted,
+		&x->c->poweroff_stops};
+	int n = choose(x, "on", value, names);
+
+	if (n >= 0)
+		*flag[n / 2] = n % 2;
+	return n < 0 ? -1 : 0;
+}
+
+static int opt_exit_port(struct context *x, const char *value)
+{
+	uint64_t port = 0;
+
+	x->c->no_exit_port = !strcmp(value, "none");
+	if (!x->c->no_exit_port && (!address(value, &port) || !port || port > 0xfffc))
+		return fail(x, "--exit-port %s: a hex port, or none", value);
+	x->c->exit_port = (uint16_t)port;
+	return 0;
+}
+
 static int opt_screenshot(struct context *x, const char *value)
 {
 	replace(&x->c->screenshot, value);
@@ -302,21 +356,35 @@ static int opt_image(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_as(struct context *x, const char *value)
+{
+	static const char *const names[] = {"disk", "cd", "floppy", "kernel", "sector", NULL};
+	int n = choose(x, "as", value, names);
+
+	x->c->as = (enum image_as)(n + AS_DISK);
+	return n < 0 ? -1 : 0;
+}
+
 static int disk_key(struct context *x, struct config_disk *d, const char *key)
 {
+	uint64_t n;
+
 	if (!strcmp(key, "ro"))
 		d->ro = true;
 	else if (!strcmp(key, "throwaway") || !strcmp(key, "snapshot"))
 		d->throwaway = true;
 	else if (!strncmp(key, "format=", 7) && key[7])
 		replace(&d->format, key + 7);
+	else if (strcmp(x->name, "floppy") && !strncmp(key, "unit=", 5) && number(key + 5, 3, &n))
+		d->unit = (int)n + 1;
 	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=ide"))
 		d->bus = BUS_IDE;
 	else if (!strcmp(x->name, "disk") && !strcmp(key, "bus=virtio"))
 		d->bus = BUS_VIRTIO;
 	else
 		return fail(x, "--%s: unknown key '%s'; known are format=FORMAT, ro, throwaway%s",
-			x->name, key, strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio");
+			x->name, key,
+			strcmp(x->name, "disk") ? "" : ", bus=ide, bus=virtio, unit=0 to 3");
 	return 0;
 }
 
@@ -364,6 +432,96 @@ static int opt_floppy(struct context *x, const char *value)
 static int opt_cdrom(struct context *x, const char *value)
 {
 	return parse_disk(x, &x->c->cdrom, value);
+}
+
+static int share_key(struct context *x, struct config_share *s, const char *key)
+{
+	if (!strcmp(key, "ro"))
+		s->ro = true;
+	else if (!strcmp(key, "owner=root"))
+		s->as_root = true;
+	else if (!strcmp(key, "steady"))
+		s->steady = true;
+	else if (!strncmp(key, "tag=", 4) && key[4] && strlen(key + 4) <= TAG_MAX)
+		replace(&s->tag, key + 4);
+	else
+		return fail(x,
+			"--share: unknown key '%s'; known are tag=NAME (up to %d letters), "
+			"ro, owner=root, steady",
+			key, TAG_MAX);
+	return 0;
+}
+
+static int check_tag(struct context *x, const struct config_share *s)
+{
+	for (const struct config_share *i = x->c->share; i < s; i++)
+		if (!strcmp(i->tag, s->tag))
+			return fail(x, "--share: two folders have the tag %s; give one tag=NAME",
+				s->tag);
+	return 0;
+}
+
+static int opt_share(struct context *x, const char *value)
+{
+	struct config *c = x->c;
+	struct config_share *s = &c->share[c->shares];
+	char *copy, *rest, *part;
+	int rc = 0;
+
+	if (c->shares == CONFIG_MAX_SHARES)
+		return fail(x, "--share: at most %d folders", CONFIG_MAX_SHARES);
+	copy = rest = xstrdup(value);
+	part = next_part(&rest);
+	c->shares++;
+	s->tag = xstrdup("share");
+	s->path = xstrdup(part);
+	if (!*part)
+		rc = fail(x, "--share %s: no folder's name", value);
+	while (!rc && (part = next_part(&rest)))
+		rc = share_key(x, s, part);
+	free(copy);
+	return rc ? rc : check_tag(x, s);
+}
+
+static int opt_root(struct context *x, const char *value)
+{
+	replace(&x->c->root, value);
+	return 0;
+}
+
+static void append(char ***list, unsigned *n, const char *value)
+{
+	*list = xrealloc(*list, (*n + 1) * sizeof(**list));
+	(*list)[(*n)++] = xstrdup(value);
+}
+
+static int opt_command(struct context *x, const char *value)
+{
+	append(&x->c->word, &x->c->words, value);
+	return 0;
+}
+
+static int opt_env(struct context *x, const char *value)
+{
+	if (!*value || *value == '=')
+		return fail(x, "--env %s: write NAME=VALUE, or NAME for the value here", value);
+	append(&x->c->variable, &x->c->variables, value);
+	return 0;
+}
+
+static int opt_result(struct context *x, const char *value)
+{
+	replace(&x->c->result, value);
+	return 0;
+}
+
+static int opt_jail(struct context *x, const char *value)
+{
+	static const char *const names[] = {"off", "on", NULL};
+	int n = choose(x, "jail", value, names);
+
+	x->c->jail = n == 1;
+	return n < 0 ? -1 : 0;
 }
 
 static int firmware_name(struct context *x, const char *name)
@@ -462,6 +620,60 @@ static int opt_cpu_model(struct context *x, const char *value)
 	return x86_model_parse(&x->c->model, value, false, x->err, x->errlen);
 }
 
+/* A user mode network that --publish has made is taken over by --net user. */
+static struct config_net *find_user_net(struct config *c, bool implied)
+{
+	for (unsigned i = 0; i < c->nets; i++)
+		if (c->net[i].kind == NET_USER && (c->net[i].implied || !implied))
+			return &c->net[i];
+	return NULL;
+}
+
+static struct config_net *new_net(struct context *x)
+{
+	struct config *c = x->c;
+
+	if (c->nets < CONFIG_MAX_NETS)
+		return &c->net[c->nets++];
+	fail(x, "--net: at most %d network cards", CONFIG_MAX_NETS);
+	return NULL;
+}
+
+static int opt_net(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	struct config_net *n = NULL;
+	int rc = 0;
+
+	x->c->no_net = !strcmp(value, "none");
+	if (x->c->no_net) {
+		free(copy);
+		return x->c->nets ? fail(x, "--net none: there is a network card already") : 0;
+	}
+	if (!strcmp(part, "user"))
+		n = find_user_net(x->c, true);
+	if (!n)
+		n = new_net(x);
+	rc = n ? config_net_kind(n, part, x->err, x->errlen) : -1;
+	while (!rc && (part = next_part(&rest)))
+		rc = config_net_key(n, part, x->err, x->errlen);
+	free(copy);
+	return rc;
+}
+
+static int opt_publish(struct context *x, const char *value)
+{
+	struct config_net *n = find_user_net(x->c, false);
+
+	if (!n) {
+		n = new_net(x);
+		if (!n)
+			return -1;
+		n->implied = true;
+	}
+	return config_net_forward(n, value, x->err, x->errlen);
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -481,6 +693,18 @@ static int flag_testdev(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_name(struct context *x, const char *value)
+{
+	replace(&x->c->name, value);
+	return 0;
+}
+
+static int flag_detach(struct context *x, const char *value)
+{
+	x->c->detach = true;
+	return 0;
+}
+
 static int flag_stats(struct context *x, const char *value)
 {
 	x->c->stats = true;
@@ -495,9 +719,21 @@ static int flag_check(struct context *x, const char *value)
 	return 0;
 }
 
+static int opt_torture(struct context *x, const char *value)
+{
+	replace(&x->c->torture, value);
+	return 0;
+}
+
 static int flag_no_reboot(struct context *x, const char *value)
 {
 	x->c->no_reboot = true;
+	return 0;
+}
+
+static int flag_paused(struct context *x, const char *value)
+{
+	x->c->paused = true;
 	return 0;
 }
 
@@ -539,8 +775,11 @@ struct option {
 
 static const struct option options[] = {
 	{"image", 0, "FILE", opt_image, false, false, NULL},
+	{"as", 0, "WHAT", opt_as, false, false,
+		"IMAGE is a disk, cd, floppy, kernel or sector; probed if not given"},
 	{"memory", 'm', "SIZE", opt_memory, false, false, "guest memory (512M)"},
-	{"cpus", 'c', "N", opt_cpus, false, false, "virtual CPUs (1)"},
+	{"cpus", 'c', "N[,sockets=N]", opt_cpus, false, false,
+		"virtual CPUs (1), and how many packages they are in (1)"},
 	{"engine", 'e', "LIST", opt_engine, false, false, "auto, or names in order of preference"},
 	{"cpu-model", 0, "NAME[,vendor=][,+f][,-f]", opt_cpu_model, false, false,
 		"baseline, max, 486 or pentium3; features to add and to take away"},
@@ -551,11 +790,22 @@ static const struct option options[] = {
 	{"append", 'a', "TEXT", opt_append, false, false,
 		"its command line; Linux gets console=ttyS0 if it names no console"},
 	{"cmdline", 0, "TEXT", opt_cmdline, false, false, "the same, with nothing added"},
-	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=]", opt_disk, true, false,
+	{"disk", 'd', "FILE[,format=][,ro][,throwaway][,bus=][,unit=]", opt_disk, true, false,
 		"a hard disk; up to four; bus: ide, or virtio (beside --kernel)"},
 	{"cdrom", 0, "FILE", opt_cdrom, false, false, "a disc in the CD-ROM drive"},
 	{"floppy", 0, "FILE[,ro][,throwaway]", opt_floppy, true, false, "a floppy disk; up to two"},
+	{"share", 0, "DIR[,tag=NAME][,ro]", opt_share, true, false,
+		"a folder for the guest: mount -t virtiofs NAME /mnt"},
+	{"root", 0, "DIR", opt_root, false, false,
+		"run the command after -- in the guest, over this folder, which stays as it is"},
+	{"command", 0, "WORD", opt_command, true, true, NULL},
+	{"env", 0, "NAME[=VALUE]", opt_env, true, true, "a variable for that command"},
+	{"result", 0, "FILE", opt_result, false, false, "how it ended, as a JSON object"},
 	{"boot", 0, "ORDER", opt_boot, false, false, "disk, cdrom, floppy: which to try, in order"},
+	{"net", 'n', "KIND[,mac=][,mtu=][,forward=][,hostname=]", opt_net, true, false,
+		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
+	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
+		"a port of the host leads to the guest; --net user if there is none"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -568,11 +818,24 @@ static const struct option options[] = {
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
+	{"jail", 0, "WHICH", opt_jail, false, false,
+		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
+	{"on", 0, "EVENT=ACTION", opt_on, true, false,
+		"reset=restart|end, triple-fault=end|restart, halt=end|stay, poweroff=end|stop"},
+	{"exit-port", 0, "PORT", opt_exit_port, false, false,
+		"where a write ends the run (f4), or none"},
+	{"monitor", 0, "WHERE", opt_monitor, false, false,
+		"keys: by Ctrl-A c; stdio: at once; none"},
+	{"paused", 'S', NULL, flag_paused, false, false, "start by the monitor's cont"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
+	{"name", 0, "NAME", opt_name, false, false,
+		"for list, status, console and the other commands"},
+	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
+	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
@@ -582,9 +845,7 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"net", 'n', "KIND", opt_later, false, true, NULL},
 	{"gdb", 's', NULL, opt_later, false, true, NULL},
-	{"paused", 'S', NULL, opt_later, false, true, NULL},
 };
 
 void config_print_options(void)
@@ -665,6 +926,13 @@ static int apply(struct context *x, const struct option *o, const char *value)
 	return rc;
 }
 
+int config_set(struct config *c, const char *name, const char *value, char *err, size_t errlen)
+{
+	struct context x = {.c = c, .err = err, .errlen = errlen};
+
+	return apply(&x, find_name(name, strlen(name)), value);
+}
+
 /* ---- sources ---- */
 
 void config_init(struct config *c)
@@ -672,8 +940,10 @@ void config_init(struct config *c)
 	*c = (struct config){.set = json_object(),
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
+		.sockets = 1,
 		.engine = xstrdup("auto"),
-		.display = DISPLAY_AUTO};
+		.display = DISPLAY_AUTO,
+		.jail = true};
 	x86_model_baseline(&c->model);
 }
 
@@ -685,7 +955,21 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
+		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);
+	for (unsigned i = 0; i < c->shares; i++) {
+		free(c->share[i].path);
+		free(c->share[i].tag);
+	}
+	for (unsigned i = 0; i < c->words; i++)
+		free(c->word[i]);
+	for (unsigned i = 0; i < c->variables; i++)
+		free(c->variable[i]);
+	free(c->word);
+	free(c->variable);
+	free(c->root);
+	free(c->result);
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);
@@ -702,7 +986,17 @@ void config_free(struct config *c)
 	free(c->debugcon_path);
 	free(c->screenshot);
 	free(c->trace_file);
+	free(c->name);
+	free(c->torture);
 	json_decref(c->set);
+}
+
+void config_image_is_kernel(struct config *c)
+{
+	json_object_set_new(c->set, "kernel", json_string(c->image));
+	json_object_del(c->set, "image");
+	c->kernel = c->image;
+	c->image = NULL;
 }
 
 static void add_module(struct config *c, const char *text, size_t path_len)
@@ -774,6 +1068,11 @@ int config_parse(struct config *c, int argc, char **argv, char *err, size_t errl
 	for (int i = 0; i < argc; i++) {
 		int used = 0, rc;
 
+		if (!strcmp(argv[i], "--")) {
+			while (++i < argc)
+				opt_command(&x, argv[i]);
+			break;
+		}
 		if (argv[i][0] == '-' && argv[i][1])
 			rc = parse_option(&x, argv + i, argc - i, &used);
 		else

@@ -14,16 +14,17 @@ static int usage(FILE *out)
 {
 	fputs("tinamou " TINAMOU_VERSION ": a small virtual machine monitor\n"
 	      "\n"
-	      "  tinamou IMAGE               run a boot sector\n"
+	      "  tinamou IMAGE               run a disk, CD-ROM, floppy, kernel or boot sector\n"
 	      "  tinamou run [OPTIONS] IMAGE the same, with options ('run --help')\n"
 	      "  tinamou engines             what can execute guests on this host\n"
+	      "  tinamou list                the machines that have a --name; status, console,\n"
+	      "                              stop, kill and others take that name (see man)\n"
 	      "  tinamou disk info|create    disk images: what they are, new ones\n"
 	      "  tinamou version             version and libraries\n"
 	      "\n"
-	      "  tinamou banner.bin                       its screen, in this terminal\n"
-	      "  tinamou run --engine kvm --stats x.bin   on KVM, and count the exits\n"
-	      "  tinamou run --flat x.bin@0 -m 4K         a raw image at address 0\n"
-	      "  tinamou run --timeout 5 x.bin | cat      end after 5 s, final screen as text\n"
+	      "  tinamou disk.img                         its screen, in this terminal\n"
+	      "  tinamou run --engine kvm --stats x.img   on KVM, and count the exits\n"
+	      "  tinamou run --timeout 5 x.img | cat      end after 5 s, final screen as text\n"
 	      "\n"
 	      "Ctrl-A x ends a run, Ctrl-A h shows the other keys. See also: man tinamou\n",
 		out);
@@ -40,7 +41,9 @@ static int version(void)
 
 int cmd_main(int argc, char **argv)
 {
-	static const char *const verbs[] = {"run", "engines", "disk", "version", "help", NULL};
+	static const char *const verbs[] = {"run", "engines", "disk", "list", "status", "console",
+		"pause", "resume", "reset", "stop", "kill", "screenshot", "version", "help", NULL};
+	int status;
 
 	if (argc < 2)
 		return usage(stdout);
@@ -54,6 +57,9 @@ int cmd_main(int argc, char **argv)
 		return version();
 	if (!strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		return usage(stdout);
+	status = cmd_verb(argv[1], argc - 2, argv + 2);
+	if (status >= 0)
+		return status;
 	if (argv[1][0] != '-' && !strchr(argv[1], '/') && !strchr(argv[1], '.') &&
 		nearest_word(argv[1], verbs) && !cmd_file_exists(argv[1])) {
 		fprintf(stderr,

@@ -8,10 +8,13 @@
 #define TINAMOU_RUN_CMD_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "cmd/config.h"
 #include "core/display.h"
 #include "host/disk.h"
+#include "host/net.h"
+#include "host/share.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -21,15 +24,19 @@
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
 	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
-			     vars};  descriptors: below */
+			     vars, initramfs};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
+	MSG_POWER = 'w',      /* the power button */
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
+	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
 	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
+	MSG_STARTED = 'O',   /* the guest begins */
+	MSG_ANSWER = 'A',    /* to the oldest MSG_ASK without one: JSON */
 	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
 	MSG_TEXT = 'T',      /* text for standard output, after the screen */
 	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
@@ -56,14 +63,30 @@ enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, F
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 
+/* Of a command in the guest (--root). */
+enum stream_id { STREAM_IN, STREAM_OUT, STREAM_ERR, STREAM_CONTROL, STREAMS };
+
+/* Folders with their servers. */
+struct shares {
+	struct share_server *item[CONFIG_MAX_SHARES + 1];
+	const char *tag[CONFIG_MAX_SHARES + 1];
+	pid_t pid[CONFIG_MAX_SHARES + 1];
+	unsigned count;
+};
+
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {
+	struct shares shares;
+	int stream[STREAMS]; /* the machine's ends, with --root */
 	struct {
 		enum media_kind kind;
+		int unit; /* of struct config_disk */
 		struct disk_files *files;
 	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
+	struct net_link net[CONFIG_MAX_NETS];
+	unsigned nets;
 };
 
 int cmd_run(int argc, char **argv);

@@ -2,15 +2,8 @@
 #include "core/clock.h"
 
 #include <stddef.h>
-#include <time.h>
 
-static uint64_t host_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
+#include "util/util.h"
 
 void clock_init(struct clock *c, enum clock_driver driver)
 {
@@ -23,7 +16,7 @@ uint64_t clock_now(const struct clock *c)
 		return atomic_load_explicit(&c->now_insn, memory_order_relaxed);
 	/* A reader that races with stop or go sees the time of one side of it: both are true. */
 	if (atomic_load_explicit(&c->running, memory_order_acquire))
-		return host_now() - atomic_load_explicit(&c->offset, memory_order_relaxed);
+		return monotonic_ns() - atomic_load_explicit(&c->offset, memory_order_relaxed);
 	return atomic_load_explicit(&c->frozen, memory_order_relaxed);
 }
 
@@ -31,7 +24,7 @@ void clock_stop(struct clock *c)
 {
 	if (!atomic_load(&c->running))
 		return;
-	atomic_store(&c->frozen, host_now() - atomic_load(&c->offset));
+	atomic_store(&c->frozen, monotonic_ns() - atomic_load(&c->offset));
 	atomic_store_explicit(&c->running, false, memory_order_release);
 }
 
@@ -39,7 +32,7 @@ void clock_go(struct clock *c)
 {
 	if (atomic_load(&c->running))
 		return;
-	atomic_store(&c->offset, host_now() - atomic_load(&c->frozen));
+	atomic_store(&c->offset, monotonic_ns() - atomic_load(&c->frozen));
 	atomic_store_explicit(&c->running, true, memory_order_release);
 }
 

@@ -12,8 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define NSEC_PER_SEC UINT64_C(1000000000)
-#define CLOCK_NEVER  UINT64_MAX
+#include "util/util.h"
+
+#define CLOCK_NEVER UINT64_MAX
 
 enum clock_driver { CLOCK_HOST, CLOCK_INSTRUCTIONS };
 

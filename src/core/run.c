@@ -21,7 +21,7 @@
 
 static bool must_park(const struct vm *vm)
 {
-	return vm->pause_count || vm->reset_asked || vm->end != VM_END_NONE;
+	return vm->pause_count || vm->reset_asked || vm->stop_asked || vm->end != VM_END_NONE;
 }
 
 /* If no vCPU can ever run again, the machine has ended. */
@@ -29,6 +29,8 @@ static void set_stuck(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
+	if (vm->config.stay_halted)
+		return;
 	v->stuck = true;
 	if (vm->reset_asked) /* it changes yet; do_reset starts all afresh */
 		return;
@@ -91,6 +93,20 @@ static void serve(struct vcpu *v)
 	}
 }
 
+/* A PC's chipset answers it with RESET; who looks for the fault wants the end. */
+static void after_shutdown(struct vcpu *v, const char *why)
+{
+	struct vm *vm = v->vm;
+
+	v->run = X86_SHUTDOWN;
+	if (vm->config.triple_fault_resets) {
+		log_debug("cpu%u: triple fault: %s", v->id, why); /* a guest may do it for ever */
+		vm_request_reset(vm);
+	} else {
+		vm_end(vm, VM_END_TRIPLE_FAULT, 0, "cpu%u: triple fault: %s", v->id, why);
+	}
+}
+
 static void after_run(struct vcpu *v, const struct run_result *r)
 {
 	struct vm *vm = v->vm;
@@ -107,8 +123,7 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 		break;
 	case RUN_SHUTDOWN:
 		vcpu_trace_exit(v, EXIT_SHUTDOWN);
-		v->run = X86_SHUTDOWN;
-		vm_end(vm, VM_END_TRIPLE_FAULT, 0, "cpu%u: triple fault: %s", v->id, r->why);
+		after_shutdown(v, r->why);
 		break;
 	case RUN_DEBUG:
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: debug stop at %#llx, no debugger", v->id,

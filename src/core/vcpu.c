@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "core/pvclock.h"
 #include "core/run.h"
@@ -143,14 +142,6 @@ int vcpu_put(struct vcpu *v, const struct x86_state *s, unsigned mask)
 
 /* ---- up calls ---- */
 
-static uint64_t host_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
-}
-
 void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec)
 {
 	v->stat[reason].count++;
@@ -160,7 +151,7 @@ void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec)
 /* Begin and end of an up call that reaches devices: outside, with vm->lock. */
 static uint64_t begin(struct vcpu *v)
 {
-	uint64_t start = v->vm->config.time_exits ? host_ns() : 0;
+	uint64_t start = v->vm->config.time_exits ? monotonic_ns() : 0;
 
 	leave(v);
 	vm_lock(v->vm);
@@ -169,7 +160,7 @@ static uint64_t begin(struct vcpu *v)
 
 static void end(struct vcpu *v, enum exit_reason reason, uint64_t start)
 {
-	vcpu_count(v, reason, start ? host_ns() - start : 0);
+	vcpu_count(v, reason, start ? monotonic_ns() - start : 0);
 	vcpu_enter(v);
 }
 
@@ -297,7 +288,7 @@ void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint
 	uint32_t out[4])
 {
 	const struct x86_cpuid_input in = {
-		&v->vm->model, v->id, v->vm->vcpus, (uint32_t)v->vm->tsc_hz, cr4, xcr0};
+		&v->vm->model, v->id, vm_cores(v->vm), (uint32_t)v->vm->tsc_hz, cr4, xcr0};
 
 	if (leaf != 1)
 		vcpu_count(v, EXIT_CPUID, 0);
@@ -346,6 +337,16 @@ void vcpu_set_cr8(struct vcpu *v, uint8_t value)
 	end(v, EXIT_OTHER, start);
 }
 
+void vcpu_set_ferr(struct vcpu *v, bool level)
+{
+	struct vm *vm = v->vm;
+	uint64_t start = begin(v);
+
+	if (vm->set_ferr)
+		vm->set_ferr(vm->set_ferr_ctx, v, level);
+	end(v, EXIT_OTHER, start);
+}
+
 static void wake(struct vcpu *v)
 {
 	v->stuck = false;
@@ -380,9 +381,17 @@ uint64_t vcpu_random(struct vcpu *v)
 	return r ^ r >> 31;
 }
 
+uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed)
+{
+	const struct clock *c = &v->vm->clock;
+	uint64_t now = clock_now(c) + (c->driver == CLOCK_INSTRUCTIONS ? executed : 0);
+
+	return clock_muldiv(now, v->vm->tsc_hz, NSEC_PER_SEC);
+}
+
 uint64_t vcpu_tsc(struct vcpu *v)
 {
-	return clock_muldiv(clock_now(&v->vm->clock), v->vm->tsc_hz, NSEC_PER_SEC);
+	return vcpu_tsc_after(v, 0);
 }
 
 /* ---- what KVM tells and does for its guests ---- */

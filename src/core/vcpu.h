@@ -54,6 +54,7 @@ struct vcpu {
 	_Atomic bool kick_pending; /* sticky: set by vcpu_kick, cleared by core before it looks */
 	_Atomic bool intr_line;    /* the interrupt controller's INTR output */
 	_Atomic uint8_t nmi_line;  /* NMI edges that wait: one to be delivered, one behind it */
+	_Atomic bool ferr, ignne;  /* x87 errors while CR0.NE is clear: FERR# as told, and IGNNE# */
 	_Atomic bool inside;
 
 	/* Under vm->lock. */
@@ -144,12 +145,17 @@ void vcpu_cpuid(struct vcpu *v, uint64_t cr4, uint64_t xcr0, uint32_t leaf, uint
 /* CR8, the task priority; 0 without an APIC. */
 uint8_t vcpu_cr8(struct vcpu *v);
 void vcpu_set_cr8(struct vcpu *v, uint8_t value);
+/* Drives FERR# (SDM vol. 1 8.7.2). */
+void vcpu_set_ferr(struct vcpu *v, bool level);
 int vcpu_rdmsr(struct vcpu *v, uint32_t msr, uint64_t *value);
 int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
 /* A random number; one of a fixed sequence under the instruction clock. */
 uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
+/* The same in the midst of run(), which executed so many instructions: they are time, too, by the
+ * instruction clock. */
+uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed);
 /*
  * Engines that are their own KVM: the guest's offset or its MSR_KVM_SYSTEM_TIME_NEW
  * changed. Moves TSC deadlines and fills the guest's clock page.

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/run.h"
 #include "util/util.h"
@@ -31,14 +30,6 @@ static void lock_for_loop(void *vm)
 static void unlock_for_loop(void *vm)
 {
 	vm_unlock(vm);
-}
-
-static uint64_t host_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
 /* ---- the stopped world ---- */
@@ -203,7 +194,7 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			config->engine->name);
 		goto fail;
 	}
-	if (config->check && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
+	if ((config->check || config->torture) && !(config->engine->caps & ENGINE_CAP_CHECKS)) {
 		snprintf(err, errlen, "engine %s has nothing to check; use --engine translate",
 			config->engine->name);
 		goto fail;
@@ -336,6 +327,30 @@ void vm_resume(struct vm *vm)
 	loop_wake(vm->loop);
 }
 
+void vm_stop(struct vm *vm)
+{
+	vm->stop_asked = false;
+	if (vm->stopped)
+		return;
+	vm->stopped = true;
+	vm_pause(vm);
+}
+
+void vm_cont(struct vm *vm)
+{
+	if (!vm->stopped)
+		return;
+	vm->stopped = false;
+	vm_resume(vm);
+}
+
+void vm_request_stop(struct vm *vm)
+{
+	vm->stop_asked = true;
+	kick_all(vm);
+	loop_wake(vm->loop);
+}
+
 static void serve_reset(struct vm *vm)
 {
 	int err;
@@ -412,7 +427,7 @@ int vm_start(struct vm *vm, char *err, size_t errlen)
 	int rc;
 
 	vm_lock(vm);
-	vm->start_ns = host_ns();
+	vm->start_ns = monotonic_ns();
 	rc = start_vcpus(vm);
 	if (rc)
 		snprintf(err, errlen, "%s", vm->end != VM_END_NONE ? vm->end_why : strerror(-rc));
@@ -425,7 +440,7 @@ int vm_start(struct vm *vm, char *err, size_t errlen)
 /* Asks running vCPUs to be looked at, ever more seldom; returns when to ask again. */
 static uint64_t look_at_vcpus(struct vm *vm)
 {
-	uint64_t since = host_ns() - vm->start_ns;
+	uint64_t since = monotonic_ns() - vm->start_ns;
 
 	if (since < vm->next_look)
 		return vm->next_look - since;
@@ -478,12 +493,15 @@ void vm_run(struct vm *vm)
 	while (vm->end == VM_END_NONE) {
 		uint64_t wait;
 
+		if (vm->stop_asked)
+			vm_stop(vm);
 		if (vm->reset_asked && !vm->pause_count) /* who paused wants it to stand still */
 			serve_reset(vm);
 		if (!turns && !vm->pause_count)
 			clock_run_timers(&vm->clock);
 		wait = turns ? turn_wait(vm) : host_wait(vm);
-		if (vm->end != VM_END_NONE || (vm->reset_asked && !vm->pause_count))
+		if (vm->end != VM_END_NONE || vm->stop_asked ||
+			(vm->reset_asked && !vm->pause_count))
 			wait = 0;
 		vm_unlock(vm);
 		loop_poll(vm->loop, wait, lock_for_loop, unlock_for_loop, vm);
@@ -491,7 +509,7 @@ void vm_run(struct vm *vm)
 	}
 	wait_parked(vm);
 	clock_stop(&vm->clock);
-	vm->run_ns = host_ns() - vm->start_ns;
+	vm->run_ns = monotonic_ns() - vm->start_ns;
 	vm_unlock(vm);
 }
 

@@ -46,13 +46,18 @@ struct vm_config {
 	uint64_t ram_size; /* bytes, a multiple of 4096 */
 	enum ram_backing backing;
 	unsigned vcpus;
+	unsigned sockets;              /* packages they share out evenly; 0: one */
 	const struct x86_model *model; /* NULL: baseline; copied */
 	enum clock_driver clock;
 	uint64_t tsc_hz; /* 0: 1 GHz */
-	bool no_reboot;
-	bool time_exits; /* --stats: measure host time by exit reason */
-	bool check;      /* --check: the engine checks itself against interpret, block by block */
-	FILE *trace;     /* --trace exits: one line an exit; NULL: off. Not owned. */
+	/* What is no end, or one: see vm_end. */
+	bool no_reboot;           /* a reset ends the machine */
+	bool triple_fault_resets; /* it does not end it */
+	bool stay_halted;         /* nor does a halt for good */
+	bool time_exits;          /* --stats: measure host time by exit reason */
+	bool check; /* --check: the engine checks itself against interpret, block by block */
+	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
+	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */
@@ -92,6 +97,8 @@ struct vm {
 	/* Board's hooks. */
 	int (*intr_ack)(void *ctx, struct vcpu *v); /* PIC/APIC: vector */
 	void *intr_ack_ctx;
+	void (*set_ferr)(void *ctx, struct vcpu *v, bool level); /* NULL: the pin leads nowhere */
+	void *set_ferr_ctx;
 	const struct vm_apic *apic; /* NULL: none */
 	void *apic_ctx;
 	struct vcpu
@@ -108,7 +115,8 @@ struct vm {
 	pthread_cond_t idle;        /* with lock: all parked, or the machine ended */
 
 	unsigned pause_count;
-	bool reset_asked;
+	bool stopped; /* one of these pauses is vm_stop's */
+	bool reset_asked, stop_asked;
 	bool stopping; /* threads are to leave */
 	bool started;
 	uint64_t turns;     /* instruction clock: turns of vCPUs so far */
@@ -122,6 +130,12 @@ struct vm {
 /* NULL on failure, with the reason for the user in err. The engine is opened. */
 struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen);
 void vm_free(struct vm *vm);
+
+/* vCPUs a package. */
+static inline unsigned vm_cores(const struct vm *vm)
+{
+	return vm->config.vcpus / (vm->config.sockets ? vm->config.sockets : 1);
+}
 
 void vm_lock(struct vm *vm);
 void vm_unlock(struct vm *vm);
@@ -142,6 +156,12 @@ void vm_request_reset(struct vm *vm);
 /* Nested; vm->lock held. On return no vCPU is inside and the clock stands still. */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+
+/* The user's pause, on or off however often it is said; vm->lock held, not on a vCPU's thread. */
+void vm_stop(struct vm *vm);
+void vm_cont(struct vm *vm);
+/* From any thread, vm->lock held: vm_stop between instructions. */
+void vm_request_stop(struct vm *vm);
 
 /*
  * Stops the world: vm->lock held; kicks all vCPUs but the caller's and waits

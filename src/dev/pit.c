@@ -535,7 +535,8 @@ static bool plausible(uint64_t when, uint64_t tick, int64_t ahead)
 /* Keeps what the closed formulas rely on. */
 static void counter_check(struct counter *c, struct snap *s, uint64_t tick)
 {
-	if (c->n < (periodic(c) ? 2u : 1u))
+	/* A new control word leaves the count of the mode before, which may be 1. */
+	if (c->n < (periodic(c) && c->running ? 2u : 1u))
 		snap_fail(s, "n", "too small for its mode");
 	if (c->rw == RW_LATCH)
 		snap_fail(s, "rw", "not a mode of access");

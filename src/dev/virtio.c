@@ -202,7 +202,7 @@ bool virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *c)
 /* ---- giving back ---- */
 
 /* The engine hears what changed under it. */
-static void tell_written(struct virtio *v, const struct virtio_chain *c, uint32_t written)
+void virtio_written(struct virtio *v, const struct virtio_chain *c, uint32_t written)
 {
 	for (unsigned i = c->out; i < c->out + c->in && written; i++) {
 		uint32_t n = (uint32_t)MIN(written, c->iov[i].iov_len);
@@ -212,8 +212,8 @@ static void tell_written(struct virtio *v, const struct virtio_chain *c, uint32_
 	}
 }
 
-/* Used buffer notification suppression (2.7.7): is the one just given to be told? */
-static bool wants_interrupt(struct virtio *v, const struct virtio_queue *q)
+/* Used buffer notification suppression (2.7.7): are those from index `before` on to be told? */
+static bool wants_interrupt(struct virtio *v, const struct virtio_queue *q, uint16_t before)
 {
 	bool event = v->accepted & VIRTIO_F_EVENT_IDX;
 	uint16_t word;
@@ -221,22 +221,59 @@ static bool wants_interrupt(struct virtio *v, const struct virtio_queue *q)
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!ring_read(v, event ? used_event(q) : q->avail, &word, 2))
 		return false;
-	return event ? (uint16_t)(q->used_index - 1) == word : !(word & NO_INTERRUPT);
+	return event ? (uint16_t)(word - before) < (uint16_t)(q->used_index - before)
+		     : !(word & NO_INTERRUPT);
+}
+
+void virtio_unpop(struct virtio *v, const struct virtio_chain *c)
+{
+	v->queue[c->queue].busy[c->head] = false;
+	v->queue[c->queue].avail_index--;
+}
+
+void virtio_give(struct virtio *v, const struct virtio_chain *c, uint32_t written)
+{
+	struct virtio_queue *q = &v->queue[c->queue];
+	uint32_t element[2] = {c->head, written};
+	unsigned index = (uint16_t)(q->used_index + q->given);
+
+	virtio_written(v, c, written);
+	q->busy[c->head] = false;
+	if (virtio_running(v) &&
+		ring_write(v, q->used + RING_HEADER + 8u * (index & (q->size - 1u)), element,
+			sizeof(element)))
+		q->given++;
+}
+
+void virtio_publish(struct virtio *v, unsigned queue)
+{
+	struct virtio_queue *q = &v->queue[queue];
+	uint16_t before = q->used_index;
+
+	if (!virtio_running(v) || !q->given)
+		return;
+	q->used_index = (uint16_t)(before + q->given);
+	q->given = 0;
+	if (ring_write(v, q->used + 2, &q->used_index, 2) && wants_interrupt(v, q, before))
+		v->interrupt(v, queue);
+}
+
+void virtio_take_back(struct virtio *v, unsigned queue, unsigned n)
+{
+	v->queue[queue].given -= (uint16_t)n;
+	v->queue[queue].avail_index -= (uint16_t)n;
 }
 
 void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t written)
 {
-	struct virtio_queue *q = &v->queue[c->queue];
-	uint32_t element[2] = {c->head, written};
-	gpa_t entry = q->used + RING_HEADER + 8u * (q->used_index & (q->size - 1u));
+	virtio_give(v, c, written);
+	virtio_publish(v, c->queue);
+}
 
-	tell_written(v, c, written);
-	q->busy[c->head] = false;
-	if (!virtio_running(v) || !ring_write(v, entry, element, sizeof(element)))
-		return;
-	q->used_index++;
-	if (ring_write(v, q->used + 2, &q->used_index, 2) && wants_interrupt(v, q))
-		v->interrupt(v, c->queue);
+void virtio_config_changed(struct virtio *v)
+{
+	if (v->status & VIRTIO_DRIVER_OK)
+		v->interrupt(v, VIRTIO_CONFIG_QUEUE);
 }
 
 /* ---- buffers ---- */
@@ -390,7 +427,7 @@ static void snap_queue(struct virtio_queue *q, struct snap *s)
 {
 	snap_u16(s, "size", &q->size);
 	if (!q->size || q->size > VIRTIO_QUEUE_MAX || q->size & (q->size - 1)) {
-		snap_fail(s, "size", "not a power of two up to 128");
+		snap_fail(s, "size", "not a power of two up to 256");
 		q->size = VIRTIO_QUEUE_MAX;
 	}
 	snap_u16(s, "vector", &q->vector);

@@ -17,7 +17,13 @@
 #include "util/util.h"
 
 /* Device types (virtio 1.2, 5). */
-enum virtio_type { VIRTIO_BLOCK = 2, VIRTIO_CONSOLE = 3, VIRTIO_ENTROPY = 4 };
+enum virtio_type {
+	VIRTIO_NET = 1,
+	VIRTIO_BLOCK = 2,
+	VIRTIO_CONSOLE = 3,
+	VIRTIO_ENTROPY = 4,
+	VIRTIO_FILE_SYSTEM = 26
+};
 
 /* Device status (2.1). */
 enum virtio_status {
@@ -34,8 +40,8 @@ enum virtio_status {
 #define VIRTIO_F_EVENT_IDX     BIT(29)
 #define VIRTIO_F_VERSION_1     BIT(32)
 
-#define VIRTIO_QUEUES       4u
-#define VIRTIO_QUEUE_MAX    128u /* entries, a power of two */
+#define VIRTIO_QUEUES       10u
+#define VIRTIO_QUEUE_MAX    256u /* entries, a power of two */
 #define VIRTIO_SEGMENTS     128u /* of a chain, indirect ones counted */
 #define VIRTIO_CONFIG_SIZE  64u
 #define VIRTIO_NO_VECTOR    0xffffu
@@ -64,6 +70,7 @@ struct virtio_queue {
 	uint64_t desc, avail, used;  /* guest physical: descriptor table, driver and device area */
 	uint16_t avail_index;        /* the next entry to take */
 	uint16_t used_index;         /* the next one to give */
+	uint16_t given;              /* entries after it that the driver has not been told of */
 	bool busy[VIRTIO_QUEUE_MAX]; /* by head: its chain is in the device's hands */
 };
 
@@ -100,6 +107,17 @@ void virtio_init(struct virtio *v, const struct virtio_ops *ops, enum virtio_typ
 bool virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *c);
 /* Gives it back with that many bytes written from the front, and interrupts if asked to. */
 void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t written);
+/* Back to where it was taken from: the last one that was, not given yet. */
+void virtio_unpop(struct virtio *v, const struct virtio_chain *c);
+/* virtio_push in two steps: give several, then tell the driver of them at once. */
+void virtio_give(struct virtio *v, const struct virtio_chain *c, uint32_t written);
+void virtio_publish(struct virtio *v, unsigned queue);
+/* The last n chains given wait in the ring again; they were taken and given in one order. */
+void virtio_take_back(struct virtio *v, unsigned queue, unsigned n);
+/* More of a chain that was given was written: [0, len) of what the device may write. */
+void virtio_written(struct virtio *v, const struct virtio_chain *c, uint32_t len);
+/* The driver reads another config[] from now on. */
+void virtio_config_changed(struct virtio *v);
 /* The driver broke a rule: nothing more happens until it resets the device. */
 __attribute__((format(printf, 2, 3))) void virtio_break(struct virtio *v, const char *why, ...);
 /* Driver and device work, and no rule was broken. */

@@ -295,17 +295,25 @@ static int clusters_to_move(struct qcow2 *q, uint64_t off, uint64_t len, uint64_
 	return 0;
 }
 
+/* Clusters freed by earlier writes come back only after a flush; not too many may wait. */
+static int begin_write(struct qcow2 *q)
+{
+	int error = qcow2_prepare_write(q);
+
+	if (!error && q->freed_count > MAX_FREED)
+		error = qcow2_flush_tables(q);
+	return error;
+}
+
 /* q->lock held. */
 static int plan_move(struct qcow2 *q, uint64_t off, uint64_t len, struct move *m)
 {
 	struct mapping map;
 	struct table *t;
 	unsigned i;
-	int error = qcow2_prepare_write(q);
+	int error = begin_write(q);
 
 	*m = (struct move){.off = off, .first = off & ~(q->cluster_size - 1), .clusters = 1};
-	if (!error && q->freed_count > MAX_FREED)
-		error = qcow2_flush_tables(q);
 	if (!error)
 		error = qcow2_l2_for_write(q, off, &t, &i);
 	if (!error)
@@ -429,10 +437,8 @@ static int zero_run(struct qcow2 *q, uint64_t off, uint64_t *len, bool keep)
 	struct mapping m, each;
 	struct table *t;
 	unsigned i;
-	int error = qcow2_prepare_write(q);
+	int error = begin_write(q);
 
-	if (!error && q->freed_count > MAX_FREED)
-		error = qcow2_flush_tables(q);
 	if (!error)
 		error = qcow2_map(q, off, *len, &m);
 	if (error)

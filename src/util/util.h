@@ -24,6 +24,8 @@
 #define MiB (KiB * 1024)
 #define GiB (MiB * 1024)
 
+#define NSEC_PER_SEC UINT64_C(1000000000)
+
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 /* Messages above this level are dropped. Default LOG_INFO; -q LOG_WARN, -v LOG_DEBUG. */
@@ -49,6 +51,9 @@ void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 __attribute__((format(printf, 1, 2))) char *xasprintf(const char *fmt, ...);
+
+/* CLOCK_MONOTONIC in ns. */
+uint64_t monotonic_ns(void);
 
 /* The word of list (NULL ends it) that text most looks like, or NULL if none is near. */
 const char *nearest_word(const char *text, const char *const *list);

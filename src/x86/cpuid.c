@@ -45,10 +45,10 @@ static void leaf_1(const struct x86_cpuid_input *in, uint32_t out[4])
 	if (x86_model_has(in->model, X86_CPU_CLFLUSH))
 		out[1] |= clflush_64;
 	if (x86_model_has(in->model, X86_CPU_APIC))
-		out[1] |= in->cpus << 16 | in->id << 24;
+		out[1] |= in->cores << 16 | in->id << 24;
 	if (x86_model_has(in->model, X86_CPU_XSAVE) && in->cr4 & X86_CR4_OSXSAVE)
 		out[2] |= (uint32_t)BIT(27);
-	if (in->cpus > 1)
+	if (in->cores > 1)
 		out[3] |= (uint32_t)BIT(28); /* HTT: EBX 23:16 counts */
 }
 
@@ -103,7 +103,7 @@ static void leaf_4(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t 
 
 	if (subleaf >= ARRAY_SIZE(caches))
 		return;
-	out[0] = c->type | (uint32_t)c->level << 5 | self_initializing | (in->cpus - 1) << 26;
+	out[0] = c->type | (uint32_t)c->level << 5 | self_initializing | (in->cores - 1) << 26;
 	out[1] = (c->ways - 1u) << 22 | (LINE - 1);
 	out[2] = c->sets - 1u;
 }
@@ -121,10 +121,20 @@ static void amd_caches(uint32_t leaf, uint32_t out[4])
 		out[2 + n] = cache_kib(&caches[n]) << 24 | caches[n].ways << 16 | 1 << 8 | LINE;
 }
 
+/* What the package's number is shifted by. */
+static uint32_t id_bits(uint32_t cores)
+{
+	uint32_t bits = 0;
+
+	while (1u << bits < cores)
+		bits++;
+	return bits;
+}
+
 /* Extended topology: every CPU is a core with one thread. */
 static void leaf_b(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t out[4])
 {
-	const uint32_t thread = 1, core = 2, id_bits = 4;
+	const uint32_t thread = 1, core = 2;
 
 	out[3] = in->id;
 	out[2] = subleaf & 0xff;
@@ -132,8 +142,8 @@ static void leaf_b(const struct x86_cpuid_input *in, uint32_t subleaf, uint32_t 
 		out[1] = 1;
 		out[2] |= thread << 8;
 	} else if (subleaf == 1) {
-		out[0] = id_bits;
-		out[1] = in->cpus;
+		out[0] = id_bits(in->cores);
+		out[1] = in->cores;
 		out[2] |= core << 8;
 	}
 }

@@ -8,7 +8,7 @@
 
 struct x86_cpuid_input {
 	const struct x86_model *model;
-	uint32_t id, cpus;  /* of this CPU; how many there are */
+	uint32_t id, cores; /* of this CPU; how many its package has */
 	uint32_t tsc_hz;    /* of the TSC and of the APIC timer */
 	uint64_t cr4, xcr0; /* as they are now: OSXSAVE and the size of the XSAVE area follow */
 };

@@ -26,9 +26,9 @@ const struct x86_cpu_feature_info x86_cpu_features[X86_CPU_FEATURES] = {
 
 #define I486 F(FPU)
 #define PENTIUM3                                                                                   \
-	(F(FPU) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(MCE) | F(MCA) | F(CX8) | F(APIC) | \
-		F(SEP) | F(MTRR) | F(PGE) | F(CMOV) | F(PAT) | F(PSE36) | F(MMX) | F(FXSR) |       \
-		F(SSE))
+	(F(FPU) | F(VME) | F(DE) | F(PSE) | F(TSC) | F(MSR) | F(PAE) | F(MCE) | F(MCA) | F(CX8) |  \
+		F(APIC) | F(SEP) | F(MTRR) | F(PGE) | F(CMOV) | F(PAT) | F(PSE36) | F(MMX) |       \
+		F(FXSR) | F(SSE))
 #define BASELINE                                                                                   \
 	(PENTIUM3 | F(CLFLUSH) | F(SSE2) | F(SSE3) | F(SSSE3) | F(SSE41) | F(SSE42) | F(CX16) |    \
 		F(POPCNT) | F(LAHF) | F(SYSCALL) | F(NX) | F(LM) | F(PCID) | F(X2APIC) |           \

@@ -56,6 +56,7 @@ class Case(unittest.TestCase):
     def environment(self):
         env = {k: v for k, v in os.environ.items() if not k.startswith("TINAMOU_")}
         env["TINAMOU_ENGINE"] = "interpret"
+        env["TINAMOU_OPTIONS"] = "--firmware none"  # boot sectors start at once, and bare
         return env
 
     def run_it(self, *args, status=0, says=None, **kw):
@@ -204,6 +205,43 @@ class Images(Case):
         for options in (["--serial=file:" + self.path("s")], trace):
             self.refused("run", *options, self.path("missing"), says="missing")
         self.assertEqual(os.listdir(self.folder.name), [])
+
+
+class Probing(Case):
+    """What IMAGE is taken for, and --as."""
+
+    def taken(self, data, what, *args, status=124, name="image"):
+        self.run_it("run", "--firmware", "bios", "--timeout", "1", *args, self.file(data, name), status=status,
+                    says=f"taken for {what}")
+
+    def test_by_content(self):
+        cd = bytes(16 * 2048) + b"\1CD001" + bytes(4096 - 6)
+        self.taken(sector(FOREVER), "a boot sector; --as overrules")
+        self.taken(sector(FOREVER) * 2, "a disk")
+        self.taken(sector(FOREVER) + bytes(1474560 - 512), "a floppy")
+        self.taken(cd, "a CD-ROM")
+
+    def test_overruled(self):
+        self.taken(sector(FOREVER) * 2, "a floppy\n", "--as", "floppy")
+        self.taken(sector(FOREVER) + bytes(1474560 - 512), "a disk\n", "--as", "disk")
+        self.taken(sector(FOREVER) + b"x", "a disk\n", "--as", "disk")  # the rest of a sector is zeroes
+        self.refused("run", "--as", "tape", self.file(b"x"), status=2, says="known are disk, cd, floppy")
+        self.run_it("run", "--as", "kernel", self.file(b"x" * 512), status=4, says="no kernel that can be started")
+
+    def test_kernels(self):
+        multiboot = struct.pack("<III", 0x1badb002, 0x10000, 0xffffffff & -(0x1badb002 + 0x10000))
+        place = struct.pack("<IIIII", 0x100000, 0x100000, 0, 0, 0x100020)
+        kernel = multiboot + place + b"\xb0\x10\xe6\xf4" + bytes(4096)
+        for args in ([], ["--as", "kernel"]):
+            self.run_it("run", *args, self.file(kernel), status=0x21, says="taken for a kernel")
+        self.run_it("run", "--append", "x", self.file(kernel), status=0x21)
+
+    def test_boot_sector_by_firmware(self):
+        """Through SeaBIOS INT 10h is there; --firmware none keeps the bare start."""
+        mode = b"\xb4\x0f\xcd\x10\xb0\x10\xe6\xf4"  # INT 10h AH=0Fh, then test port
+        image = self.file(sector(mode))
+        self.run_it("run", image, status=14, says="INT 10h AH=0Fh")
+        self.run_it("run", "--firmware", "bios", image, status=0x21)
 
 
 class Ends(Case):

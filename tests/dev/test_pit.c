@@ -418,6 +418,18 @@ static void snapshot_keeps_a_due_edge(void **state)
 }
 
 /* n = 0 would divide by zero. */
+static void snapshot_between_two_modes(void **state)
+{
+	struct fixture *f = *state;
+
+	out(f->io, 3, 0x30);
+	write16(f, 0, 1);
+	ticks(f, 5);
+	out(f->io, 3, 0x36);
+	assert_round_trip(pit_device(f->p[0]), pit_device(f->p[1]));
+	in(pit_region(f->p[1]), 0);
+}
+
 static void snapshot_without_period(void **state)
 {
 	struct fixture *f = *state;
@@ -457,6 +469,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot_keeps_a_due_edge, setup, teardown),
+		cmocka_unit_test_setup_teardown(snapshot_between_two_modes, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot_without_period, setup, teardown),
 	};
 

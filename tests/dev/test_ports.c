@@ -1,5 +1,6 @@
 /* test_ports.c - the small ones: debug console, test port, POST code port. */
 #include "dev/debugcon.h"
+#include "dev/ferr.h"
 #include "dev/fw_cfg.h"
 #include "dev/postcode.h"
 #include "dev/testdev.h"
@@ -154,6 +155,59 @@ static void post_code(void **state)
 		postcode_device(p[i])->destroy(postcode_device(p[i]));
 }
 
+struct pins {
+	bool irq, ferr, ignne;
+};
+
+static void irq_13(void *ctx, int line, bool level)
+{
+	((struct pins *)ctx)->irq = level;
+}
+
+static void pins_changed(void *ctx, bool ferr, bool ignne)
+{
+	struct pins *p = ctx;
+
+	p->ferr = ferr;
+	p->ignne = ignne;
+}
+
+static void assert_pins(const struct pins *p, bool irq, bool ferr, bool ignne)
+{
+	assert_int_equal(p->irq, irq);
+	assert_int_equal(p->ferr, ferr);
+	assert_int_equal(p->ignne, ignne);
+}
+
+static void x87_errors(void **state)
+{
+	struct pins p[2] = {0};
+	struct ferr *f[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		f[i] = ferr_new(&(struct ferr_wires){{irq_13, &p[i], 13}, pins_changed, &p[i]});
+	out(ferr_region(f[0]), 0, 0); /* IGNNE# is for an error only */
+	assert_pins(&p[0], false, false, false);
+	ferr_set(f[0], true);
+	assert_pins(&p[0], true, true, false);
+	ferr_set(f[0], false); /* the latch stays */
+	assert_pins(&p[0], true, false, false);
+	ferr_set(f[0], true);
+	assert_round_trip(ferr_device(f[0]), ferr_device(f[1]));
+	assert_pins(&p[1], true, true, false);
+	out(ferr_region(f[0]), 0, 0);
+	assert_pins(&p[0], false, true, true);
+	assert_round_trip(ferr_device(f[0]), ferr_device(f[1]));
+	assert_pins(&p[1], false, true, true);
+	ferr_set(f[0], false);
+	assert_pins(&p[0], false, false, false);
+	ferr_set(f[0], true);
+	ferr_device(f[0])->reset(ferr_device(f[0]));
+	assert_pins(&p[0], false, false, false);
+	for (unsigned i = 0; i < 2; i++)
+		ferr_device(f[i])->destroy(ferr_device(f[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,6 +216,7 @@ int main(void)
 		cmocka_unit_test(test_device),
 		cmocka_unit_test(firmware_config),
 		cmocka_unit_test(post_code),
+		cmocka_unit_test(x87_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

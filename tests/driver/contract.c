@@ -390,6 +390,37 @@ static bool two_machines(struct guest *g)
 	return true;
 }
 
+/* A file that is mapped for reading, as a firmware is: the guest may read it, and it stays as it
+ * is. */
+static bool rom_that_is_only_read(struct guest *g)
+{
+	static const uint8_t content[PAGE] = {0x33};
+	struct tinamou_map m = {.size = sizeof(m), .count = 2};
+	FILE *f = tmpfile();
+	uint8_t *rom;
+
+	CHECK(f && fwrite(content, PAGE, 1, f) == 1 && !fflush(f));
+	rom = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+	fclose(f);
+	CHECK(rom != MAP_FAILED);
+	m.slot[0] = (struct tinamou_slot){.bytes = PAGE, .user = (uintptr_t)g->ram};
+	m.slot[1] = (struct tinamou_slot){
+		.gpa = PAGE, .bytes = PAGE, .user = (uintptr_t)rom, .flags = TINAMOU_SLOT_ROM};
+	CHECK(call(g->vm, TINAMOU_SET_MAP, &m) == 0);
+	CHECK(RUN_CODE(g, 0xa0, 0x00, 0x10, 0xf4) == 0); /* mov al,[1000h]; hlt */
+	CHECK_EXIT(g, TINAMOU_EXIT_HLT);
+	CHECK((g->page->regs.gpr[0] & 0xff) == 0x33);
+	CHECK(RUN_CODE(g, 0xa2, 0x00, 0x10) == 0); /* mov [1000h],al */
+	CHECK_EXIT(g, TINAMOU_EXIT_MEMORY);
+	CHECK(rom[0] == 0x33);
+	m.slot[1].flags = 0;
+	CHECK(call(g->vm, TINAMOU_SET_MAP, &m) == 0);
+	CHECK(RUN_CODE(g, 0xa0, 0x00, 0x10, 0xf4) == -EFAULT); /* as RAM it is none */
+	munmap(rom, PAGE);
+	CHECK(set_ram(g) == 0);
+	return true;
+}
+
 /* The machine lives on in its vCPU's descriptor; RAM may go before it. */
 static bool closed_in_any_order(struct guest *unused)
 {
@@ -431,6 +462,7 @@ static const struct {
 	CASE(signals_and_kicks),
 	CASE(signal_with_interrupts_off),
 	CASE(new_map_is_seen),
+	CASE(rom_that_is_only_read),
 	CASE(two_machines),
 	CASE(closed_in_any_order),
 };

@@ -16,7 +16,7 @@ for file in run switch table svm svm_state svm_exit vmx vmx_host vmx_state vmx_e
 	done
 	passed=$((passed + 1))
 done
-if grep -n '#include <' types.h abi.h host.h hv.h cpu.h table.h svm*.[chS] vmx*.[chS] run.c switch.c table.c; then
+if grep -n '#include <' types.h abi.h host.h hv.h cpu.h table.h svm*.[chS] vmx*.[chS] enter.inc run.c switch.c table.c; then
 	echo "a header of the host" >&2
 	exit 1
 fi

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """test_driver - the kernel module and engine driver, on SVM in QEMU TCG.
 
-    test_driver.py SOURCE BUILD [--smp]
+    test_driver.py SOURCE BUILD [--smp] [--suite SUITE]
 
 The rig (tests/rig/rig.py) boots Debian's kernel and loads tinamou.ko
 beside KVM: insmod's report, the contract case by case, every guest under
 --engine driver with the screen, serial bytes and status of guests/expect, the
-refusal while KVM has a machine, bad ioctls, 200 rounds of load, run, kill -9, unload, and a log in which nothing
-but our lines stands. --smp: two CPUs and five times as many bad ioctls.
+refusal while KVM has a machine, bad ioctls, 200 rounds of load, run, kill -9, unload, and a log in
+which nothing but our lines stands. --smp: two CPUs, five times as many bad ioctls, and the guests
+that need a medium or the BIOS. --suite: with the kernel of another suite of Debian.
 Exit status 77: a part of the rig is missing.
 """
+import os
 import pathlib
 import re
 import subprocess
@@ -17,11 +19,15 @@ import sys
 
 SOURCE, BUILD = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
 SMP = "--smp" in sys.argv
-TEST = "driver-smp" if SMP else "driver"
+SUITE = sys.argv[sys.argv.index("--suite") + 1] if "--suite" in sys.argv else None
+TEST = ("driver-smp" if SMP else "driver") + (f"-{SUITE}" if SUITE else "")
 sys.path[:0] = [str(SOURCE / "tests/rig"), str(SOURCE / "tests/guests")]
 import rig  # noqa: E402
+import media  # noqa: E402
 import run_guests  # noqa: E402
 
+FIRMWARE = [pathlib.Path("/usr/share/seabios") / name
+            for name in ("bios-256k.bin", "vgabios-stdvga.bin")]
 # What the emulated CPU cannot do; Bochs' can (test_bochs.py).
 LEFT_OUT = {"faults": "QEMU's TCG raises no #GP at the end of a segment"}
 ROUNDS = 200
@@ -41,21 +47,56 @@ def module(flavour):
     return done.stdout.strip().splitlines()[-1]
 
 
+def use_suite():
+    """From here on apt, and what asks it, sees that suite."""
+    done = subprocess.run([SOURCE / "tools/suite", SUITE], capture_output=True, text=True)
+    if done.returncode:
+        raise rig.Missing(done.stderr.strip())
+    os.environ.update(SUITE=SUITE, APT_CONFIG=done.stdout.strip())
+
+
 def static_tinamou():
     subprocess.run([SOURCE / "tools/dist"], check=True, capture_output=True, cwd=SOURCE)
     return next((SOURCE / "build/dist").glob("tinamou-*-x86_64"))
 
 
+def place(name, start):
+    """The command line's words for a guest, as run_guests.place has them on the host."""
+    if start == "sector":
+        return f"/guests/{name}.bin --firmware none"
+    if start.startswith("flat@"):
+        return f"--flat /guests/{name}.bin@{start.split('@')[1]}"
+    return f"/media/{name} --firmware {'none' if start == 'disk' else start}"
+
+
 def guest_command(name, start, memory):
-    image = f"/guests/{name}.bin"
-    place = image if start == "sector" else f"--flat {image}@{start.split('@')[1]}"
-    return (f"/tinamou run -q --engine driver --memory {memory} --timeout 20 "
-            f"--serial file:/tmp/serial {place} </dev/null 2>/tmp/err; s=$?; "
+    return (f"/tinamou run -q --engine driver --memory {memory} --timeout 60 "
+            f"--serial file:/tmp/serial {place(name, start)} </dev/null 2>/tmp/err; s=$?; "
             "echo; echo ---; cat /tmp/serial; echo; echo ---; cat /tmp/err; exit $s")
 
 
-def fill(machine, flavour):
+def all_guests(left_out, on_media):
+    """Rows of the lists of guests, those on media behind the others."""
+    lists = ["guests.list", "media.list"] if on_media else ["guests.list"]
+    return [g for name in lists for g in run_guests.guests(SOURCE, name)
+            if g[0] not in left_out and g[1] <= run_guests.MODES["driver"]]
+
+
+def add_media(machine):
+    for path in FIRMWARE:
+        if not path.exists():
+            raise rig.Missing(f"{path} is not installed")
+        machine.add_file(path, str(path).lstrip("/"))
+    for name, *_ in run_guests.guests(SOURCE, "media.list"):
+        guest, _, kind = name.partition(":")
+        machine.cpio.file(f"media/{name}", media.make(
+            kind or "disk", (BUILD / f"guests/{guest}.bin").read_bytes()))
+
+
+def fill(machine, flavour, on_media):
     """What the machine needs: the module, tinamou, guests, programs."""
+    if on_media:
+        add_media(machine)
     machine.add_file(module(flavour), "tinamou.ko")
     machine.add_file(static_tinamou(), "tinamou")
     for name in ("contract", "fuzz", "rounds"):
@@ -69,7 +110,7 @@ def commands(guests, fuzz, rounds, kvm=False, without=()):
     yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg | grep tinamou:; exit $s"
     yield "engines", "/tinamou engines"
     yield "contract", " ".join(["/contract", *without])
-    for name, _, start, memory, _ in guests:
+    for name, _, start, memory, *_ in guests:
         yield name, guest_command(name, start, memory)
     if kvm:
         yield "busy", ("/tinamou run -q --engine kvm --memory 1M --flat /spin.bin@7c00 "
@@ -126,11 +167,12 @@ class Report:
         status, _ = self.results.get(name, (-1, b""))
         output = self.results.get(name, (-1, b""))[1]
         screen, serial, err = (output.split(b"\n---\n") + [b"", b""])[:3]
-        expect = SOURCE / "guests/expect"
+        screen = run_guests.VERSION.sub(b"SeaBIOS", screen)
+        expect, file = SOURCE / "guests/expect", name.replace(":", "-")
         bad = []
-        if screen != (expect / f"{name}.screen").read_bytes():
+        if screen != (expect / f"{file}.screen").read_bytes():
             bad.append("screen differs")
-        if serial.rstrip(b"\n") != (expect / f"{name}.serial").read_bytes().rstrip(b"\n"):
+        if serial.rstrip(b"\n") != (expect / f"{file}.serial").read_bytes().rstrip(b"\n"):
             bad.append("serial bytes differ")
         if status != expected:
             bad.append(f"status {status}, not {expected}: {err.decode(errors='replace').strip()}")
@@ -159,7 +201,7 @@ def judge(results, wanted, guests, skipped=0):
     report.insmod(wanted)
     report.simple("engines")
     report.contract()
-    for name, _, _, _, status in guests:
+    for name, _, _, _, status, *_ in guests:
         report.guest(name, status)
     if "busy" in results:
         report.busy()
@@ -171,12 +213,14 @@ def judge(results, wanted, guests, skipped=0):
 
 def main():
     try:
+        if SUITE:
+            use_suite()
         machine = rig.Rig()
-        fill(machine, "amd64")
+        fill(machine, "amd64", on_media=SMP)
     except rig.Missing as why:
         print(f"the rig is not complete: {why}")
         return 77
-    guests = [g for g in run_guests.guests(SOURCE) if g[0] not in LEFT_OUT]
+    guests = all_guests(LEFT_OUT, on_media=SMP)
     extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
     results = machine.run(commands(guests, "15 1" if SMP else "3 1", ROUNDS, kvm=True), limit=200,
                           timeout=500 if SMP else 280, extra=extra,

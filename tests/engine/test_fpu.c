@@ -4,88 +4,23 @@
  * Arithmetic is judged by the real CPU in tests/insn.
  * Source: SDM vol. 1 8.5, 11.5, 13.8; vol. 3A 13.1.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/engine/machine.h"
 
-#include <cmocka.h>
+#define DATA 0x1000u
 
-#include "core/vm.h"
-#include "engine/interpret/interpret.h"
-#include "util/util.h"
-
-#define CODE    0x7c00u
-#define HANDLER 0x600u /* of vector 0; each further one has the next byte */
-#define DATA    0x1000u
-
-struct machine {
-	struct vm *vm;
-	struct vcpu *v;
-	struct bus_region ram;
-	struct x86_state s;
-	struct run_result r;
-};
-
-static int setup(void **state)
+/* The handler of vector n is at HANDLER + n. */
+static int fpu_setup(void **state)
 {
-	struct vm_config config = {.engine = &interpret_engine, .ram_size = 1 * MiB, .vcpus = 1};
-	struct machine *m = xcalloc(1, sizeof(*m));
-	struct x86_model model;
-	char err[256];
+	struct machine *m = machine_new("max");
 
-	assert_int_equal(x86_model_parse(&model, "max", false, err, sizeof(err)), 0);
-	config.model = &model;
-	m->vm = vm_new(&config, err, sizeof(err));
-	assert_non_null(m->vm);
-	m->v = m->vm->vcpu[0];
-	m->ram = (struct bus_region){
-		.name = "ram", .size = 1 * MiB, .kind = BUS_RAM, .host = m->vm->ram.host};
-	vm_lock(m->vm);
-	assert_int_equal(bus_map(&m->vm->mem_bus, &m->ram), 0);
-	vm_unlock(m->vm);
-	assert_int_equal(interpret_engine.vcpu_open(m->v), 0);
-	for (unsigned n = 0; n < 256; n++) {
+	for (unsigned n = 0; n < 256; n++)
 		m->vm->ram.host[n * 4] = (uint8_t)n;
-		m->vm->ram.host[n * 4 + 1] = HANDLER >> 8;
-	}
-	x86_state_reset(&m->s, 0);
-	x86_seg_real(&m->s.seg[X86_CS], 0, true);
-	m->s.rip = CODE;
-	m->s.gpr[X86_RSP] = CODE;
 	m->s.cr0 |= X86_CR0_NE;
 	m->s.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_OSXSAVE;
 	m->s.xcr0 = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
 	*state = m;
 	return 0;
 }
-
-static int teardown(void **state)
-{
-	struct machine *m = *state;
-
-	interpret_engine.vcpu_close(m->v);
-	vm_free(m->vm);
-	free(m);
-	return 0;
-}
-
-/* Runs code from the state m->s, which is then what came out. */
-static void run(struct machine *m, const void *code, size_t len, uint64_t budget)
-{
-	vm_lock(m->vm);
-	assert_int_equal(mem_write(&m->vm->mem, CODE, code, len), 0);
-	vm_unlock(m->vm);
-	m->r = (struct run_result){0};
-	assert_int_equal(interpret_engine.put(m->v, &m->s, X86_GROUP_ALL), 0);
-	interpret_engine.run(m->v, budget, &m->r);
-	assert_int_equal(interpret_engine.get(m->v, &m->s, X86_GROUP_ALL), 0);
-}
-#define RUN(m, budget, ...)                                                                        \
-	do {                                                                                       \
-		const uint8_t code[] = {__VA_ARGS__};                                              \
-		run(m, code, sizeof(code), budget);                                                \
-	} while (0)
 
 #define FSW   2u
 #define MXCSR 24u
@@ -164,6 +99,35 @@ static void masked_x87_goes_on(void **state)
 	assert_int_equal(m->s.rip, CODE + 13);
 	assert_int_equal(word_at(m->s.xsave + FSW, 2) & ~0x4700, 7 << 11 | 4);
 	assert_int_equal(word_at(m->s.xsave + ST0 + 8, 2), 0x7fff); /* +infinity */
+}
+
+static void drive_ferr(void *ctx, struct vcpu *v, bool level)
+{
+	atomic_store(&v->ferr, level);
+	atomic_store(&v->ignne, false);
+}
+
+/* CR0.NE clear: FERR#, and FWAIT stays where it is until an interrupt comes. */
+static void without_ne_the_error_goes_out(void **state)
+{
+	struct machine *m = *state;
+
+	m->vm->set_ferr = drive_ferr;
+	m->s.cr0 &= ~(uint64_t)X86_CR0_NE;
+	divide_by_zero(m, 0x37b);
+	assert_int_equal(m->r.exit, RUN_HALTED);
+	assert_int_equal(m->s.rip, CODE + 12);
+	assert_true(m->v->ferr);
+	atomic_store(&m->v->ignne, true);
+	m->s.rip = CODE;
+	RUN(m, 1, 0xd9, 0xe8); /* fld1: not held up, and the error is kept */
+	assert_int_equal(m->s.rip, CODE + 2);
+	assert_int_equal(word_at(m->s.xsave + FSW, 2), 0x8000 | 5 << 11 | 0x84);
+	assert_true(m->v->ferr);
+	m->s.rip = CODE;
+	RUN(m, 1, 0xdb, 0xe2); /* fnclex */
+	assert_int_equal(word_at(m->s.xsave + FSW, 2) & 0x80ff, 0);
+	assert_false(m->v->ferr);
 }
 
 static void divide_vectors(struct machine *m, uint32_t mxcsr)
@@ -669,22 +633,22 @@ static void tzcnt_of_zero_is_the_size(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fpu_setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(task_switched_is_nm),
 		TEST(task_switched_is_nm_for_sse), TEST(sse_needs_osfxsr),
-		TEST(unmasked_x87_waits_for_the_next), TEST(masked_x87_goes_on),
-		TEST(unmasked_simd_changes_flags_only), TEST(masked_simd_goes_on),
-		TEST(denormal_operand_is_told), TEST(fxsave_shows_no_pointers),
-		TEST(fxsave_must_be_aligned), TEST(reserved_mxcsr_is_gp),
-		TEST(reserved_mxcsr_cannot_be_loaded), TEST(xrstor_checks_its_header),
-		TEST(xrstor_initialises_mxcsr), TEST(mxcsr_is_saved_with_its_parts),
-		TEST(xsave_tells_what_is_in_use), TEST(each_simd_exception),
-		TEST(simd_flags_are_sticky), TEST(denormals_are_zero_and_flushed),
-		TEST(each_x87_exception), TEST(emulation_is_nm_or_ud),
-		TEST(fwait_heeds_ts_with_mp_only), TEST(avx_needs_osxsave_and_xcr0),
-		TEST(xsave_needs_osxsave), TEST(xsetbv_checks_components), TEST(fxsave_wraps),
-		TEST(vex_has_eight_registers), TEST(vzeroall_leaves_the_upper_eight),
-		TEST(tzcnt_of_zero_is_the_size)};
+		TEST(unmasked_x87_waits_for_the_next), TEST(without_ne_the_error_goes_out),
+		TEST(masked_x87_goes_on), TEST(unmasked_simd_changes_flags_only),
+		TEST(masked_simd_goes_on), TEST(denormal_operand_is_told),
+		TEST(fxsave_shows_no_pointers), TEST(fxsave_must_be_aligned),
+		TEST(reserved_mxcsr_is_gp), TEST(reserved_mxcsr_cannot_be_loaded),
+		TEST(xrstor_checks_its_header), TEST(xrstor_initialises_mxcsr),
+		TEST(mxcsr_is_saved_with_its_parts), TEST(xsave_tells_what_is_in_use),
+		TEST(each_simd_exception), TEST(simd_flags_are_sticky),
+		TEST(denormals_are_zero_and_flushed), TEST(each_x87_exception),
+		TEST(emulation_is_nm_or_ud), TEST(fwait_heeds_ts_with_mp_only),
+		TEST(avx_needs_osxsave_and_xcr0), TEST(xsave_needs_osxsave),
+		TEST(xsetbv_checks_components), TEST(fxsave_wraps), TEST(vex_has_eight_registers),
+		TEST(vzeroall_leaves_the_upper_eight), TEST(tzcnt_of_zero_is_the_size)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -192,13 +192,26 @@ static void hypercalls_need_the_hypervisor(void **state)
 	machine_free(m);
 }
 
+/* By the instruction clock a run of many instructions is no single moment. */
+static void tsc_counts_instructions(void **state)
+{
+	struct machine *m = *state;
+
+	clock_init(&m->vm->clock, CLOCK_INSTRUCTIONS);
+	/* rdtsc; mov ebx, eax; nop; nop; rdtsc */
+	RUN(m, 5, 0x0f, 0x31, 0x66, 0x89, 0xc3, 0x90, 0x90, 0x0f, 0x31);
+	assert_int_equal(m->s.rip, CODE + 9);
+	assert_int_equal(m->s.gpr[X86_RAX] - m->s.gpr[X86_RBX],
+		clock_muldiv(4, m->vm->tsc_hz, NSEC_PER_SEC));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(mtrrs_keep_and_refuse), TEST(pat_refuses_bad_types),
 		TEST(tsc_adjust_follows), TEST(kvmclock_runs), TEST(wall_clock_is_told),
 		TEST(models_lack_registers), TEST(amd_has_its_own),
-		TEST(hypercalls_need_the_hypervisor)};
+		TEST(hypercalls_need_the_hypervisor), TEST(tsc_counts_instructions)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

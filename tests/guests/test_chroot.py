@@ -20,7 +20,7 @@ NOBODY = 65534
 
 
 def run(root, name, start, memory):
-    place = [f"/{name}.bin"] if start == "sector" else ["--flat", f"/{name}.bin@{start.split('@')[1]}"]
+    place = [f"/{name}.bin", "--firmware", "none"] if start == "sector" else ["--flat", f"/{name}.bin@{start.split('@')[1]}"]
     return subprocess.run(
         ["/tinamou", "run", "-q", "--engine", "interpret", "--memory", memory, "--timeout", "20",
          "--serial", "none", *place], stdin=subprocess.DEVNULL, capture_output=True, timeout=60,

@@ -17,7 +17,8 @@ import sys
 import tempfile
 import termios
 import time
-import zlib
+
+import png
 
 TINAMOU, IMAGES = sys.argv[1], pathlib.Path(sys.argv[2])
 CRTC, SEQ, GC, ATTR = 0x3d4, 0x3c4, 0x3ce, 0x3c0
@@ -55,25 +56,6 @@ CASES = [
 ]
 
 
-def read_png(path):
-    """Width, height, RGB bytes; checks every CRC."""
-    data = path.read_bytes()
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    at, packed = 8, b""
-    while at < len(data):
-        length, kind = struct.unpack(">I4s", data[at:at + 8])
-        body = data[at + 8:at + 8 + length]
-        assert zlib.crc32(kind + body) == struct.unpack(">I", data[at + 8 + length:at + 12 + length])[0]
-        if kind == b"IHDR":
-            width, height, depth, colour = struct.unpack(">IIBB", body[:10])
-            assert (depth, colour) == (8, 2)
-        packed += body if kind == b"IDAT" else b""
-        at += 12 + length
-    raw, line = zlib.decompress(packed), width * 3 + 1
-    assert not any(raw[i * line] for i in range(height))
-    return width, height, b"".join(raw[i * line + 1:(i + 1) * line] for i in range(height))
-
-
 def read_ppm(path):
     data = path.read_bytes()
     magic, width, height = data.split(maxsplit=3)[:3]
@@ -94,12 +76,12 @@ def disk(work, case):
 
 
 def ours(work, image):
-    png = work / "ours.png"
+    shot = work / "ours.png"
     done = subprocess.run([TINAMOU, "run", "-q", "--engine", "interpret", "--firmware", "bios", "--disk",
-                           f"{image},format=raw,ro", "--screenshot", png, "--timeout", "60"],
+                           f"{image},format=raw,ro", "--screenshot", shot, "--timeout", "60"],
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
     assert done.returncode == 1, done
-    return read_png(png)
+    return png.read(shot)
 
 
 def theirs(work, image):

@@ -22,7 +22,6 @@ LIMIT = 8  # seconds for each, of the guest
 MISSING = (3, 4)  # stress-ng's exit status where the kernel or the CPU lacks something
 LEFT_OUT = {
     "binderfs": "has no bound on its rounds",
-    "getrandom": "waits for entropy, which the kernel draws from a TSC that stands between slices",
     "hrtimers": "fires timers as fast as it can, for minutes",
     "ipsec-mb": "fails where the CPU model has no AES",
     "jpeg": "one round takes minutes",
@@ -40,7 +39,7 @@ def stressors(linux_guest):
 
 def command(name):
     return (f"stress-ng --{name} 1 --{name}-ops {MORE_ROUNDS.get(name, ROUNDS)} --verify "
-            f"--timeout {LIMIT // 2} --oom-avoid")
+            f"--timeout {LIMIT // 4} --oom-avoid")
 
 
 def report(names, results):

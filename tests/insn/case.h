@@ -9,7 +9,7 @@
  * The linear address space is the same on both sides: seven areas of 64 KiB
  * from AREA_BASE on, one for each segment register and one spare, filled with
  * a pattern that is a function of the address. Segments of the 16- and 32-bit
- * modes are limited to their area; 64-bit code is flat.
+ * modes are limited to their area, unless a case is flat; 64-bit code is.
  */
 #ifndef TINAMOU_TESTS_INSN_CASE_H
 #define TINAMOU_TESTS_INSN_CASE_H
@@ -26,9 +26,9 @@
 #define AREA_END   (AREA_BASE + AREA_SIZE * AREA_COUNT)
 #define CODE_BASE  AREA_BASE
 
-/* FS and GS of flat 64-bit code. */
-#define FS_BASE_64 0x8000u
-#define GS_BASE_64 0x18000u
+/* FS and GS of flat code. */
+#define FLAT_FS_BASE 0x8000u
+#define FLAT_GS_BASE 0x18000u
 
 /* Segment register -> area. CS has the first one. */
 static inline uint32_t area_of(unsigned seg)
@@ -61,6 +61,20 @@ static inline uint16_t case_selector(enum x86_mode mode, unsigned seg)
 	return (uint16_t)(((mode == X86_MODE_16 ? 1 : 9) + seg) << 3 | 7);
 }
 
+/* Flat 32-bit code: the host's own, and entries with a base for FS and GS. */
+#define FLAT_CS 0x23
+#define FLAT_DS 0x2b
+#define FLAT_FS (17 << 3 | 7)
+#define FLAT_GS (18 << 3 | 7)
+
+static inline uint16_t flat_selector(unsigned seg)
+{
+	return seg == X86_CS   ? FLAT_CS
+	       : seg == X86_FS ? FLAT_FS
+	       : seg == X86_GS ? FLAT_GS
+			       : FLAT_DS;
+}
+
 #define WINDOW_SIZE  576u /* FXSAVE's 512 and some more */
 #define WINDOW_COUNT 4
 
@@ -87,6 +101,7 @@ struct insn_regs {
 struct insn_case {
 	uint64_t number;
 	uint8_t mode; /* enum x86_mode */
+	bool flat;    /* segments as Linux has them; always in 64-bit code */
 	uint8_t bytes[X86_INSN_MAX + 1];
 	struct x86_insn insn;
 	struct insn_regs regs;

@@ -238,7 +238,7 @@ static uint32_t stack_top(const struct insn_case *c, const struct insn_result *r
 {
 	uint64_t sp = r->regs.gpr[X86_RSP];
 
-	if (c->mode == X86_MODE_64)
+	if (c->flat)
 		return (uint32_t)sp;
 	return area_of(X86_SS) + (uint32_t)(c->mode == X86_MODE_16 ? sp & 0xffff : sp);
 }
@@ -307,13 +307,24 @@ static bool forgive_wide_pe(
 static bool forgive_address(
 	const struct insn_case *c, const struct insn_result *oracle, struct insn_result *engine)
 {
-	if (!is_fpu_state(&c->insn) || oracle->end != X86_PFV || engine->end != X86_PFV ||
-		(uint32_t)(oracle->cr2 - engine->cr2) + FPU_SIZE > 2 * FPU_SIZE ||
-		oracle->cr2 == engine->cr2)
+	uint32_t mask = c->insn.addrsize == 2 ? UINT16_MAX : UINT32_MAX, apart;
+
+	if (!is_fpu_state(&c->insn) || oracle->end != X86_PFV || engine->end != X86_PFV)
+		return false;
+	apart = (uint32_t)(oracle->cr2 - engine->cr2 + FPU_SIZE) & mask;
+	if (apart > 2 * FPU_SIZE || oracle->cr2 == engine->cr2)
 		return false;
 	engine->cr2 = oracle->cr2;
 	engine->error = oracle->error;
 	return true;
+}
+
+/* It lies across the end of flat segments: #GP, or #PF on the way there. */
+static bool faults_at_end(const struct insn_case *c, const struct insn_result *oracle,
+	const struct insn_result *engine)
+{
+	return c->flat && c->mode == X86_MODE_32 && is_fpu_state(&c->insn) &&
+	       oracle->end + engine->end == X86_GP + X86_PFV;
 }
 
 static void forgive_mxcsr_mask(
@@ -433,6 +444,10 @@ static enum insn_exception forgive(enum guest_kind kind, const struct insn_case 
 		return EXCEPTION_WIDE_PE;
 	if (forgive_address(c, oracle, engine))
 		return EXCEPTION_PF_ADDRESS;
+	if (faults_at_end(c, oracle, engine)) {
+		*engine = *oracle;
+		return EXCEPTION_FLAT_END;
+	}
 	if (IS_ONE_OF(&c->insn, X86_OP_RETF, X86_OP_IRET) && oracle->end < INSN_RETIRED &&
 		engine->end < INSN_RETIRED &&
 		(oracle->end != engine->end || oracle->error != engine->error)) {

@@ -47,6 +47,7 @@
 	NOT_JUDGED(KVM_LACKS, "kvm's own emulator does not know the instruction")                  \
 	FORGIVEN(PF_PRESENT, "#PF outside of the areas: the host has other pages there")           \
 	FORGIVEN(PF_ADDRESS, "#PF in an operand of an FPU state: CR2 is any address in it")        \
+	FORGIVEN(FLAT_END, "an FPU state across the end of flat 32-bit segments: #GP or #PF")      \
 	FORGIVEN(RETURN_ORDER,                                                                     \
 		"RETF, IRET: which of several faults of the stack, rIP, CS and SS comes first")    \
 	FORGIVEN(NO_LIMITS,                                                                        \

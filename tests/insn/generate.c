@@ -250,9 +250,9 @@ static uint64_t interesting(struct rng *r)
 
 static unsigned segment_base(const struct insn_case *c, unsigned seg)
 {
-	if (c->mode != X86_MODE_64)
+	if (!c->flat)
 		return area_of(seg);
-	return seg == X86_FS ? FS_BASE_64 : seg == X86_GS ? GS_BASE_64 : 0;
+	return seg == X86_FS ? FLAT_FS_BASE : seg == X86_GS ? FLAT_GS_BASE : 0;
 }
 
 static uint64_t address_mask(unsigned addrsize)
@@ -279,7 +279,7 @@ static uint64_t target_offset(struct rng *r, const struct insn_case *c, unsigned
 		off = rng_below(r, 16);
 	if (!rng_one_in(r, 4))
 		off &= is_state(&c->insn) ? ~63u : ~7u;
-	if (c->mode == X86_MODE_64)
+	if (c->flat)
 		return AREA_BASE + AREA_SIZE * (1 + rng_below(r, AREA_COUNT - 1)) + off -
 		       segment_base(c, seg);
 	return off;
@@ -353,7 +353,7 @@ static void put_stack(struct rng *r, struct insn_case *c)
 		top = rng_one_in(r, 2) ? rng_below(r, 24) : AREA_SIZE - rng_below(r, 24);
 	if (!rng_one_in(r, 8))
 		top &= ~7u;
-	if (c->mode == X86_MODE_64)
+	if (c->flat)
 		c->regs.gpr[X86_RSP] = area_of(X86_SS) + top;
 	else if (c->mode == X86_MODE_32)
 		c->regs.gpr[X86_RSP] = top;
@@ -383,7 +383,8 @@ static void put_registers(struct rng *r, struct insn_case *c)
 		for (unsigned i = 0; i < X86_GPR_COUNT; i++)
 			c->regs.gpr[i] = i < 8 ? (uint32_t)c->regs.gpr[i] : 0;
 	for (unsigned seg = 0; seg < 6; seg++)
-		c->regs.sel[seg] = case_selector(c->mode, seg);
+		c->regs.sel[seg] = c->flat && c->mode == X86_MODE_32 ? flat_selector(seg)
+								     : case_selector(c->mode, seg);
 }
 
 /* ---- memory ---- */
@@ -410,8 +411,8 @@ static void put_window(struct rng *r, struct insn_case *c, unsigned n, uint64_t 
 
 	if (addr < AREA_BASE || addr >= AREA_END)
 		return;
-	start = c->mode == X86_MODE_64 ? AREA_BASE : (uint32_t)addr & ~(AREA_SIZE - 1);
-	end = (c->mode == X86_MODE_64 ? AREA_END : start + AREA_SIZE) - WINDOW_SIZE;
+	start = c->flat ? AREA_BASE : (uint32_t)addr & ~(AREA_SIZE - 1);
+	end = (c->flat ? AREA_END : start + AREA_SIZE) - WINDOW_SIZE;
 	w->addr = (uint32_t)MIN(MAX(addr - below(c), start), end);
 	for (unsigned i = 0; i < WINDOW_SIZE; i += 8) {
 		v = rng_next(r);
@@ -664,6 +665,7 @@ void generate_case(const struct generator *g, uint64_t number, struct insn_case 
 	memset(c, 0, sizeof(*c));
 	c->number = number;
 	c->mode = (uint8_t)g->mode;
+	c->flat = g->flat || g->mode == X86_MODE_64;
 	while (!try_encoding(g, &r, c))
 		;
 	c->bytes[c->insn.len] = NOP; /* behind MOV SS the trap comes an instruction later */

@@ -18,6 +18,7 @@ bool rng_one_in(struct rng *r, uint32_t n);
 struct generator {
 	uint64_t seed;
 	enum x86_mode mode;
+	bool flat; /* 32-bit code with flat segments; 64-bit code has no others */
 	/* False for what this oracle cannot judge; asked for every candidate. */
 	bool (*wanted)(void *ctx, const struct x86_insn *insn);
 	void *ctx;

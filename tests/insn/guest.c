@@ -56,6 +56,7 @@ struct guest {
 	const struct engine_ops *ops;
 	struct bus_region ram;
 	enum guest_kind kind;
+	bool translates;       /* step would not */
 	struct x86_state base; /* what every case starts from */
 	uint8_t pattern[AREA_END - AREA_BASE];
 };
@@ -63,6 +64,12 @@ struct guest {
 static bool is_real(const struct guest *g)
 {
 	return g->kind == GUEST_REAL16 || g->kind == GUEST_REAL;
+}
+
+/* 64-bit code, or 32-bit code beneath a 64-bit kernel. */
+static bool in_long_mode(const struct guest *g)
+{
+	return g->kind == GUEST_LONG64 || g->kind == GUEST_FLAT32;
 }
 
 /* ---- tables ---- */
@@ -120,6 +127,15 @@ static struct x86_seg area_seg(enum x86_mode mode, unsigned seg)
 		(seg == X86_CS ? ATTR_CODE : ATTR_DATA) | (mode == X86_MODE_32 ? X86_ATTR_DB : 0));
 }
 
+static struct x86_seg flat_seg(unsigned seg)
+{
+	uint32_t base = seg == X86_FS ? FLAT_FS_BASE : seg == X86_GS ? FLAT_GS_BASE : 0;
+	uint32_t type = seg == X86_CS ? ATTR_CODE : ATTR_DATA;
+	uint32_t avl = base ? X86_ATTR_AVL : 0; /* as modify_ldt makes them */
+
+	return make_seg(flat_selector(seg), base, UINT32_MAX, type | ATTR_FLAT | avl);
+}
+
 static void put_ldt(struct guest *g)
 {
 	static const enum x86_mode mode[] = {X86_MODE_16, X86_MODE_32};
@@ -131,6 +147,11 @@ static void put_ldt(struct guest *g)
 			s.attr |= X86_ATTR_AVL; /* as modify_ldt makes them */
 			put_descriptor(g, LDT_BASE, &s);
 		}
+	for (unsigned seg = X86_FS; seg <= X86_GS; seg++) {
+		const struct x86_seg s = flat_seg(seg);
+
+		put_descriptor(g, LDT_BASE, &s);
+	}
 }
 
 static struct x86_seg system_seg(uint16_t sel, uint32_t base, uint32_t limit, unsigned type)
@@ -172,7 +193,7 @@ static void put_gdt(struct guest *g)
 /* Interrupt gates (SDM vol. 3A figures 6-2, 6-8); INT3 and INTO may be called from ring 3. */
 static void put_idt(struct guest *g)
 {
-	bool wide = g->kind == GUEST_LONG64;
+	bool wide = in_long_mode(g);
 	uint64_t sel = wide ? SEL_CODE0_64 : SEL_CODE0_32;
 
 	for (unsigned v = 0; v < 256; v++) {
@@ -191,7 +212,7 @@ static void put_tss(struct guest *g)
 	const uint16_t io_map = 0x68; /* behind the limit: no port is allowed */
 
 	poke(g, TSS_BASE + 0x66, &io_map, 2);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		poke64(g, TSS_BASE + 4, STACK0_TOP); /* RSP0 */
 	else
 		poke64(g, TSS_BASE + 4, STACK0_TOP | (uint64_t)SEL_DATA0 << 32); /* ESP0, SS0 */
@@ -251,12 +272,20 @@ static void base_long(struct x86_state *s)
 	s->seg[X86_SS] = make_seg(SEL_DATA3, 0, UINT32_MAX, ATTR_DATA | ATTR_FLAT);
 	for (unsigned i = 0; i < ARRAY_SIZE(null); i++)
 		s->seg[null[i]] = (struct x86_seg){.attr = X86_ATTR_UNUSABLE};
-	s->seg[X86_FS].base = FS_BASE_64;
-	s->seg[X86_GS].base = GS_BASE_64;
+	s->seg[X86_FS].base = FLAT_FS_BASE;
+	s->seg[X86_GS].base = FLAT_GS_BASE;
 	s->cr0 |= X86_CR0_PG | X86_CR0_WP;
 	s->cr3 = PML4_BASE;
 	s->cr4 = X86_CR4_PAE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
 	s->efer = X86_EFER_LME | X86_EFER_LMA | X86_EFER_NXE | X86_EFER_SCE;
+}
+
+/* Compatibility mode: the host's kernel is 64-bit, too. */
+static void base_flat(struct x86_state *s)
+{
+	base_long(s);
+	for (unsigned seg = 0; seg < 6; seg++)
+		s->seg[seg] = flat_seg(seg);
 }
 
 static void set_tables(struct guest *g)
@@ -272,7 +301,7 @@ static void set_tables(struct guest *g)
 	put_gdt(g);
 	put_idt(g);
 	put_tss(g);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		put_page_tables(g);
 }
 
@@ -293,7 +322,7 @@ static void allow_vectors(struct guest *g)
 bool guest_enter(struct guest *g, enum guest_kind kind)
 {
 	static const enum x86_mode mode[GUEST_KINDS] = {
-		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_64, X86_MODE_16};
+		X86_MODE_16, X86_MODE_16, X86_MODE_32, X86_MODE_32, X86_MODE_64, X86_MODE_16};
 	struct insn_case nop = {.mode = (uint8_t)mode[kind], .bytes = {NOP}};
 	struct insn_result r;
 
@@ -304,6 +333,8 @@ bool guest_enter(struct guest *g, enum guest_kind kind)
 		base_real(&g->base, kind == GUEST_REAL);
 	else if (kind == GUEST_LONG64)
 		base_long(&g->base);
+	else if (kind == GUEST_FLAT32)
+		base_flat(&g->base);
 	else
 		base_protected(&g->base, mode[kind]);
 	g->base.cr4 |= X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT;
@@ -329,10 +360,18 @@ void guest_clean(struct guest *g)
 struct guest *guest_open(
 	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen)
 {
-	struct vm_config config = {.engine = ops, .ram_size = RAM_SIZE, .vcpus = 1, .model = model};
+	const bool translates = ops->caps & ENGINE_CAP_CHECKS;
+	struct vm_config config = {.engine = ops,
+		.ram_size = RAM_SIZE,
+		.vcpus = 1,
+		.model = model,
+		.time_exits = translates,
+		.torture = translates ? "block=1" : NULL,
+		.clock = translates ? CLOCK_INSTRUCTIONS : CLOCK_HOST};
 	struct guest *g = xcalloc(1, sizeof(*g));
 
 	g->ops = ops;
+	g->translates = translates;
 	g->vm = vm_new(&config, err, errlen);
 	if (!g->vm)
 		goto fail;
@@ -359,6 +398,12 @@ void guest_close(struct guest *g)
 	g->ops->vcpu_close(g->vm->vcpu[0]);
 	vm_free(g->vm);
 	free(g);
+}
+
+void guest_report(const struct guest *g)
+{
+	if (g->ops->report)
+		g->ops->report(g->vm->engine, stdout);
 }
 
 uint32_t guest_stray_write(const struct guest *g)
@@ -445,7 +490,7 @@ static void undo_real_frame(struct guest *g, const struct insn_case *c, struct i
 /* The ring-0 frame: [error], rIP, CS, rFLAGS, rSP, SS (SDM vol. 3A figures 6-4, 6-9). */
 static void undo_ring0_frame(struct guest *g, struct insn_result *r, const struct x86_state *s)
 {
-	unsigned n = g->kind == GUEST_LONG64 ? 8 : 4;
+	unsigned n = in_long_mode(g) ? 8 : 4;
 	uint32_t sp = (uint32_t)s->gpr[X86_RSP];
 
 	r->end = (uint16_t)((s->rip - HANDLER_BASE) / HANDLER_SIZE);
@@ -497,7 +542,7 @@ static void take_state(struct guest *g, const struct insn_case *c, struct insn_r
 		undo_real_frame(g, c, r, s);
 	else if (in_handler(g, s))
 		undo_ring0_frame(g, r, s);
-	if (g->kind == GUEST_LONG64)
+	if (in_long_mode(g))
 		r->regs.rip -= CODE_BASE;
 }
 
@@ -505,12 +550,26 @@ static void load_case(struct guest *g, const struct insn_case *c, struct x86_sta
 {
 	*s = g->base;
 	memcpy(s->gpr, c->regs.gpr, sizeof(s->gpr));
-	s->rip = c->regs.rip + (g->kind == GUEST_LONG64 ? CODE_BASE : 0);
+	s->rip = c->regs.rip + (in_long_mode(g) ? CODE_BASE : 0);
 	s->rflags = c->regs.rflags;
 	memcpy(s->xsave, c->fpu, FPU_SIZE);
 	if (!(s->xcr0 & X86_XCR0_AVX))
 		memset(s->xsave + FPU_YMM, 0, FPU_SIZE - FPU_YMM);
 	s->xsave[FPU_HEADER] = (uint8_t)(s->xcr0 | X86_XCR0_X87 | X86_XCR0_SSE); /* XSTATE_BV */
+}
+
+/* One instruction: a block of one with a budget of one, where steps are not translated. */
+static void run_one(struct guest *g, struct run_result *run)
+{
+	struct vcpu *v = g->vm->vcpu[0];
+
+	*run = (struct run_result){0};
+	if (!g->translates) {
+		g->ops->step(v, run);
+		return;
+	}
+	atomic_store(&v->kick_pending, false);
+	g->ops->run(v, 1, run);
 }
 
 void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r)
@@ -531,11 +590,10 @@ void guest_run(struct guest *g, const struct insn_case *c, struct insn_result *r
 	vm_lock(g->vm);
 	atomic_store(&v->inside, true);
 	vm_unlock(g->vm);
-	g->ops->step(v, &run);
+	run_one(g, &run);
 	g->ops->get(v, &s, groups | X86_GROUP_EVENTS);
 	if (s.events.shadow_mov_ss) { /* so does the real CPU: the trap comes a NOP later */
-		run = (struct run_result){0};
-		g->ops->step(v, &run);
+		run_one(g, &run);
 		g->ops->get(v, &s, groups);
 	}
 	atomic_store(&v->inside, false);

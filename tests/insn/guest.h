@@ -13,6 +13,7 @@ enum guest_kind {
 	GUEST_REAL16, /* real mode; segments based like the native ones */
 	GUEST_PROT16, /* protected mode, CPL 3, the same LDT */
 	GUEST_PROT32,
+	GUEST_FLAT32, /* the same in flat segments, in compatibility mode */
 	GUEST_LONG64, /* 4-level paging: the areas are the user's, the rest faults */
 	GUEST_REAL,   /* real mode with its own selectors, CPL 0: judged by kvm, not natively */
 	GUEST_KINDS
@@ -24,6 +25,8 @@ struct guest;
 struct guest *guest_open(
 	const struct engine_ops *ops, const struct x86_model *model, char *err, size_t errlen);
 void guest_close(struct guest *g);
+/* The engine's own lines on what it did. */
+void guest_report(const struct guest *g);
 
 /*
  * Sets up the tables for a kind and executes a NOP: true if the engine has the

@@ -156,7 +156,8 @@ static int ldt_write(unsigned entry, const struct x86_seg *seg, bool code)
 	struct user_desc d = {
 		.entry_number = entry,
 		.base_addr = (unsigned)seg->base,
-		.limit = seg->limit,
+		.limit = seg->limit == UINT32_MAX ? 0xfffff : seg->limit,
+		.limit_in_pages = seg->limit == UINT32_MAX,
 		.seg_32bit = !!(seg->attr & X86_ATTR_DB),
 		.contents = code ? MODIFY_LDT_CONTENTS_CODE : MODIFY_LDT_CONTENTS_DATA,
 		.useable = 1,
@@ -177,6 +178,16 @@ static int install_segments(enum x86_mode mode)
 			return err;
 	}
 	return 0;
+}
+
+/* FS and GS of flat 32-bit code. */
+static void install_flat(void)
+{
+	const struct x86_seg fs = {.base = FLAT_FS_BASE, .limit = UINT32_MAX, .attr = X86_ATTR_DB};
+	const struct x86_seg gs = {.base = FLAT_GS_BASE, .limit = UINT32_MAX, .attr = X86_ATTR_DB};
+
+	ldt_write(FLAT_FS >> 3, &fs, false);
+	ldt_write(FLAT_GS >> 3, &gs, false);
 }
 
 static void install_handlers(void)
@@ -323,7 +334,7 @@ static void build_frame(
 	uc->uc_stack = *stack;
 	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
 		g[greg_of[i]] = (greg_t)c->regs.gpr[i];
-	g[REG_RIP] = (greg_t)(c->regs.rip + (c->mode == X86_MODE_64 ? CODE_BASE : 0));
+	g[REG_RIP] = (greg_t)(c->regs.rip + (c->flat ? CODE_BASE : 0));
 	g[REG_EFL] = (greg_t)(c->regs.rflags | X86_TF);
 	g[REG_CSGSFS] = (greg_t)(cs | ss << 48);
 	put_fpu(fpu, c, avx);
@@ -334,8 +345,8 @@ static void load_selectors(const struct insn_case *c)
 {
 	static const uint8_t seg[4] = {X86_DS, X86_ES, X86_FS, X86_GS};
 
-	native_entry.fs_base = c->mode == X86_MODE_64 ? FS_BASE_64 : 0;
-	native_entry.gs_base = GS_BASE_64;
+	native_entry.fs_base = c->mode == X86_MODE_64 ? FLAT_FS_BASE : 0;
+	native_entry.gs_base = FLAT_GS_BASE;
 	for (unsigned i = 0; i < 4; i++)
 		native_entry.guest[i] = c->mode == X86_MODE_64 ? 0 : c->regs.sel[seg[i]];
 }
@@ -346,7 +357,7 @@ static void take_registers(struct insn_result *r, const ucontext_t *uc, const st
 
 	for (unsigned i = 0; i < X86_GPR_COUNT; i++)
 		r->regs.gpr[i] = (uint64_t)g[greg_of[i]];
-	r->regs.rip = (uint64_t)g[REG_RIP] - (c->mode == X86_MODE_64 ? CODE_BASE : 0);
+	r->regs.rip = (uint64_t)g[REG_RIP] - (c->flat ? CODE_BASE : 0);
 	r->regs.rflags = (uint64_t)g[REG_EFL];
 	r->regs.sel[X86_CS] = (uint16_t)g[REG_CSGSFS];
 	r->regs.sel[X86_SS] = (uint16_t)((uint64_t)g[REG_CSGSFS] >> 48);
@@ -410,6 +421,7 @@ static int child_setup(stack_t *stack)
 		return err;
 	install_segments(X86_MODE_16); /* the parent asked before whether it works */
 	install_segments(X86_MODE_32);
+	install_flat();
 	if (sigaltstack(stack, NULL))
 		return -errno;
 	install_handlers();

@@ -97,6 +97,7 @@ static bool make_case(struct rng *r, enum x86_mode mode, struct insn_case *c)
 {
 	memset(c, 0, sizeof(*c));
 	c->mode = (uint8_t)mode;
+	c->flat = mode == X86_MODE_64;
 	for (unsigned i = 0; i < sizeof(c->bytes); i++)
 		c->bytes[i] = (uint8_t)rng_next(r);
 	if (rng_one_in(r, 3))

@@ -1,7 +1,8 @@
 /*
  * test_insn.c - the interpreter against an oracle, one instruction a case.
  *
- *   test_insn [--oracle native|kvm] [--seed N] [--cases N] [--case K] [--kind K] [--show N]
+ *   test_insn [--engine interpret|translate] [--oracle native|kvm] [--seed N] [--cases N] [--case
+ * K] [--kind K] [--show N]
  *
  * Generates cases for each kind of guest, executes them on the oracle (the
  * real CPU, or kvm for what user code cannot run natively) and on the engine, compares registers,
@@ -19,6 +20,7 @@
 #include "engine/interpret/cpu.h"
 #include "engine/interpret/interpret.h"
 #include "engine/kvm/kvm.h"
+#include "engine/translate/translate.h"
 #include "generate.h"
 #include "guest.h"
 #include "native.h"
@@ -32,6 +34,7 @@ struct options {
 	bool one; /* only case `only` */
 	int kind; /* -1: all */
 	bool kvm; /* the oracle */
+	const struct engine_ops *engine;
 	unsigned show;
 };
 
@@ -58,11 +61,13 @@ struct test {
 static const struct {
 	const char *name;
 	enum x86_mode mode;
+	bool flat;
 } kinds[GUEST_KINDS] = {
 	[GUEST_REAL16] = {"real16", X86_MODE_16},
 	[GUEST_PROT16] = {"prot16", X86_MODE_16},
 	[GUEST_PROT32] = {"prot32", X86_MODE_32},
-	[GUEST_LONG64] = {"long64", X86_MODE_64},
+	[GUEST_FLAT32] = {"flat32", X86_MODE_32, true},
+	[GUEST_LONG64] = {"long64", X86_MODE_64, true},
 	[GUEST_REAL] = {"real", X86_MODE_16},
 };
 
@@ -117,9 +122,9 @@ static void report_difference(struct test *t, const struct insn_case *c,
 	t->total.different++;
 	if (t->total.row_different[c->insn.entry]++ || t->shown++ >= t->opt.show)
 		return; /* one of each row is enough to begin with */
-	printf("\nDIFFERENT: test_insn --oracle %s --kind %s --seed %llu --case %llu\n",
-		oracle_name(t), kinds[t->kind].name, (unsigned long long)t->opt.seed,
-		(unsigned long long)c->number);
+	printf("\nDIFFERENT: test_insn --engine %s --oracle %s --kind %s --seed %llu --case %llu\n",
+		t->opt.engine->name, oracle_name(t), kinds[t->kind].name,
+		(unsigned long long)t->opt.seed, (unsigned long long)c->number);
 	print_case(stdout, c, oracle, engine, masked);
 }
 
@@ -183,7 +188,7 @@ static void check_strays(struct test *t, uint64_t first, unsigned count)
 
 static int run_kind(struct test *t)
 {
-	struct generator gen = {t->opt.seed, kinds[t->kind].mode, wanted, t};
+	struct generator gen = {t->opt.seed, kinds[t->kind].mode, kinds[t->kind].flat, wanted, t};
 	uint64_t first = t->opt.one ? t->opt.only : 0;
 	uint64_t end = t->opt.one ? first + 1 : t->opt.cases;
 	int err = 0;
@@ -282,6 +287,13 @@ static int kind_by_name(const char *name)
 	return GUEST_KINDS;
 }
 
+static const struct engine_ops *engine_by_name(const char *name)
+{
+	if (!strcmp(name, "translate"))
+		return &translate_engine;
+	return strcmp(name, "interpret") ? NULL : &interpret_engine;
+}
+
 static bool parse(struct options *o, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i += 2) {
@@ -297,6 +309,8 @@ static bool parse(struct options *o, int argc, char **argv)
 			o->show = (unsigned)strtoul(value, NULL, 0);
 		else if (!strcmp(argv[i], "--kind"))
 			o->kind = kind_by_name(value);
+		else if (!strcmp(argv[i], "--engine"))
+			o->engine = engine_by_name(value);
 		else if (!strcmp(argv[i], "--oracle"))
 			o->kvm = !strcmp(value, "kvm");
 		else if (!strcmp(argv[i], "--case"))
@@ -304,7 +318,7 @@ static bool parse(struct options *o, int argc, char **argv)
 		else
 			return false;
 	}
-	return o->kind < GUEST_KINDS;
+	return o->kind < GUEST_KINDS && o->engine;
 }
 
 /* NULL, or why this kind cannot be compared. */
@@ -438,9 +452,10 @@ static int test_main(struct test *t)
 		printf("skipped: %s\n", err);
 		return SKIP;
 	}
-	t->guest = guest_open(&interpret_engine, &t->model, err, sizeof(err));
+	t->guest = guest_open(t->opt.engine, &t->model, err, sizeof(err));
 	if (t->guest) {
 		status = run_test(t);
+		guest_report(t->guest);
 		guest_close(t->guest);
 	} else {
 		printf("%s\n", err);
@@ -459,13 +474,15 @@ int main(int argc, char **argv)
 	free(t);
 	return 77;
 #endif
-	t->opt = (struct options){.seed = 1, .cases = 100000, .kind = -1, .show = 20};
+	t->opt = (struct options){
+		.seed = 1, .cases = 100000, .kind = -1, .show = 20, .engine = &interpret_engine};
 	if (parse(&t->opt, argc, argv) && x86_insn_table_count <= MAX_ROWS)
 		status = test_main(t);
 	else
 		fprintf(stderr,
-			"usage: test_insn [--oracle native|kvm] [--seed N] [--cases N] "
-			"[--case K] [--kind real16|prot16|prot32|long64|real] [--show N]\n");
+			"usage: test_insn [--engine interpret|translate] [--oracle native|kvm] "
+			"[--seed N] [--cases N] "
+			"[--case K] [--kind real16|prot16|prot32|flat32|long64|real] [--show N]\n");
 	free(t);
 	return status;
 }

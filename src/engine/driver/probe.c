@@ -73,14 +73,6 @@ static int make_machine(struct probe *p)
 	return 0;
 }
 
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* The timer's signal goes to this thread and makes RUN return. */
 static int run_for(struct probe *p, double *elapsed)
 {
@@ -91,16 +83,16 @@ static int run_for(struct probe *p, double *elapsed)
 		.put = TINAMOU_GPR | TINAMOU_SEG | TINAMOU_CR,
 		.get = TINAMOU_GPR};
 	timer_t timer;
-	double start;
+	uint64_t start;
 	int rc;
 
 	ev._sigev_un._tid = gettid();
 	if (timer_create(CLOCK_MONOTONIC, &ev, &timer))
 		return -errno;
-	start = seconds();
+	start = monotonic_ns();
 	timer_settime(timer, 0, &once, NULL);
 	rc = driver_ioctl(p->cpu, TINAMOU_RUN, &run);
-	*elapsed = seconds() - start;
+	*elapsed = (double)(monotonic_ns() - start) / 1e9;
 	timer_delete(timer);
 	return rc == -EINTR ? 0 : rc < 0 ? rc : -EIO;
 }

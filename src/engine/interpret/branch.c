@@ -92,9 +92,12 @@ static void software_interrupt(struct cpu *c, uint8_t vector)
 
 void op_INT(struct cpu *c, const struct x86_insn *i)
 {
-	if (v86_mode(c) && (c->s.rflags & X86_IOPL) != X86_IOPL)
-		raise_error(c, X86_GP, 0);
-	software_interrupt(c, (uint8_t)i->imm);
+	if (!stays_in_v86(c, (uint8_t)i->imm)) {
+		software_interrupt(c, (uint8_t)i->imm);
+		return;
+	}
+	deliver_in_v86(c, (uint8_t)i->imm, c->next_rip);
+	c->next_rip = c->s.rip;
 }
 
 void op_INT3(struct cpu *c, const struct x86_insn *i)

@@ -35,7 +35,7 @@
 struct code_page {
 	_Atomic uint64_t lines;
 	_Atomic uint32_t version;
-	/* Of translate: which vCPUs may write to it unseen, and that none does any more. */
+	/* Which vCPUs may write to it unseen, and that none does any more: see seal_page(). */
 	_Atomic uint16_t writers;
 	_Atomic bool sealed;
 };
@@ -51,6 +51,7 @@ struct interpret_engine {
 	_Atomic uint64_t stale[STALE_RING];
 	void *kept[VM_MAX_VCPUS]; /* translate's vCPUs, until the engine is closed */
 	void (*went_stale)(struct interpret_engine *e); /* or NULL; any thread */
+	uint32_t maps;                                  /* how often the memory map has changed */
 };
 
 struct x86_insn;
@@ -149,11 +150,11 @@ struct cpu_hooks {
 	bool (*advance)(struct cpu *c, uint64_t budget, struct run_result *r);
 	void (*flushed)(struct cpu *c, bool globals_too);
 	void (*flushed_page)(struct cpu *c, uint64_t lin);
-	/* A page is marked and not sealed: from here on no write to it may go unseen. */
-	void (*seal)(struct cpu *c, struct code_page *p);
+	/* The page gets code: from here on no write to it may go unseen. */
+	void (*forget_writes)(struct cpu *c, const struct code_page *p);
 };
 
-enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FATAL, JUMP_SHUTDOWN };
+enum { JUMP_FAULT = 1, JUMP_RETRY, JUMP_FREEZE, JUMP_FATAL, JUMP_SHUTDOWN };
 
 struct cpu {
 	struct x86_state s; /* first: translated code reaches it by short offsets */
@@ -161,6 +162,7 @@ struct cpu {
 	struct interpret_engine *e;
 	const struct cpu_hooks *hooks;
 	bool one_block;       /* the hook is to be asked after each */
+	bool shared;          /* other vCPUs run at the same time */
 	uint64_t zero;        /* what an absent base or index register reads */
 	uint64_t block_rip;   /* rIP of the block that is running */
 	uint64_t block_start; /* instructions executed before it */
@@ -244,6 +246,8 @@ void tell_clock(struct cpu *c);
 /* ---- faults (exception.c) ---- */
 _Noreturn void raise_fault(struct cpu *c, uint8_t vector);
 _Noreturn void raise_error(struct cpu *c, uint8_t vector, uint32_t error);
+/* The instruction waits for an interrupt, and is then executed anew. */
+_Noreturn void freeze(struct cpu *c);
 /* The engine cannot go on, with the reason for the user. */
 _Noreturn void raise_fatal(struct cpu *c, const char *why);
 /* Delivers c->fault; leaves by JUMP_SHUTDOWN after a triple fault. */
@@ -275,6 +279,17 @@ static inline uint8_t block_key(const struct cpu *c)
 {
 	return c->key & KEY_BLOCK;
 }
+/*
+ * Several vCPUs: who stores and then looks for marks, and who marks and then
+ * decodes, must not miss each other. Stores by struct tlb_hit look before, so a
+ * page that gets code is taken from all of them first: it is sealed, until its
+ * code was written. All other stores look behind, with a fence between.
+ */
+void seal_page(struct cpu *c, struct code_page *p);
+/* The page has no code any more: stores may go straight to it again. */
+void tlb_unseal(struct cpu *c, const struct tlb_entry *e);
+/* Behind a store to RAM: the bytes may have been decoded, and the page may be unsealed. */
+void look_behind(struct cpu *c, const struct tlb_entry *e, uint64_t lin, unsigned size);
 /* Bytes at a physical address were written: is decoded code among them? */
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len);
 
@@ -345,6 +360,19 @@ void set(struct cpu *c, const struct x86_insn *i, unsigned n, uint64_t value);
 uint64_t get_gpr(const struct cpu *c, unsigned reg, unsigned size);
 void set_gpr(struct cpu *c, unsigned reg, unsigned size, uint64_t value);
 
+/* ---- virtual interrupts (vme.c) ---- */
+/* X86_IF or X86_VIF: what CLI and STI change here; #GP(0) where neither. */
+uint64_t interrupt_flag(struct cpu *c);
+/* In the flags that the instruction pushes or pops IF is VIF; #GP(0) where it may not execute. */
+bool has_virtual_flags(struct cpu *c, const struct x86_insn *i);
+uint64_t virtual_flags(const struct cpu *c);
+/* #GP(0) if a program with virtual flags may not load these. */
+void check_virtual_flags(struct cpu *c, uint64_t value);
+/* Does INT n go to the 8086 program's own handler? #GP(0) where it goes nowhere. */
+bool stays_in_v86(struct cpu *c, uint8_t vector);
+/* There it goes; rip is what the frame holds. */
+void deliver_in_v86(struct cpu *c, uint8_t vector, uint64_t rip);
+
 /* ---- stack (stack.c) ---- */
 /* Several pushes are one effect: they move *sp, and RSP is set by stack_commit. */
 uint64_t stack_pointer(const struct cpu *c);
@@ -354,10 +382,11 @@ uint64_t pop_at(struct cpu *c, uint64_t *sp, unsigned size);
 void stack_commit(struct cpu *c, uint64_t sp);
 
 /* ---- segments (segment.c) ---- */
-#define TYPE_ACCESSED   1u
-#define TYPE_WRITABLE   2u /* of data; readable, of code */
-#define TYPE_CONFORMING 4u /* of code; expand-down, of data */
-#define TYPE_CODE       8u
+#define TYPE_ACCESSED    1u
+#define TYPE_WRITABLE    2u /* of data; readable, of code */
+#define TYPE_CONFORMING  4u /* of code */
+#define TYPE_EXPAND_DOWN 4u /* of data */
+#define TYPE_CODE        8u
 
 static inline bool protected_mode(const struct cpu *c)
 {

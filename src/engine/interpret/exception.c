@@ -23,6 +23,11 @@ _Noreturn void raise_error(struct cpu *c, uint8_t vector, uint32_t error)
 	longjmp(c->leave, JUMP_FAULT);
 }
 
+_Noreturn void freeze(struct cpu *c)
+{
+	longjmp(c->leave, JUMP_FREEZE);
+}
+
 _Noreturn void raise_fatal(struct cpu *c, const char *why)
 {
 	snprintf(c->result->why, sizeof(c->result->why), "%s (at %04x:%08llx)", why,

@@ -342,10 +342,15 @@ void op_RETF(struct cpu *c, const struct x86_insn *i)
 
 /* ---- IRET ---- */
 
-static uint64_t iret_flags(const struct cpu *c, const struct x86_insn *i, uint64_t value)
+static uint64_t iret_flags(struct cpu *c, const struct x86_insn *i, uint64_t value)
 {
 	uint64_t mask = X86_FLAGS_ARITH | X86_TF | X86_DF | X86_NT;
 
+	if (has_virtual_flags(c, i)) {
+		check_virtual_flags(c, value);
+		mask |= X86_VIF;
+		value |= value & X86_IF ? X86_VIF : 0;
+	}
 	if (i->opsize >= 4)
 		mask |= X86_RF | X86_AC | X86_ID;
 	if (cpl(c) == 0)
@@ -414,8 +419,7 @@ void op_IRET(struct cpu *c, const struct x86_insn *i)
 	uint64_t sp = stack_pointer(c), rip;
 	uint16_t sel;
 
-	if (v86_mode(c) && (c->s.rflags & X86_IOPL) != X86_IOPL)
-		raise_error(c, X86_GP, 0);
+	has_virtual_flags(c, i);
 	if (protected_mode(c) && flag(c, X86_NT)) {
 		return_from_task(c);
 	} else {

@@ -20,7 +20,7 @@
 	RACY static uint32_t name(                                                                 \
 		struct cpu *c, const struct op *op, uint32_t f, uint64_t privilege)
 #define NEXT       return op[1].fn(c, op + 1, f, privilege)
-#define IF_MISS(h) if (__builtin_expect(!(h), 0))
+#define IF_MISS(h) if (unlikely(!(h)))
 #define GENERAL    return run_general(c, op, f, privilege)
 #define INLINE     RACY static inline __attribute__((always_inline))
 
@@ -94,9 +94,9 @@ INLINE uint8_t *hit(
 	const struct tlb_hit *e = &c->hit[lin / PAGE_SIZE % TLB_SIZE];
 	uint64_t tag = a == X86_WRITE ? e->write[privilege] : e->read[privilege];
 
-	if (__builtin_expect(lin + tag > PAGE_SIZE - size, 0))
+	if (unlikely(lin + tag > PAGE_SIZE - size))
 		return NULL;
-	if (a == X86_WRITE && __builtin_expect(holds_code(e->code, lin, size), 0))
+	if (a == X86_WRITE && unlikely(holds_code(e->code, lin, size)))
 		return NULL;
 	return e->host + lin;
 }

@@ -12,7 +12,7 @@
 
 INLINE bool goes_8(struct cpu *c, uint64_t target)
 {
-	if (__builtin_expect(!is_canonical(target), 0))
+	if (unlikely(!is_canonical(target)))
 		return false;
 	c->s.rip = target;
 	return true;
@@ -20,7 +20,7 @@ INLINE bool goes_8(struct cpu *c, uint64_t target)
 
 INLINE bool goes_4(struct cpu *c, uint64_t target)
 {
-	if (__builtin_expect((uint32_t)target > c->s.seg[X86_CS].limit, 0))
+	if (unlikely((uint32_t)target > c->s.seg[X86_CS].limit))
 		return false;
 	c->s.rip = (uint32_t)target;
 	return true;

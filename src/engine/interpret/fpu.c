@@ -121,12 +121,26 @@ static void check_mmx(struct cpu *c)
 		raise_fault(c, X86_NM);
 }
 
+/* FERR# falls when there is no error any more. */
+static void settle_ferr(struct cpu *c)
+{
+	if (unlikely(atomic_load_explicit(&c->v->ferr, memory_order_relaxed)) &&
+		!(fpu_word(c, FPU_FSW) & FPU_ES))
+		vcpu_set_ferr(c->v, false);
+}
+
+/* With CR0.NE clear the error goes out by FERR#, and the CPU waits unless told to ignore it. */
 void check_pending(struct cpu *c)
 {
-	/* With CR0.NE clear it would go out by FERR# to IRQ 13, which no one has used since the
-	 * 386. */
-	if (fpu_word(c, FPU_FSW) & FPU_ES)
+	settle_ferr(c);
+	if (!(fpu_word(c, FPU_FSW) & FPU_ES))
+		return;
+	if (c->s.cr0 & X86_CR0_NE)
 		raise_fault(c, X86_MF);
+	if (atomic_load_explicit(&c->v->ignne, memory_order_relaxed))
+		return;
+	vcpu_set_ferr(c->v, true);
+	freeze(c);
 }
 
 static bool waits(const struct x86_insn *i)
@@ -134,6 +148,11 @@ static bool waits(const struct x86_insn *i)
 	return i->op != X86_OP_FNINIT && i->op != X86_OP_FNCLEX && i->op != X86_OP_FNSTSW &&
 	       i->op != X86_OP_FNSTCW && i->op != X86_OP_FNENI && i->op != X86_OP_FNDISI &&
 	       i->op != X86_OP_FNSETPM;
+}
+
+static bool heeds_errors(const struct x86_insn *i, enum unit unit)
+{
+	return (unit == UNIT_X87 && waits(i)) || unit == UNIT_MMX || names(i, X86_OPND_MMX);
 }
 
 static void check_unit(struct cpu *c, const struct x86_insn *i, enum unit unit)
@@ -153,7 +172,7 @@ static void check_unit(struct cpu *c, const struct x86_insn *i, enum unit unit)
 	case UNIT_AVX:
 		check_avx(c);
 	}
-	if ((unit == UNIT_X87 && waits(i)) || unit == UNIT_MMX || names(i, X86_OPND_MMX))
+	if (heeds_errors(i, unit))
 		check_pending(c);
 }
 
@@ -312,12 +331,42 @@ static uint32_t underflow(struct cpu *c, const struct x86_insn *i, const struct 
 	return mxcsr_of(image) & MXCSR_UE;
 }
 
+/*
+ * Errors that IGNNE# lets pass must not wait in the host's unit: they are taken
+ * out of the image for the instruction, and are sticky afterwards.
+ */
+static uint16_t hide_errors(uint8_t *image)
+{
+	uint16_t fsw, fcw, errors;
+
+	memcpy(&fcw, image + FPU_FCW, 2);
+	memcpy(&fsw, image + FPU_FSW, 2);
+	errors = fsw & ~fcw & EXCEPTIONS;
+	fsw &= (uint16_t) ~(errors | FPU_ES | FPU_BUSY);
+	memcpy(image + FPU_FSW, &fsw, 2);
+	return errors;
+}
+
+static void show_errors(uint8_t *image, uint16_t errors)
+{
+	uint16_t fsw, fcw;
+
+	memcpy(&fcw, image + FPU_FCW, 2);
+	memcpy(&fsw, image + FPU_FSW, 2);
+	fsw |= errors;
+	if (fsw & ~fcw & EXCEPTIONS)
+		fsw |= FPU_ES | FPU_BUSY;
+	memcpy(image + FPU_FSW, &fsw, 2);
+}
+
 static void run_on_image(
 	struct cpu *c, const struct x86_insn *i, enum unit unit, struct host_frame *f)
 {
 	_Alignas(64) uint8_t image[X86_XSAVE_SIZE];
 	const uint64_t all = 7;
 	uint32_t mxcsr = mxcsr_of(c->s.xsave), raised;
+	bool ignores = fpu_word(c, FPU_FSW) & FPU_ES && heeds_errors(i, unit);
+	uint16_t errors = 0;
 	unsigned size = unit == UNIT_AVX ? X86_XSAVE_SIZE : LEGACY_SIZE;
 
 	memcpy(image, c->s.xsave, size);
@@ -325,6 +374,8 @@ static void run_on_image(
 		memset(image + size, 0, sizeof(image) - size);
 	memset(image + CLEAN_FROM, 0, CLEAN_LENGTH);
 	set_mxcsr(image, (mxcsr & ~EXCEPTIONS) | ALL_MASKED);
+	if (ignores)
+		errors = hide_errors(image);
 	if (unit == UNIT_AVX) {
 		memset(image + HEADER, 0, 64);
 		memcpy(image + HEADER, &all, 8);
@@ -339,6 +390,8 @@ static void run_on_image(
 		mxcsr |= raised;
 	}
 	set_mxcsr(image, mxcsr);
+	if (ignores)
+		show_errors(image, errors);
 	memset(image + CLEAN_FROM, 0, CLEAN_LENGTH);
 	f->image = NULL;
 	memcpy(c->fpu_result, image, size);
@@ -395,6 +448,8 @@ void host_execute(struct cpu *c, const struct x86_insn *i)
 	if (o.write)
 		store_operand(c, i, o.off, buffer, o.size);
 	commit(c, i, unit, &f);
+	if (unit == UNIT_X87)
+		settle_ferr(c);
 }
 
 /* ---- what is not the host's ---- */

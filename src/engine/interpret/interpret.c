@@ -94,7 +94,7 @@ static struct window window_of(const struct cpu *c, const struct x86_seg *s)
 	struct window w = {s->base, (uint64_t)s->limit + 1, (uint64_t)s->limit + 1};
 	bool code = s->attr & TYPE_CODE;
 
-	if (s->attr & X86_ATTR_UNUSABLE || (!code && s->attr & TYPE_CONFORMING))
+	if (s->attr & X86_ATTR_UNUSABLE || (!code && s->attr & TYPE_EXPAND_DOWN))
 		w.read = w.write = 0;
 	else if (protected_mode(c) && !(s->attr & TYPE_WRITABLE))
 		w = (struct window){s->base, code ? 0 : w.read, 0};
@@ -309,30 +309,22 @@ static bool in_shadow(const struct cpu *c)
 	return c->s.events.shadow_sti || c->s.events.shadow_mov_ss;
 }
 
-/* true: something was delivered, and the next instruction is the handler's. */
-static bool take_events(struct cpu *c)
+/* Delivers one of what waits; the next instruction is then the handler's. */
+static void take_events(struct cpu *c)
 {
 	struct x86_events *e = &c->s.events;
 
 	if (e->type != X86_EVENT_NONE) {
 		deliver_event(c);
-		return true;
-	}
-	if (e->exc_pending || e->db_pending) {
+	} else if (e->exc_pending || e->db_pending) {
 		deliver_pending(c);
-		return true;
-	}
-	if (!e->nmi_masked && !in_shadow(c) && (e->nmi_pending || vcpu_nmi_take(c->v))) {
+	} else if (!e->nmi_masked && !in_shadow(c) && (e->nmi_pending || vcpu_nmi_take(c->v))) {
 		e->nmi_pending = false;
 		e->nmi_masked = true;
 		deliver_interrupt(c, X86_NMI);
-		return true;
-	}
-	if (flag(c, X86_IF) && !in_shadow(c) && vcpu_intr_pending(c->v)) {
+	} else if (flag(c, X86_IF) && !in_shadow(c) && vcpu_intr_pending(c->v)) {
 		deliver_interrupt(c, vcpu_intr_ack(c->v));
-		return true;
 	}
-	return false;
 }
 
 /* ---- the loop ---- */
@@ -341,6 +333,9 @@ static void finish(struct cpu *c, struct run_result *r, int why)
 {
 	if (why == JUMP_FATAL) {
 		r->exit = RUN_FATAL;
+	} else if (why == JUMP_FREEZE) {
+		r->exit = RUN_HALTED;
+		vcpu_count(c->v, EXIT_HLT, 0);
 	} else {
 		r->exit = RUN_SHUTDOWN;
 		vcpu_count(c->v, EXIT_SHUTDOWN, 0);
@@ -398,7 +393,7 @@ static void look_for_writes(struct cpu *c)
 {
 	uint64_t stale = atomic_load_explicit(&c->e->stale_count, memory_order_acquire);
 
-	if (__builtin_expect(stale == c->stale_seen, 1))
+	if (likely(stale == c->stale_seen))
 		return;
 	c->stale_seen = stale;
 	next_generation(c);
@@ -428,7 +423,7 @@ static const struct block *next_block(struct cpu *c, uint32_t f)
 	const struct block *b = follow(c, w);
 	uint64_t key = c->key;
 
-	if (__builtin_expect(b != NULL, 1))
+	if (likely(b != NULL))
 		return b;
 	put_flags(c, f); /* the search may fault */
 	b = find_block(c);
@@ -521,9 +516,11 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 	}
 	if (why)
 		refresh(c);
-	if (why == JUMP_FAULT) {
+	if (why == JUMP_FAULT || why == JUMP_FREEZE) {
 		c->keep_shadow = c->stop_met = false; /* the access did not happen */
 		end_shadow(c);
+	}
+	if (why == JUMP_FAULT) {
 		deliver_fault(c);
 	} else if (why && why != JUMP_RETRY) {
 		finish(c, r, why);
@@ -660,9 +657,9 @@ static uint64_t cr4_withheld(const struct x86_model *m)
 	static const struct {
 		uint32_t bits;
 		uint8_t needs; /* enum x86_cpu_feature */
-	} rule[] = {{X86_CR4_TSD, X86_CPU_TSC}, {X86_CR4_DE, X86_CPU_DE},
-		{X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE}, {X86_CR4_MCE, X86_CPU_MCE},
-		{X86_CR4_PGE, X86_CPU_PGE},
+	} rule[] = {{X86_CR4_VME | X86_CR4_PVI, X86_CPU_VME}, {X86_CR4_TSD, X86_CPU_TSC},
+		{X86_CR4_DE, X86_CPU_DE}, {X86_CR4_PSE, X86_CPU_PSE}, {X86_CR4_PAE, X86_CPU_PAE},
+		{X86_CR4_MCE, X86_CPU_MCE}, {X86_CR4_PGE, X86_CPU_PGE},
 		{X86_CR4_PCE, X86_CPU_CMOV}, /* performance counters came with the Pentium Pro */
 		{X86_CR4_OSFXSR, X86_CPU_FXSR}, {X86_CR4_OSXMMEXCPT, X86_CPU_SSE},
 		{X86_CR4_UMIP, X86_CPU_UMIP}, {X86_CR4_FSGSBASE, X86_CPU_FSGSBASE},
@@ -682,6 +679,7 @@ int cpu_open(struct cpu *c, struct vcpu *v, struct interpret_engine *e)
 
 	c->v = v;
 	c->e = e;
+	c->shared = !native && v->vm->vcpus > 1 && v->vm->clock.driver == CLOCK_HOST;
 	/* As the emulator of another engine it meets what the host's CPU allowed. */
 	c->phys_bits = native ? 52 : x86_model_phys_bits(&v->vm->model);
 	c->cr4_withheld = native ? 0 : cr4_withheld(&v->vm->model);
@@ -736,6 +734,7 @@ static void interpret_vcpu_close(struct vcpu *v)
 
 static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 {
+	atomic_thread_fence(memory_order_seq_cst); /* as in look_behind() */
 	written(container_of(e, struct interpret_engine, engine), gpa, len);
 }
 
@@ -749,6 +748,7 @@ static int interpret_set_map(struct engine *engine, const struct engine_slot *sl
 	uint64_t end = 0;
 	void *table;
 
+	e->maps++;
 	for (unsigned n = 0; n < count; n++)
 		if (slot[n].base + slot[n].size > end)
 			end = slot[n].base + slot[n].size;

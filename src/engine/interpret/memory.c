@@ -10,10 +10,6 @@
 
 /* ---- segments ---- */
 
-#define TYPE_CODE        8u
-#define TYPE_EXPAND_DOWN 4u
-#define TYPE_WRITABLE    2u /* of data; readable, of code */
-
 _Noreturn static void segment_fault(struct cpu *c, unsigned seg)
 {
 	raise_error(c, seg == X86_SS ? X86_SSV : X86_GP, 0);
@@ -151,6 +147,16 @@ static void wrote_code(struct cpu *c, const struct tlb_entry *e, uint64_t lin, u
 	written(c->e, e->gpa + (lin & 4095), size);
 }
 
+void look_behind(struct cpu *c, const struct tlb_entry *e, uint64_t lin, unsigned size)
+{
+	if (c->shared)
+		atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&e->code->lines, memory_order_relaxed))
+		wrote_code(c, e, lin, size);
+	else if (c->shared)
+		tlb_unseal(c, e);
+}
+
 static uint64_t load_in_page(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
 {
 	struct tlb_entry *e = tlb_find(c, lin, p, X86_READ);
@@ -180,8 +186,8 @@ static void store_in_page(
 		store_host(e->host + (lin & 4095), size, value);
 	else
 		memcpy(e->host + (lin & 4095), &value, size);
-	if (e->code && atomic_load_explicit(&e->code->lines, memory_order_relaxed))
-		wrote_code(c, e, lin, size);
+	if (e->code)
+		look_behind(c, e, lin, size);
 }
 
 static uint64_t load_as(struct cpu *c, uint64_t lin, unsigned size, enum x86_privilege p)
@@ -464,8 +470,8 @@ void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len)
 			 UINT64_C(1) << (((addr + len - 1) & 4095) >> LINE_SHIFT);
 
 	atomic_fetch_or(&p->lines, lines);
-	if (c->hooks && !atomic_load(&p->sealed))
-		c->hooks->seal(c, p);
+	if ((c->shared || c->hooks) && !atomic_load(&p->sealed))
+		seal_page(c, p);
 }
 
 const struct x86_insn *fetch(struct cpu *c)

@@ -4,7 +4,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/vm.h"
 #include "engine/interpret/interpret.h"
@@ -16,14 +15,6 @@
 
 /* Real mode: add eax, ebx; xor edx, eax; inc ecx; jmp back. */
 static const uint8_t loop_code[] = {0x66, 0x01, 0xd8, 0x66, 0x31, 0xc2, 0x66, 0x41, 0xeb, 0xf6};
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static int enter(struct vcpu *v)
 {
@@ -41,15 +32,16 @@ static double measure(struct vm *vm)
 {
 	struct vcpu *v = vm->vcpu[0];
 	struct run_result r = {0};
-	double start, mips = 0;
+	uint64_t start;
+	double mips = 0;
 
 	memcpy(vm->ram.host, loop_code, sizeof(loop_code));
 	if (interpret_engine.vcpu_open(v))
 		return 0;
 	if (!enter(v)) {
-		start = seconds();
+		start = monotonic_ns();
 		interpret_engine.run(v, PROBE_INSNS, &r);
-		mips = (double)r.executed / 1e6 / (seconds() - start);
+		mips = (double)r.executed * 1e3 / (double)(monotonic_ns() - start);
 	}
 	interpret_engine.vcpu_close(v);
 	return mips;

@@ -115,29 +115,23 @@ void op_POPA(struct cpu *c, const struct x86_insn *i)
 	stack_commit(c, sp);
 }
 
-/* In virtual-8086 mode the flags are IOPL's (SDM vol. 3A 20.2.7). */
-static void check_v86(struct cpu *c)
-{
-	if (v86_mode(c) && (c->s.rflags & X86_IOPL) != X86_IOPL)
-		raise_error(c, X86_GP, 0);
-}
-
 void op_PUSHF(struct cpu *c, const struct x86_insn *i)
 {
 	uint64_t sp = stack_pointer(c);
+	uint64_t flags = has_virtual_flags(c, i) ? virtual_flags(c) : c->s.rflags;
 
-	check_v86(c);
-	push_at(c, &sp, i->opsize, c->s.rflags & ~(uint64_t)(X86_VM | X86_RF));
+	push_at(c, &sp, i->opsize, flags & ~(uint64_t)(X86_VM | X86_RF));
 	stack_commit(c, sp);
 }
 
 void op_POPF(struct cpu *c, const struct x86_insn *i)
 {
-	uint64_t mask = X86_FLAGS_ARITH | X86_TF | X86_DF | X86_NT, sp, value;
+	uint64_t mask = X86_FLAGS_ARITH | X86_TF | X86_DF | X86_NT, sp = stack_pointer(c), value;
+	bool is_virtual = has_virtual_flags(c, i);
 
-	check_v86(c);
-	sp = stack_pointer(c);
 	value = pop_at(c, &sp, i->opsize);
+	if (is_virtual)
+		check_virtual_flags(c, value);
 	if (cpl(c) == 0)
 		mask |= X86_IOPL;
 	if (cpl(c) <= (c->s.rflags >> 12 & 3))
@@ -146,6 +140,8 @@ void op_POPF(struct cpu *c, const struct x86_insn *i)
 		mask |= X86_AC | X86_ID;
 	stack_commit(c, sp);
 	c->s.rflags = (c->s.rflags & ~mask & ~(uint64_t)X86_RF) | (value & mask) | X86_FLAGS_FIXED;
+	if (is_virtual)
+		set_flag(c, X86_VIF, value & X86_IF);
 }
 
 /* SDM vol. 2A ENTER: the frame pointers of the outer levels are copied. */

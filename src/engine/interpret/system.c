@@ -16,9 +16,10 @@ static void need_ring0(struct cpu *c)
 	(X86_CR0_PE | X86_CR0_MP | X86_CR0_EM | X86_CR0_TS | X86_CR0_NE | X86_CR0_WP |             \
 		X86_CR0_AM | X86_CR0_NW | X86_CR0_CD | X86_CR0_PG)
 #define CR4_OFFERED                                                                                \
-	(X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE | X86_CR4_MCE | X86_CR4_PGE |        \
-		X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_UMIP |                 \
-		X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | X86_CR4_SMAP)
+	(X86_CR4_VME | X86_CR4_PVI | X86_CR4_TSD | X86_CR4_DE | X86_CR4_PSE | X86_CR4_PAE |        \
+		X86_CR4_MCE | X86_CR4_PGE | X86_CR4_PCE | X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT |    \
+		X86_CR4_UMIP | X86_CR4_FSGSBASE | X86_CR4_PCIDE | X86_CR4_OSXSAVE | X86_CR4_SMEP | \
+		X86_CR4_SMAP)
 #define CR3_NOFLUSH (UINT64_C(1) << 63)
 
 static unsigned natural_size(const struct cpu *c)
@@ -341,27 +342,22 @@ void op_LTR(struct cpu *c, const struct x86_insn *i)
 
 /* ---- interrupts and halting ---- */
 
-static bool may_change_if(const struct cpu *c)
-{
-	return cpl(c) <= (c->s.rflags >> 12 & 3);
-}
-
 void op_CLI(struct cpu *c, const struct x86_insn *i)
 {
-	if (!may_change_if(c))
-		raise_error(c, X86_GP, 0);
-	set_flag(c, X86_IF, false);
+	set_flag(c, interrupt_flag(c), false);
 }
 
 void op_STI(struct cpu *c, const struct x86_insn *i)
 {
-	if (!may_change_if(c))
+	uint64_t changed = interrupt_flag(c);
+
+	if (changed == X86_VIF && flag(c, X86_VIP))
 		raise_error(c, X86_GP, 0);
-	if (!flag(c, X86_IF)) {
+	if (changed == X86_IF && !flag(c, X86_IF)) {
 		c->s.events.shadow_sti = true;
 		c->keep_shadow = true;
 	}
-	set_flag(c, X86_IF, true);
+	set_flag(c, changed, true);
 }
 
 void op_HLT(struct cpu *c, const struct x86_insn *i)

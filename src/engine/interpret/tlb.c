@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "core/run.h"
 #include "engine/interpret/cpu.h"
 
 /* ---- physical memory for the walk ---- */
@@ -190,17 +191,87 @@ static void find_host(struct cpu *c, struct tlb_entry *e)
 			e->fast &= ~X86_RIGHT(p, X86_WRITE);
 }
 
+#define WRITES                                                                                     \
+	(X86_RIGHT(X86_SUPERVISOR, X86_WRITE) | X86_RIGHT(X86_SUPERVISOR_AC, X86_WRITE) |          \
+		X86_RIGHT(X86_USER, X86_WRITE))
+
+/* A writer is told before the look: who marks the page sees one or is seen. */
+static bool may_write_unseen(const struct cpu *c, struct code_page *p)
+{
+	if (!p || !c->shared)
+		return p;
+	if (!(atomic_load(&p->writers) >> c->v->id & 1))
+		atomic_fetch_or(&p->writers, (uint16_t)(1u << c->v->id));
+	return !atomic_load(&p->lines);
+}
+
 static void find_hits(struct cpu *c, const struct tlb_entry *e)
 {
 	struct tlb_hit *h = &c->hit[e - c->tlb];
 	uint64_t base = e->page * PAGE_SIZE, none = NO_TAG((uint64_t)(e - c->tlb));
+	bool writes = e->fast & WRITES && may_write_unseen(c, e->code);
 
 	h->host = (uint8_t *)((uintptr_t)e->host - base);
 	h->code = e->code;
 	for (unsigned p = 0; p < X86_PRIVILEGES; p++) {
 		h->read[p] = e->fast & X86_RIGHT(p, X86_READ) ? -base : none;
-		h->write[p] = e->fast & X86_RIGHT(p, X86_WRITE) && e->code ? -base : none;
+		h->write[p] = e->fast & X86_RIGHT(p, X86_WRITE) && writes ? -base : none;
 	}
+}
+
+void tlb_unseal(struct cpu *c, const struct tlb_entry *e)
+{
+	const struct tlb_hit *h = &c->hit[e - c->tlb];
+
+	if (h->write[c->privilege] == NO_TAG((uint64_t)(e - c->tlb)))
+		find_hits(c, e);
+}
+
+/* Of pages that get code: its vCPU stands still, or is this one. */
+static void forget_writes(struct cpu *c, const struct code_page *p)
+{
+	for (unsigned n = 0; n < TLB_SIZE; n++)
+		for (unsigned k = 0; c->tlb[n].code == p && k < X86_PRIVILEGES; k++)
+			c->hit[n].write[k] = NO_TAG((uint64_t)n);
+	if (c->hooks)
+		c->hooks->forget_writes(c, p);
+}
+
+static void forget_everywhere(struct vm *vm, const struct code_page *p)
+{
+	unsigned writers = atomic_load(&p->writers);
+
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (writers >> n & 1 && vm->vcpu[n]->priv)
+			forget_writes(vm->vcpu[n]->priv, p);
+}
+
+/* If others may write to it the world stops for them; if the memory map changes meanwhile all
+ * begins anew. */
+void seal_page(struct cpu *c, struct code_page *p)
+{
+	unsigned writers = atomic_load(&p->writers), self = 1u << c->v->id;
+	struct vm *vm = c->v->vm;
+	uint32_t maps = c->e->maps;
+
+	if (writers & ~self) {
+		vcpu_leave(c->v);
+		world_stop(vm);
+		if (maps == c->e->maps) {
+			forget_everywhere(vm, p);
+			atomic_store(&p->writers, 0);
+			atomic_store(&p->sealed, true);
+		}
+		world_go(vm);
+		vcpu_enter(c->v);
+		if (maps != c->e->maps)
+			longjmp(c->leave, JUMP_RETRY);
+		return;
+	}
+	if (writers)
+		forget_writes(c, p);
+	atomic_fetch_and(&p->writers, (uint16_t)~self);
+	atomic_store(&p->sealed, true);
 }
 
 static struct tlb_entry *fill(

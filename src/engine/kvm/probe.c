@@ -104,30 +104,22 @@ static int make_vm(struct probe *p)
 	return p->run == MAP_FAILED ? -errno : set_long_mode(p);
 }
 
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
 /* The timer's signal goes to this thread and makes KVM_RUN return. */
 static int run_for(struct probe *p, double *elapsed)
 {
 	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = KVM_KICK_SIGNAL};
 	struct itimerspec once = {{0, PROBE_NS}, {0, PROBE_NS}};
 	timer_t timer;
-	double start;
+	uint64_t start;
 	int rc;
 
 	ev._sigev_un._tid = gettid();
 	if (timer_create(CLOCK_MONOTONIC, &ev, &timer))
 		return -errno;
-	start = seconds();
+	start = monotonic_ns();
 	timer_settime(timer, 0, &once, NULL);
 	rc = kvm_ioctl(p->cpu, KVM_RUN, NULL);
-	*elapsed = seconds() - start;
+	*elapsed = (double)(monotonic_ns() - start) / 1e9;
 	timer_delete(timer);
 	return rc == -EINTR ? 0 : rc < 0 ? rc : -EIO;
 }

@@ -394,11 +394,13 @@ void add_segment(struct emitter *e, unsigned seg, unsigned size)
 static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 {
 	struct tcpu *t = e->t;
-	uint32_t n = t->accesses++;
+	uint32_t n = t->accesses++ % ACCESSES;
+	bool aligned = e->n->kind == KIND_VECTOR && size >= 16 && must_be_aligned(&e->n->i);
 
 	t->access[n] = (struct access){.rip = e->n->rip,
 		.since = __builtin_ia32_rdtsc(),
 		.size = (uint8_t)size,
+		.align = aligned ? (uint8_t)(size - 1) : 0,
 		.write = write,
 		.before = (uint8_t)e->at,
 		.span = (uint16_t)size,
@@ -455,7 +457,7 @@ static void emit_look(struct emitter *e, uint32_t access)
 {
 	struct access *a = &e->t->access[access];
 	struct code *c = e->c;
-	uint32_t *from = &e->from[access - e->first_access];
+	uint32_t *from = &e->from[(access - e->first_access) % ACCESSES];
 
 	e->t->more[access] = (struct site_more){SITE_BUDGET, (uint16_t)(PAGE_SIZE - a->span)};
 	a->look = c->at;
@@ -615,10 +617,11 @@ static void call_miss(struct code *c, const struct access *a, uint32_t access, u
 
 void emit_misses(struct emitter *e)
 {
-	for (uint32_t n = e->first_access; n < e->t->accesses; n++) {
+	for (uint32_t k = e->first_access; k != e->t->accesses; k++) {
+		uint32_t n = k % ACCESSES;
 		struct access *a = &e->t->access[n];
 
-		land(e->c, e->from[n - e->first_access]);
+		land(e->c, e->from[k - e->first_access]);
 		a->miss = e->c->at;
 		if (!has_site(e))
 			put_rm(e->c, OP_W(0x03), T0, in_table(a, e->s->key.privilege));
@@ -638,7 +641,7 @@ void look_directly(struct tcpu *t, uint32_t access)
 	struct code *c = &t->code, look = *c;
 	uint32_t slow;
 
-	if (c->at + 128 > c->size)
+	if (!cache_has(t, 128))
 		return;
 	look.at = a->look;
 	jmp_to(&look, c->at);

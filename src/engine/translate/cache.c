@@ -2,10 +2,11 @@
  * cache.c - the code cache: blocks by physical address, the links between
  * them, and the table of indirect jumps.
  *
- * Code is only appended; when anything is full, all goes. A block that is
- * stale is no longer found, and nothing jumps to it any more. A link to
- * another page holds as long as that page is where it was: it is cut when the
- * TLB is flushed, unless the page is global and the flush spares those.
+ * Code, blocks and what belongs to them are rings: new ones take the place of
+ * the oldest. A block that is stale is no longer found, and nothing jumps to it
+ * any more; its place is free when it is the oldest. A link to another page
+ * holds as long as that page is where it was: it is cut when the TLB is
+ * flushed, unless the page is global and the flush spares those.
  */
 #include "engine/translate/internal.h"
 
@@ -66,13 +67,22 @@ static bool page_noted(const struct tcpu *t, uint64_t rip)
 	return t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] >> page % 64 & 1;
 }
 
+static uint32_t jump_slot(const struct tblock *b)
+{
+	return b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
+}
+
+static struct jump_entry jump_to(const struct tcpu *t, const struct tblock *b)
+{
+	return (struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
+}
+
 void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 {
 	struct jump_list *list = &t->jumps[global];
-	uint32_t n = b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
+	uint32_t n = jump_slot(b);
 
-	jump_all(t)[n] =
-		(struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
+	jump_all(t)[n] = jump_to(t, b);
 	if (list->used < JUMP_SIZE)
 		list->at[list->used] = n;
 	if (list->used <= JUMP_SIZE)
@@ -80,26 +90,41 @@ void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 	note_page(t, b->rip);
 }
 
+static void jump_remove(struct tcpu *t, const struct tblock *b)
+{
+	const struct jump_entry *j = &jump_all(t)[jump_slot(b)], there = jump_to(t, b);
+
+	if (j->rip == there.rip && j->host == there.host)
+		jump_clear(t, jump_slot(b));
+}
+
 /* ---- links ---- */
 
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far)
 {
-	if (t->links == LINKS)
-		return NONE;
-	t->link[t->links] = (struct link){.rip = x->rip,
+	uint32_t n = t->links++ % LINKS;
+
+	t->link[n] = (struct link){.rip = x->rip,
 		.patch = x->from,
 		.stub = t->code.at,
-		.next_in = NONE,
 		.key = x->key,
 		.place = x->place,
 		.far = far};
-	return t->links++;
+	return n;
 }
 
 static void link_open(struct tcpu *t, struct link *l)
 {
 	set_target(&t->code, l->patch, l->stub);
 	l->closed = false;
+}
+
+static void cut(struct tcpu *t, const uint32_t *list, uint32_t *count)
+{
+	for (uint32_t n = 0; n < *count; n++)
+		if (t->link[list[n]].closed)
+			link_open(t, &t->link[list[n]]);
+	*count = 0;
 }
 
 /* With the flags in both places the later entry is the one with less to do. */
@@ -110,6 +135,40 @@ static uint32_t entry_for(const struct link *l, const struct tblock *b)
 	return l->place == IN_HOST ? b->from_host : b->from_memory;
 }
 
+static void join(struct tcpu *t, uint32_t link, struct tblock *to)
+{
+	struct link *l = &t->link[link];
+
+	l->prev_in = NONE;
+	l->next_in = to->links_in;
+	if (l->next_in != NONE)
+		t->link[l->next_in].prev_in = link;
+	to->links_in = link;
+	l->to = (uint32_t)(to - t->block);
+	l->joined = true;
+}
+
+static void part(struct tcpu *t, uint32_t link)
+{
+	struct link *l = &t->link[link];
+
+	if (l->next_in != NONE)
+		t->link[l->next_in].prev_in = l->prev_in;
+	if (l->prev_in != NONE)
+		t->link[l->prev_in].next_in = l->next_in;
+	else
+		t->block[l->to].links_in = l->next_in;
+	l->joined = false;
+}
+
+/* Lists of links to be cut; what is in them may be another link by now, which costs little. */
+static void list_far(struct tcpu *t, uint32_t link, uint32_t *list, uint32_t *count)
+{
+	if (*count == LINKS)
+		cut(t, list, count);
+	list[(*count)++] = link;
+}
+
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 {
 	struct link *l = &t->link[link];
@@ -117,31 +176,20 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 	if (l->closed || l->rip != to->rip || l->key != to->key || !to->live)
 		return;
 	if (!l->joined) {
-		l->next_in = to->links_in;
-		to->links_in = link;
-		l->joined = true;
-		l->to = (uint32_t)(to - t->block);
+		join(t, link, to);
 	} else if (l->to != (uint32_t)(to - t->block)) {
 		return; /* it was for the same address in another space: leave it open */
 	}
-	l->closed = true;
 	t->stats.links++;
 	set_target(&t->code, l->patch, entry_for(l, to));
+	l->closed = true;
 	if (!l->far)
 		return;
 	note_page(t, to->rip);
 	if (global)
-		t->far_global[t->far_globals++] = link;
+		list_far(t, link, t->far_global, &t->far_globals);
 	else
-		t->far_local[t->far_locals++] = link;
-}
-
-static void cut(struct tcpu *t, const uint32_t *list, uint32_t *count)
-{
-	for (uint32_t n = 0; n < *count; n++)
-		if (t->link[list[n]].closed)
-			link_open(t, &t->link[list[n]]);
-	*count = 0;
+		list_far(t, link, t->far_local, &t->far_locals);
 }
 
 void cut_far(struct tcpu *t, bool globals_too)
@@ -179,11 +227,16 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 {
 	uint32_t *hash = &t->hash[block_hash(addr, rip, key)],
 		 *page = &t->page[page_hash(addr >> 12)];
-	uint32_t n = t->blocks++;
+	uint32_t n = t->blocks++ % BLOCKS;
 
 	t->block[n] = (struct tblock){.addr = addr,
 		.rip = rip,
 		.version = version,
+		.code = t->code.at,
+		.link = t->links,
+		.insn = t->insns,
+		.recipe = t->recipes,
+		.access = t->accesses,
 		.links_in = NONE,
 		.next_hash = *hash,
 		.next_page = *page,
@@ -207,7 +260,6 @@ static void drop(struct tcpu *t, uint32_t which)
 {
 	struct tblock *b = &t->block[which];
 
-	t->stats.stale++;
 	b->live = false;
 	unhash(t, which);
 	for (uint32_t l = b->links_in, next; l != NONE; l = next) {
@@ -217,6 +269,78 @@ static void drop(struct tcpu *t, uint32_t which)
 		t->link[l].joined = false;
 	}
 	b->links_in = NONE;
+}
+
+/* ---- room ---- */
+
+static struct tblock *oldest(struct tcpu *t)
+{
+	return &t->block[t->oldest % BLOCKS];
+}
+
+static void unlist(struct tcpu *t, uint32_t which)
+{
+	uint32_t *p = &t->page[page_hash(t->block[which].addr >> 12)];
+
+	while (*p != which)
+		p = &t->block[*p].next_page;
+	*p = t->block[which].next_page;
+}
+
+void cache_evict(struct tcpu *t)
+{
+	uint32_t which = t->oldest % BLOCKS;
+	const struct tblock *b = &t->block[which];
+	bool last = ++t->oldest == t->blocks;
+	uint32_t end = last ? t->links : oldest(t)->link;
+
+	t->stats.evicted++;
+	jump_remove(t, b);
+	if (b->live) {
+		unlist(t, which);
+		drop(t, which);
+	}
+	for (uint32_t l = b->link; l != end; l++) {
+		if (t->link[l % LINKS].joined)
+			part(t, l % LINKS);
+		t->link[l % LINKS].closed = false;
+		if (t->pending == l % LINKS)
+			t->pending = NONE;
+	}
+	if (last)
+		t->code.at = t->first_block;
+	if (last || oldest(t)->code < b->code)
+		t->wrapped = false;
+}
+
+bool cache_has(const struct tcpu *t, uint32_t bytes)
+{
+	uint32_t end = t->wrapped ? t->block[t->oldest % BLOCKS].code : t->code.size;
+
+	return t->oldest != t->blocks && end - t->code.at >= bytes;
+}
+
+static bool has_room(struct tcpu *t)
+{
+	const struct tblock *b = oldest(t);
+	const uint32_t most = EXITS; /* of one block */
+
+	if (t->oldest == t->blocks)
+		return true;
+	return (t->wrapped ? b->code : t->code.size) - t->code.at >= CODE_ROOM &&
+	       t->blocks - t->oldest < BLOCKS && t->links + most - b->link <= LINKS &&
+	       t->insns + most - b->insn <= INSNS && t->recipes + most - b->recipe <= RECIPES &&
+	       t->accesses + most - b->access <= ACCESSES;
+}
+
+void cache_reserve(struct tcpu *t)
+{
+	if (!t->wrapped && t->code.size - t->code.at < CODE_ROOM) {
+		t->code.at = t->first_block;
+		t->wrapped = t->oldest != t->blocks;
+	}
+	while (!has_room(t))
+		cache_evict(t);
 }
 
 /* Blocks of a page that are not of its present version. */
@@ -233,6 +357,7 @@ static void drop_page(struct tcpu *t, uint64_t page)
 
 		if (b->addr >> 12 == page && b->version != version) {
 			drop(t, *p);
+			t->stats.stale++;
 			*p = b->next_page;
 			any = true;
 		} else {
@@ -264,21 +389,14 @@ void cache_flush(struct tcpu *t)
 	t->code.at = t->first_block;
 	t->code.full = false;
 	sites_flush(t, true);
-	t->blocks = t->links = t->insns = t->recipes = t->accesses = 0;
+	t->blocks = t->links = t->insns = t->recipes = t->accesses = t->oldest = 0;
+	t->wrapped = false;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));
 	memset(t->page, 0xff, sizeof(t->page));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
 	jump_flush(t, true);
-}
-
-void cache_reserve(struct tcpu *t)
-{
-	if (t->code.at + CODE_ROOM > t->code.size || t->blocks == BLOCKS ||
-		t->links + EXITS > LINKS || t->insns + BLOCK_INSNS > INSNS ||
-		t->accesses + 2 * BLOCK_INSNS > ACCESSES)
-		cache_flush(t);
 }
 
 /* ---- memory ---- */
@@ -301,6 +419,8 @@ int cache_new(struct tcpu *t)
 	t->exec = exec;
 	t->jumps[0].used = JUMP_SIZE + 1; /* none is known to be clear */
 	make_stubs(t);
+	if (t->torture.cache)
+		t->code.size = MAX(t->torture.cache, t->first_block + 2 * CODE_ROOM);
 	cache_flush(t);
 	t->stats.flushes = 0;
 	return 0;

@@ -380,14 +380,15 @@ static void emit_call_indirect(struct emitter *e)
 static void emit_call_of_body(struct emitter *e, uint32_t stub)
 {
 	struct tcpu *t = e->t;
+	uint32_t which = t->insns++ % INSNS;
 
 	need_flags_in_memory(e);
-	t->insn[t->insns] = e->n->i;
-	t->insn_body[t->insns] = string_body(&e->n->i);
-	if (!t->insn_body[t->insns])
-		t->insn_body[t->insns] = body_of(&t->c, &e->n->i);
+	t->insn[which] = e->n->i;
+	t->insn_body[which] = string_body(&e->n->i);
+	if (!t->insn_body[which])
+		t->insn_body[which] = body_of(&t->c, &e->n->i);
 	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
-	mov_imm(e->c, T1, t->insns++ | e->at << 16);
+	mov_imm(e->c, T1, which | e->at << 16);
 	call_to(e->c, stub);
 	e->flags = IN_MEMORY;
 }

@@ -125,12 +125,14 @@ bool flags_can_be_lost(struct emitter *e)
 	const struct tinsn *from;
 	struct tcpu *t = e->t;
 
-	if (e->producer == NONE || e->n->real || t->recipes + 1 >= RECIPES)
+	if (e->producer == NONE || e->n->real)
 		return false;
 	from = &e->s->insn[e->producer];
 	if (!has_recipe(from) || !kept_until_set(e))
 		return false;
-	t->recipe[++t->recipes] = (struct recipe){.op = from->i.op,
+	if (++t->recipes % RECIPES == 0)
+		t->recipes++;
+	t->recipe[t->recipes % RECIPES] = (struct recipe){.op = from->i.op,
 		.size = from->i.opnd[0].size,
 		.a = from->i.opnd[0].reg,
 		.b = from->i.opnd[1].kind == X86_OPND_GPR ? from->i.opnd[1].reg : NOREG,

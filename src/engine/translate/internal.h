@@ -13,6 +13,8 @@
 #ifndef TINAMOU_TRANSLATE_INTERNAL_H
 #define TINAMOU_TRANSLATE_INTERNAL_H
 
+#include <time.h>
+
 #include "engine/interpret/door.h"
 #include "engine/translate/asm.h"
 
@@ -57,7 +59,8 @@ struct access {
 	uint16_t down;        /* how far below it they begin */
 	uint8_t size, before; /* before: instructions of the block */
 	bool write;
-	bool host; /* T0 is to be the host address, else the difference */
+	uint8_t align; /* bits of the address that must not be set */
+	bool host;     /* T0 is to be the host address, else the difference */
 };
 
 /*
@@ -121,6 +124,7 @@ struct recipe {
 struct tblock {
 	gpa_t addr;
 	uint64_t rip;
+	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
@@ -135,10 +139,23 @@ struct link {
 	uint64_t rip;
 	uint32_t patch; /* where the displacement of the jump is */
 	uint32_t stub;  /* where it goes to while it is open */
-	uint32_t next_in;
+	uint32_t next_in, prev_in;
 	uint32_t to; /* whose list of links it is in, while joined */
 	uint8_t key, place;
 	bool closed, joined, far; /* far: to another page */
+};
+
+/*
+ * --torture: what is rare in a guest is made frequent, and nothing that it sees
+ * changes. 0: as usual. See torture.c.
+ */
+struct torture {
+	uint32_t cache;   /* bytes of code at most */
+	uint32_t block;   /* instructions of a block at most */
+	uint32_t flush;   /* the TLBs are emptied every so many entries of code */
+	uint32_t evict;   /* ... and blocks thrown out */
+	uint32_t miss;    /* all accesses take the slow path; one in so many leaves the block */
+	uint32_t signals; /* microseconds from one signal of the host to the next */
 };
 
 /* Why translated code came back. */
@@ -152,7 +169,7 @@ struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
 	uint64_t counted;  /* with --stats: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
-	uint64_t enters, links, bodies, systems, slow, odd, stale, flushes;
+	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
@@ -194,9 +211,14 @@ struct tcpu {
 
 	/* Only C code reaches these. */
 	int64_t granted;
-	bool with_stats;     /* --stats */
-	bool counting;       /* instructions, exactly */
-	bool tally;          /* they are counted, for that or for --stats */
+	bool with_stats; /* --stats */
+	bool counting;   /* instructions, exactly */
+	bool tally;      /* they are counted, for that or for --stats */
+	struct torture torture;
+	uint32_t random;      /* of torture and check */
+	uint32_t block_insns; /* at most */
+	timer_t timer;        /* of its signals */
+	bool has_timer;
 	struct check *check; /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
 	unsigned keys;
@@ -207,7 +229,9 @@ struct tcpu {
 	uint32_t first_block;
 	bool can_live, live; /* live: blocks of live keys are asked for */
 	uint8_t live_for;    /* privilege */
-	uint32_t blocks, links, insns, recipes, accesses;
+	/* Rings: how many were ever made. The oldest block is what goes next. */
+	uint32_t blocks, links, insns, recipes, accesses, oldest;
+	bool wrapped;     /* newer code stands before older */
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
@@ -219,7 +243,6 @@ struct tcpu {
 	} jumps[2];               /* entries that were filled; [1]: those to global pages */
 	uint64_t far_pages[1024]; /* hashed linear pages that far links and jumps go to */
 	uint64_t stale_seen;
-	uint32_t maps; /* how often the memory map has changed */
 	struct tstats stats;
 	struct signal_stack signal_stack;
 	uint32_t far_local[LINKS], far_global[LINKS];
@@ -335,10 +358,14 @@ void cache_free(struct tcpu *t);
 void cache_flush(struct tcpu *t); /* everything */
 struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
-/* Before a block of at most CODE_ROOM bytes is written; may flush. */
+/* Before a block of at most CODE_ROOM bytes is written: the oldest ones make room. */
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
+/* Room for bytes of code behind the newest block, to which they belong. */
+bool cache_has(const struct tcpu *t, uint32_t bytes);
+/* The oldest block, and all that leads there. There is one. */
+void cache_evict(struct tcpu *t);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
 /* Drops what was made from pages that were written to. */
 void cache_drop_stale(struct tcpu *t);
@@ -363,7 +390,7 @@ void leave_signal_stack(struct tcpu *t);
 void fast_flush(struct tcpu *t, bool globals_too);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
-void seal_page(struct cpu *c, struct code_page *p);
+void forget_writes(struct cpu *c, const struct code_page *p);
 /* What follows from the entry is remembered for translated code, if it may be. */
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
 /* The accesses' own entries forget all, or all but global pages. */
@@ -397,8 +424,18 @@ void check_free(struct check *k);
 enum leave check_block(struct tcpu *t, struct tblock *b);
 /* Before a store of translated code. */
 void check_store(struct check *k, uint8_t *host, unsigned size);
+
+/* ---- torture.c ---- */
+
+/* text: NAME=NUMBER,... -EINVAL, with the reason in err. */
+int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
+/* On the vCPU's thread; the signals begin. 0 or -errno. */
+int torture_start(struct tcpu *t);
+void torture_stop(struct tcpu *t);
+/* Before code is entered. */
+void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */
-bool check_refuse(struct check *k);
+bool refused(struct tcpu *t);
 
 /* ---- report.c ---- */
 

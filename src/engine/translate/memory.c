@@ -71,9 +71,16 @@ static bool leads_to(const struct fast_entry *f, uint64_t host)
 	return f->page + f->delta == host;
 }
 
-/* What was written to will be code. */
-static void forget_writes(struct tcpu *t, uint64_t host)
+void forget_writes(struct cpu *c, const struct code_page *p)
 {
+	struct tcpu *t = (struct tcpu *)c;
+	uint64_t gpa = (uint64_t)(p - c->e->code) << 12;
+	const struct bus_range *r = bus_find(&c->v->vm->mem_bus, gpa);
+	uint64_t host;
+
+	if (!r || r->region->kind == BUS_IO)
+		return;
+	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
 	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
 		for (unsigned n = 0; n < FAST_SIZE; n++)
 			if (leads_to(&t->fast[k][1][n], host))
@@ -85,44 +92,6 @@ static void forget_writes(struct tcpu *t, uint64_t host)
 			if (leads_to(f, host))
 				*f = (struct fast_entry){NO_SITE, 0};
 		}
-}
-
-static void forget_everywhere(struct vm *vm, uint16_t writers, uint64_t host)
-{
-	for (unsigned n = 0; n < vm->vcpus; n++)
-		if (writers >> n & 1 && vm->vcpu[n]->priv)
-			forget_writes(vm->vcpu[n]->priv, host);
-}
-
-/*
- * The page gets code. If others may write to it the world stops for them; the
- * memory map may change meanwhile, and then all begins anew.
- */
-void seal_page(struct cpu *c, struct code_page *p)
-{
-	struct vm *vm = c->v->vm;
-	uint64_t gpa = (uint64_t)(p - c->e->code) << 12;
-	uint32_t maps = ((struct tcpu *)c)->maps;
-	const struct bus_range *r = bus_find(&vm->mem_bus, gpa);
-	uint16_t writers = atomic_load(&p->writers);
-	uint64_t host;
-
-	if (!r || r->region->kind == BUS_IO)
-		return;
-	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
-	if (writers & ~(1u << c->v->id)) {
-		vcpu_leave(c->v);
-		world_stop(vm);
-		forget_everywhere(vm, writers, host);
-		world_go(vm);
-		vcpu_enter(c->v);
-		if (maps != ((struct tcpu *)c)->maps)
-			longjmp(c->leave, JUMP_RETRY);
-	} else if (writers) {
-		forget_writes((struct tcpu *)c, host);
-	}
-	atomic_store(&p->writers, 0);
-	atomic_store(&p->sealed, true);
 }
 
 /* The fault of a block under check is interpret's to raise: NULL. */
@@ -244,16 +213,16 @@ enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 	if ((lin & 4095) + a->span > PAGE_SIZE && a->span > a->size)
 		return SLOW_CROSSES;
 	lin += a->down;
-	if ((lin & 4095) + a->size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
+	if (lin & a->align || (lin & 4095) + a->size > PAGE_SIZE ||
+		(c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
 	e = look_up(t, lin, a);
-	if (!e || !direct(c, e, a->write ? X86_WRITE : X86_READ) ||
-		(t->check && check_refuse(t->check)))
+	if (!e || !direct(c, e, a->write ? X86_WRITE : X86_READ) || refused(t))
 		goto odd;
 	t->delta = (uint64_t)(uintptr_t)e->host - (lin & ~UINT64_C(4095));
 	if (check_write) /* it stays a miss */
 		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
-	else
+	else if (!t->torture.miss)
 		remember_for(t, lin, access, e);
 	return SLOW_DONE;
 odd:

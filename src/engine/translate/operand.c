@@ -16,7 +16,7 @@ void need_flags_in_memory(struct emitter *e)
 		return;
 	if (e->n && flags_can_be_lost(e)) {
 		e->flags = IN_RECIPE;
-		e->recipe = e->t->recipes;
+		e->recipe = e->t->recipes % RECIPES;
 	} else {
 		emit_save_flags(e->c);
 		e->flags = IN_BOTH;

@@ -6,7 +6,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "core/vm.h"
 #include "engine/translate/internal.h"
@@ -24,14 +23,6 @@ static const uint8_t loop_code[] = {0x83, 0xc0, 0x03, 0x31, 0xc2, 0x49, 0x75, 0x
 #define DATA      3u  /* writable, accessed */
 #define CODE      11u /* readable, accessed */
 #define FLAT_ATTR (X86_ATTR_S | X86_ATTR_P | X86_ATTR_DB | X86_ATTR_G)
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* Protected mode, no paging. */
 static int set_state(struct vcpu *v)
@@ -55,17 +46,17 @@ static double run_loop(struct vcpu *v)
 {
 	struct run_result r = {0};
 	struct x86_state s;
-	double start;
+	uint64_t start;
 
 	if (set_state(v))
 		return 0;
-	start = seconds();
+	start = monotonic_ns();
 	translate_engine.run(v, UINT64_MAX, &r);
-	start = seconds() - start;
+	start = monotonic_ns() - start;
 	if (r.exit != RUN_HALTED || translate_engine.get(v, &s, X86_GROUP_GPR) ||
 		s.gpr[X86_RAX] != 3 * ROUNDS)
 		return 0;
-	return (double)ROUNDS * LOOP_INSNS / 1e6 / start;
+	return (double)ROUNDS * LOOP_INSNS * 1e3 / (double)start;
 }
 
 static double measure(struct vm *vm)

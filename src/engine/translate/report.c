@@ -66,9 +66,10 @@ void translate_report(struct engine *e, FILE *out)
 			continue;
 		fprintf(out,
 			"cpu%u: %" PRIu64 " blocks of %" PRIu64 " instructions, %" PRIu64
-			" bytes became %" PRIu64 "; %" PRIu64 " stale, cache emptied %" PRIu64
-			" times\n",
-			n, s->blocks, s->insns, s->bytes, s->expanded, s->stale, s->flushes);
+			" bytes became %" PRIu64 "; %" PRIu64 " stale, %" PRIu64
+			" evicted, cache emptied %" PRIu64 " times\n",
+			n, s->blocks, s->insns, s->bytes, s->expanded, s->stale, s->evicted,
+			s->flushes);
 		fprintf(out,
 			"cpu%u: entered %" PRIu64 " times, %" PRIu64
 			" links; slow accesses %" PRIu64 ", bodies %" PRIu64 ", system %" PRIu64

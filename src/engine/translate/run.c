@@ -41,21 +41,22 @@ static const uint8_t *constant_of(const uint8_t *at)
 
 /*
  * An entry without a page takes one address for its own, which is not canonical. On to the
- * slow path as if it had missed. Accesses are in the order of their code.
+ * slow path as if it had missed: it is the last access that looked.
  */
 static bool took_no_page(const struct tcpu *t, uint64_t at, ucontext_t *uc)
 {
-	uint32_t low = 0, high = t->accesses;
+	uint32_t last = NONE, n = t->block[t->oldest % BLOCKS].access;
 
-	while (high - low > 1) {
-		uint32_t mid = low + (high - low) / 2;
+	for (; t->oldest != t->blocks && n != t->accesses; n++) {
+		uint32_t back = t->access[n % ACCESSES].back;
 
-		*(t->access[mid].back <= at ? &low : &high) = mid;
+		if (back <= at && (last == NONE || back > t->access[last].back))
+			last = n % ACCESSES;
 	}
-	if (at >= t->code.size || low == high || t->site[low].page != NO_SITE)
+	if (at >= t->code.size || last == NONE || t->site[last].page != NO_SITE)
 		return false;
 	uc->uc_mcontext.gregs[REG_RBP] = (greg_t)NO_SITE;
-	uc->uc_mcontext.gregs[REG_R11] = low;
+	uc->uc_mcontext.gregs[REG_R11] = last;
 	uc->uc_mcontext.gregs[REG_RSP] -= 8; /* the stub takes a return address */
 	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + t->stubs[t->live].slow);
 	return true;
@@ -286,6 +287,7 @@ static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
 	enum leave why;
 
 	c->one_block = false;
+	torture_enter(t);
 	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
 		cache_drop_stale(t);
 	if (!find_key(t))

@@ -520,7 +520,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->rip = s->end = rip;
 	s->key = *key;
 	s->start_reads = s->start_dead = s->wants_units = false;
-	while (s->count < BLOCK_INSNS && at < PAGE_SIZE) {
+	while (s->count < t->block_insns && at < PAGE_SIZE) {
 		const struct tinsn *n = &s->insn[s->count];
 
 		/* Marked before it is read, so that no store comes between unseen. */

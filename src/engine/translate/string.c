@@ -52,6 +52,15 @@ static uint8_t *memory_at(struct cpu *c, uint64_t lin, enum x86_access a, uint64
 	return e->host + (lin & 4095);
 }
 
+/* Another vCPU may have decoded there meanwhile. */
+static void wrote(struct cpu *c, uint64_t lin, uint64_t len)
+{
+	const struct tlb_entry *e = tlb_find(c, lin, c->privilege, X86_WRITE);
+
+	if (c->shared && e->code)
+		look_behind(c, e, lin, (unsigned)len);
+}
+
 #define REPEAT(insn)                                                                               \
 	__asm__ volatile("rep " insn : "+D"(to), "+S"(from), "+c"(count) : "a"(value) : "memory")
 
@@ -106,6 +115,7 @@ static uint64_t do_page(struct cpu *c, const struct x86_insn *i, uint64_t count)
 	if (!host_to || (i->op == X86_OP_MOVS && !host_from))
 		return 0;
 	repeat(i, host_to, host_from, count, c->s.gpr[X86_RAX]);
+	wrote(c, to, count * size);
 	set_gpr(c, X86_RDI, i->addrsize, c->s.gpr[X86_RDI] + count * size);
 	if (i->op == X86_OP_MOVS)
 		set_gpr(c, X86_RSI, i->addrsize, c->s.gpr[X86_RSI] + count * size);

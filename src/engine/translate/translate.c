@@ -33,7 +33,7 @@ static const struct cpu_hooks hooks = {
 	.advance = translate_advance,
 	.flushed = flushed,
 	.flushed_page = flushed_page,
-	.seal = seal_page,
+	.forget_writes = forget_writes,
 };
 
 /* ---- the contract ---- */
@@ -50,8 +50,11 @@ static void went_stale(struct interpret_engine *e)
 
 static int translate_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
 {
-	int status = interpret_engine.open(vm, out, err, errlen);
+	struct torture none;
+	int status = torture_parse(&none, vm->config.torture, err, errlen);
 
+	if (!status)
+		status = interpret_engine.open(vm, out, err, errlen);
 	if (status)
 		return status;
 	(*out)->ops = &translate_engine;
@@ -112,9 +115,12 @@ static int translate_vcpu_open(struct vcpu *v)
 	err = cpu_open(&t->c, v, container_of(v->vm->engine, struct interpret_engine, engine));
 	if (err)
 		return err;
+	torture_parse(&t->torture, v->vm->config.torture, NULL, 0);
 	err = cache_new(t);
 	if (!err)
 		err = catch_faults();
+	if (!err)
+		err = torture_start(t);
 	if (err) {
 		cpu_close(&t->c);
 		return err;
@@ -128,6 +134,7 @@ static void translate_vcpu_close(struct vcpu *v)
 {
 	struct tcpu *t = tcpu_of(v);
 
+	torture_stop(t);
 	leave_signal_stack(t);
 	check_free(t->check);
 	cache_free(t);
@@ -138,10 +145,8 @@ static void translate_vcpu_close(struct vcpu *v)
 static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
 {
 	for (unsigned n = 0; n < e->vm->vcpus; n++)
-		if (e->vm->vcpu[n]->priv) {
+		if (e->vm->vcpu[n]->priv)
 			cache_flush(tcpu_of(e->vm->vcpu[n]));
-			tcpu_of(e->vm->vcpu[n])->maps++;
-		}
 	return interpret_engine.set_map(e, slot, count);
 }
 

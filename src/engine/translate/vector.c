@@ -77,17 +77,28 @@ static const struct x86_operand *gpr_of(const struct x86_insn *i, bool *rm)
 	return NULL;
 }
 
+/* VEX.W is the size of a general register or of what is moved in its place. */
+static bool sized_by_w(const struct x86_insn *i)
+{
+	return i->map == X86_MAP_0F ||
+	       (i->map == X86_MAP_0F3A &&
+		       (i->opcode == 0x16 || i->opcode == 0x22 || (i->opcode & 0xfc) == 0x60));
+}
+
+/* Outside 64-bit code there are eight registers, and bits that mean nothing. */
 static void put_vex(struct emitter *e, unsigned reg, unsigned index, unsigned rm)
 {
 	static const uint8_t prefix[] = {0, 2, 3}; /* by enum x86_rep */
 	const struct x86_insn *i = &e->n->i;
 	unsigned pp = i->rep ? prefix[i->rep] : i->opsize_prefix;
+	bool wide_code = i->mode == X86_MODE_64;
 	unsigned rxb = (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+	unsigned vvvv = i->vvvv & (wide_code ? 15 : 7);
+	unsigned w = i->rex >> 3 & (wide_code || !sized_by_w(i));
 
 	put8(e->c, 0xc4);
 	put8(e->c, (~rxb & 7) << 5 | i->map);
-	put8(e->c, (unsigned)(i->rex >> 3 & 1) << 7 | (~(unsigned)i->vvvv & 15) << 3 |
-			   (unsigned)i->vex_l << 2 | pp);
+	put8(e->c, w << 7 | (~vvvv & 15) << 3 | (unsigned)i->vex_l << 2 | pp);
 	put8(e->c, i->opcode);
 }
 
@@ -123,12 +134,15 @@ static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 		put_mem(e->c, reg, e->mem);
 	else if (i->has_modrm)
 		put8(e->c, 0xc0 | (reg & 7) << 3 | (rm & 7));
-	put_bytes(e->c, e->n->bytes + e->n->tail, i->len - e->n->tail);
+	if (i->nops == 4 && i->opnd[3].kind == X86_OPND_XMM)
+		put8(e->c, (unsigned)i->opnd[3].reg << 4 | ((unsigned)i->imm & 15));
+	else
+		put_bytes(e->c, e->n->bytes + e->n->tail, i->len - e->n->tail);
 }
 
 /*
  * What must be aligned and is not is interpret's to raise. The host tells by a fault of its
- * own, but AMD's do not for SHA1MSG2 and its kin.
+ * own, but AMD's do not for SHA1MSG2 and its kin. Before a page fault: see slow_access.
  */
 static void check_alignment(struct emitter *e, unsigned size)
 {
@@ -144,9 +158,9 @@ void emit_vector(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
+	unsigned rex = i->mode == X86_MODE_64 ? i->rex : 0, host;
+	unsigned reg = (i->modrm >> 3 & 7) | (rex & 4) << 1, rm = (i->modrm & 7) | (rex & 1) << 3;
 	const struct x86_operand *m = reach_memory(e);
-	unsigned reg = (i->modrm >> 3 & 7) | (i->rex & 4u) << 1;
-	unsigned rm = (i->modrm & 7) | (i->rex & 1u) << 3, host;
 	bool aligned = m && m->size >= 16 && must_be_aligned(i);
 	bool by_host = aligned && i->map == X86_MAP_0F, is_rm = false;
 	const struct x86_operand *g = gpr_of(i, &is_rm);
@@ -161,8 +175,6 @@ void emit_vector(struct emitter *e)
 		}
 		*(is_rm ? &rm : &reg) = host;
 	}
-	if (i->mode != X86_MODE_64 && i->vex)
-		reg &= 7;
 	put_vector(e, reg, rm);
 	if (by_host)
 		exit_at_fault(e);

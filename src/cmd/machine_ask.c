@@ -1,0 +1,85 @@
+/*
+ * machine_ask.c - what a machine answers to the clients of its socket: JSON, one
+ * object {"command": C, ...} a request. See control.h for how it gets here.
+ */
+#include "cmd/machine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static json_t *ok(void)
+{
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *answer_status(struct machine *m, const json_t *request)
+{
+	uint64_t executed = 0;
+
+	for (unsigned i = 0; i < m->vm->vcpus; i++)
+		executed += atomic_load(&m->vm->vcpu[i]->executed);
+	return json_pack("{s:b, s:s, s:f, s:I}", "ok", 1, "state", m->paused ? "paused" : "running",
+		"seconds", (double)clock_now(&m->vm->clock) / 1e9, "instructions",
+		(json_int_t)executed);
+}
+
+static json_t *answer_pause(struct machine *m, const json_t *request)
+{
+	if (!m->paused)
+		vm_pause(m->vm);
+	m->paused = true;
+	return ok();
+}
+
+static json_t *answer_resume(struct machine *m, const json_t *request)
+{
+	if (m->paused)
+		vm_resume(m->vm);
+	m->paused = false;
+	return ok();
+}
+
+static json_t *answer_reset(struct machine *m, const json_t *request)
+{
+	vm_request_reset(m->vm);
+	return ok();
+}
+
+static json_t *answer_powerdown(struct machine *m, const json_t *request)
+{
+	board_power_button(m->board);
+	return ok();
+}
+
+static const struct {
+	const char *command;
+	json_t *(*answer)(struct machine *m, const json_t *request);
+} commands[] = {
+	{"status", answer_status},
+	{"pause", answer_pause},
+	{"resume", answer_resume},
+	{"reset", answer_reset},
+	{"powerdown", answer_powerdown},
+};
+
+static json_t *answer(struct machine *m, const json_t *request)
+{
+	const char *command = json_string_value(json_object_get(request, "command"));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(commands) && command; i++)
+		if (!strcmp(command, commands[i].command))
+			return commands[i].answer(m, request);
+	return json_pack("{s:b, s:s}", "ok", 0, "error",
+		"known are status, pause, resume, reset, powerdown, console, screenshot, quit");
+}
+
+void machine_answer(struct machine *m, const char *request, size_t len)
+{
+	json_t *object = json_loadb(request, len, 0, NULL), *reply = answer(m, object);
+	char *text = json_dumps(reply, JSON_COMPACT);
+
+	machine_send(m, MSG_ANSWER, text, strlen(text));
+	free(text);
+	json_decref(reply);
+	json_decref(object);
+}

@@ -1,0 +1,249 @@
+#!/usr/bin/env python3
+"""test_debian - Debian 12 with systemd, as one uses it: by its console and over ssh.
+
+    test_debian.py TINAMOU SOURCE [--engine ENGINE] CASE...
+
+Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
+qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
+firmware (the disk by itself: SeaBIOS, GRUB), cloud (cloud-init's NoCloud seed). The image comes
+from tools/debian-image. Exit status 77: it is not to be had.
+"""
+import hashlib
+import http.server
+import os
+import pathlib
+import pty
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+SOURCE = pathlib.Path(sys.argv[2]).resolve()
+BINARY = os.path.abspath(sys.argv[1])
+ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
+BOOT = 240 if ENGINE != "interpret" else 900  # seconds to the login prompt, at most
+POWER_BUTTON = b"\x01p"
+APPEND = "root=LABEL=root console=ttyS0 quiet"
+
+
+class Failed(Exception):
+    pass
+
+
+class Machine:
+    """A run on a pseudo-terminal, and what is typed and read there."""
+
+    def __init__(self, *options):
+        self.front, terminal = pty.openpty()
+        self.began = time.monotonic()
+        self.process = subprocess.Popen([BINARY, "run", "--engine", ENGINE, *map(str, options)],
+                                        stdin=terminal, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        self.text, self.seen, self.status = b"", 0, None
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:
+            self.process.kill()
+        if any(error):
+            sys.stdout.write(self.text[-3000:].decode(errors="replace"))
+
+    def read(self):
+        try:
+            while data := os.read(self.front, 65536):
+                self.text += data
+        except OSError:
+            pass
+
+    def type(self, text):
+        os.write(self.front, text if isinstance(text, bytes) else text.encode())
+
+    def expect(self, pattern, timeout=60):
+        """What stands before the next match, and the match."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            found = re.search(pattern.encode(), self.text[self.seen:])
+            if found:
+                before = self.text[self.seen:self.seen + found.start()]
+                self.seen += found.end()
+                return before.decode(errors="replace"), found
+            if self.process.poll() is not None:
+                time.sleep(0.5)
+                break
+            time.sleep(0.05)
+        raise Failed(f"no {pattern!r} after {self.text[self.seen:][-300:]!r}")
+
+    def login(self):
+        """To the prompt of root's shell; how long the login prompt took."""
+        self.expect("login: ", BOOT)
+        took = time.monotonic() - self.began
+        self.type("root\n")
+        self.expect("Password: ")
+        self.type("tinamou\n")
+        self.expect("# ")
+        self.run("export TERM=dumb SYSTEMD_PAGER=cat; dmesg -n 1; stty -echo")
+        return took
+
+    def run(self, command, timeout=120):
+        """A command's output; it must end well."""
+        self.type(f'{command}; echo "@e""nd $?"\n')
+        before, found = self.expect(r"@end (\d+)\r*\n", timeout)
+        if found.group(1) != b"0":
+            raise Failed(f"{command}: status {found.group(1).decode()}: {before[-800:]}")
+        return before.replace("\r", "")
+
+    def wait(self, timeout=120):
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise Failed("the machine does not end") from None
+
+
+def image(kind="plain"):
+    done = subprocess.run([SOURCE / "tools/debian-image", kind], text=True, stdout=subprocess.PIPE)
+    if done.returncode:
+        sys.exit(done.returncode)
+    return pathlib.Path(done.stdout.strip())
+
+
+def options(folder, *more, disk=None):
+    return ["--memory", "1G", "--kernel", folder / "vmlinuz", "--initrd", folder / "initrd.img", "--append", APPEND,
+            "--disk", disk or f"{folder}/disk.img,throwaway,format=raw", *more]
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def check(what, found, wanted):
+    if not re.search(wanted, found, re.S):
+        raise Failed(f"{what}: {found!r}, not {wanted!r}")
+
+
+# ---- pieces ----
+
+def check_services(m, cpus):
+    check("state", m.run("systemctl is-system-running --wait", 300), "running")
+    check("failed units", m.run("systemctl --failed --no-legend | wc -l"), r"\b0\n")
+    check("cpus", m.run("nproc"), rf"\b{cpus}\n")
+    check("address", m.run("ip -4 addr show"), r"10\.0\.2\.15/24")
+    off = int(re.search(r"(\d{9,})", m.run("date +%s")).group(1)) - time.time()
+    if abs(off) > 5:
+        raise Failed(f"the clock is {off} s off")
+
+
+def check_ssh(m, folder, port):
+    """A login by key through the forwarded port, and bytes both ways."""
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    m.run(f"mkdir -p ~/.ssh; echo '{key.with_suffix('.pub').read_text().strip()}' >~/.ssh/authorized_keys")
+    return ssh(key, port, "root")
+
+
+def ssh(key, port, user, timeout=120):
+    data = os.urandom(1 << 20)
+    command = ["ssh", "-q", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o",
+               "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{user}@127.0.0.1"]
+    done = subprocess.run(command + ["tee copy | md5sum; id -un; cat copy"], input=data, capture_output=True,
+                          timeout=timeout)
+    head = f"{hashlib.md5(data).hexdigest()}  -\n{user}\n".encode()
+    if done.stdout != head + data:
+        raise Failed(f"ssh: status {done.returncode}, {done.stdout[:200]!r} {done.stderr[:200]!r}")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words):
+        pass
+
+
+def serve_mirror(folder):
+    """A mirror with one package on the host's own address; its port."""
+    subprocess.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", "hello"], cwd=folder, check=True)
+    deb = next(folder.glob("hello_*.deb"))
+    fields = subprocess.run(["dpkg-deb", "-f", deb], text=True, stdout=subprocess.PIPE, check=True).stdout
+    (folder / "Packages").write_text(
+        f"{fields}Filename: ./{deb.name}\nSize: {deb.stat().st_size}\n"
+        f"SHA256: {hashlib.sha256(deb.read_bytes()).hexdigest()}\n")
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), lambda *words: Quiet(*words, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server.server_address[1]
+
+
+def check_apt(m, folder):
+    mirror = folder / "mirror"
+    mirror.mkdir()
+    port = serve_mirror(mirror)
+    m.run(f"echo 'deb [trusted=yes] http://10.0.2.2:{port}/ ./' >/etc/apt/sources.list; rm -f /etc/apt/sources.list.d/*")
+    m.run("apt-get -q update", 240)
+    m.run("DEBIAN_FRONTEND=noninteractive apt-get -q -y install hello </dev/null", 240)
+    check("hello", m.run("hello"), "Hello, world!")
+
+
+def power_off(m, how):
+    m.type("poweroff\n" if how == "poweroff" else POWER_BUTTON)
+    status = m.wait()
+    if status:
+        raise Failed(f"{how}: ended with {status}")
+
+
+# ---- cases ----
+
+def daily(folder):
+    port = free_port()
+    with Machine(*options(image(), "--cpus", "2", "--net", "user", "-p", f"{port}:22")) as m:
+        print(f"     login prompt after {m.login():.1f} s")
+        check_services(m, 2)
+        check_ssh(m, folder, port)
+        check_apt(m, folder)
+        m.type("reboot\n")
+        m.login()
+        check("hello after the reboot", m.run("hello"), "Hello, world!")
+        check("failed units", m.run("systemctl is-system-running --wait", 300), "running")
+        power_off(m, "the power button")
+
+
+def qcow2(folder):
+    disk = folder / "disk.qcow2"
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", image() / "disk.img", disk], check=True)
+    with Machine(*options(image(), "--net", "user", disk=disk)) as m:
+        print(f"     login prompt after {m.login():.1f} s")
+        check_services(m, 1)
+        power_off(m, "poweroff")
+    done = subprocess.run(["qemu-img", "check", "-q", disk])
+    if done.returncode:
+        raise Failed("qemu-img check found errors")
+
+
+def login(folder):
+    with Machine(*options(image(), "--net", "user")) as m:
+        print(f"     login prompt after {m.login():.1f} s")
+        power_off(m, "poweroff")
+
+
+CASES = {"daily": daily, "qcow2": qcow2, "login": login}
+
+
+def main():
+    failed = 0
+    for name in [c for c in CASES if c in sys.argv[3:]]:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                CASES[name](pathlib.Path(folder))
+            print(f"ok   {name}")
+        except (Failed, subprocess.SubprocessError) as why:
+            print(f"FAIL {name}: {why}")
+            failed += 1
+    return 1 if failed else 0
+
+
+sys.exit(main())
