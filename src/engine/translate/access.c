@@ -395,7 +395,8 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 {
 	struct tcpu *t = e->t;
 	uint32_t n = t->accesses++ % ACCESSES;
-	bool aligned = e->n->kind == KIND_VECTOR && size >= 16 && must_be_aligned(&e->n->i);
+	bool aligned = size >= 16 && (e->n->kind == KIND_VECTOR ? must_be_aligned(&e->n->i)
+								: swaps_pair(&e->n->i));
 
 	t->access[n] = (struct access){.rip = e->n->rip,
 		.since = __builtin_ia32_rdtsc(),

@@ -224,8 +224,9 @@ static void emit_pop(struct emitter *e)
 static void emit_leave(struct emitter *e)
 {
 	reach_stack(e, X86_RBP, 0, false);
+	load_slot(e, T1);
 	move_top(e, G_RBP, (int32_t)slot_size(e));
-	load_slot(e, G_RBP);
+	put_rr(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, G_RBP, T1);
 }
 
 /* ---- branches ---- */

@@ -77,7 +77,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
 		return;
 	}
-	if (t && sig == SIGSEGV && took_no_page(t, at - (uint64_t)(uintptr_t)t->exec, uc))
+	if (t && sig != SIGFPE && took_no_page(t, at - (uint64_t)(uintptr_t)t->exec, uc))
 		return;
 	signal(sig, SIG_DFL); /* not ours: it comes again and ends the process */
 }
@@ -86,7 +86,11 @@ int catch_faults(void)
 {
 	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-	return sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGFPE, &sa, NULL) ? -errno : 0;
+	/* SIGBUS: an address by RBP that is not canonical. */
+	if (sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGFPE, &sa, NULL) ||
+		sigaction(SIGBUS, &sa, NULL))
+		return -errno;
+	return 0;
 }
 
 /* Before each run: vCPUs may take turns on one thread. */
