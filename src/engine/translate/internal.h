@@ -40,6 +40,7 @@
 #define HASH_SIZE    (1u << 15)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
+#define WRITTEN      1024u /* words of 64 pages */
 #define BLOCK_INSNS  32u
 #define STACK_ROOM   (64u << 10)
 
@@ -237,6 +238,7 @@ struct tcpu {
 	uint32_t fast_used, far_locals, far_globals;
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
+	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
 	struct jump_list {
 		uint32_t used; /* more than there is room for: the list is not complete */
 		uint32_t at[JUMP_SIZE];

@@ -10,8 +10,9 @@
 
 #include "core/run.h"
 
-#define FAST_MASK (FAST_SIZE - 1)
-#define LIST_SIZE ARRAY_SIZE(((struct tcpu *)0)->fast_list)
+#define FAST_MASK     (FAST_SIZE - 1)
+#define OFTEN_WRITTEN 16u /* versions of a page */
+#define LIST_SIZE     ARRAY_SIZE(((struct tcpu *)0)->fast_list)
 
 static struct fast_entry *fast_all(struct tcpu *t)
 {
@@ -66,9 +67,37 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 	sites_flush(t, *global_word(t, lin) >> (lin >> 12 & 63) & 1);
 }
 
-static bool leads_to(const struct fast_entry *f, uint64_t host)
+/* Does an entry for writes lead to the host page, or to one that shares its bit? */
+static uint64_t *written_word(struct tcpu *t, uint64_t host)
 {
-	return f->page + f->delta == host;
+	return &t->written[(host >> 18) % ARRAY_SIZE(t->written)];
+}
+
+static uint64_t written_bit(uint64_t host)
+{
+	return UINT64_C(1) << (host >> 12 & 63);
+}
+
+static bool shares_bit(const struct fast_entry *f, uint64_t host)
+{
+	uint64_t other = f->page + f->delta;
+
+	return (other >> 12) % (64 * WRITTEN) == (host >> 12) % (64 * WRITTEN);
+}
+
+static void forget_host_page(struct tcpu *t, uint64_t host)
+{
+	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
+		for (unsigned n = 0; n < FAST_SIZE; n++)
+			if (shares_bit(&t->fast[k][1][n], host))
+				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+	for (unsigned list = 2 * site_hash(host), end = list + 2; list < end; list++)
+		for (uint32_t n = SITE_FIRST(list); n < t->sites_used[list]; n++) {
+			struct fast_entry *f = &t->site[t->site_list[list][n]];
+
+			if (shares_bit(f, host))
+				*f = (struct fast_entry){NO_SITE, 0};
+		}
 }
 
 void forget_writes(struct cpu *c, const struct code_page *p)
@@ -81,17 +110,10 @@ void forget_writes(struct cpu *c, const struct code_page *p)
 	if (!r || r->region->kind == BUS_IO)
 		return;
 	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
-	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
-		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (leads_to(&t->fast[k][1][n], host))
-				clear(t, (k * 2 + 1) * FAST_SIZE + n);
-	for (unsigned list = 2 * site_hash(host), end = list + 2; list < end; list++)
-		for (uint32_t n = SITE_FIRST(list); n < t->sites_used[list]; n++) {
-			struct fast_entry *f = &t->site[t->site_list[list][n]];
-
-			if (leads_to(f, host))
-				*f = (struct fast_entry){NO_SITE, 0};
-		}
+	if (!(*written_word(t, host) & written_bit(host)))
+		return;
+	forget_host_page(t, host);
+	*written_word(t, host) &= ~written_bit(host);
 }
 
 /* The fault of a block under check is interpret's to raise: NULL. */
@@ -154,11 +176,14 @@ static void fill_site(struct tcpu *t, uint32_t access, const struct fast_entry *
 static const struct fast_entry *fill(
 	struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
 {
+	uint64_t host = (uint64_t)(uintptr_t)e->host;
 	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
 
 	f->page = lin & ~UINT64_C(4095);
-	f->delta = (uint64_t)(uintptr_t)e->host - f->page;
+	f->delta = host - f->page;
 	t->fast_global[t->c.privilege][write][lin >> 12 & FAST_MASK] = e->global;
+	if (write)
+		*written_word(t, host) |= written_bit(host);
 	if (e->global)
 		*global_word(t, lin) |= UINT64_C(1) << (lin >> 12 & 63);
 	else if (t->fast_used < LIST_SIZE)
@@ -172,6 +197,12 @@ void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *
 {
 	if (direct(&t->c, e, write ? X86_WRITE : X86_READ))
 		fill(t, lin, write, e);
+}
+
+/* Code is written there again and again: an entry would have to be found and taken back. */
+static bool changes_often(const struct code_page *p)
+{
+	return p && atomic_load_explicit(&p->version, memory_order_relaxed) > OFTEN_WRITTEN;
 }
 
 static void remember_for(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
@@ -222,7 +253,7 @@ enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 	t->delta = (uint64_t)(uintptr_t)e->host - (lin & ~UINT64_C(4095));
 	if (check_write) /* it stays a miss */
 		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
-	else if (!t->torture.miss)
+	else if (!t->torture.miss && !(a->write && changes_often(e->code)))
 		remember_for(t, lin, access, e);
 	return SLOW_DONE;
 odd:
