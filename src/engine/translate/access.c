@@ -222,6 +222,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_LEA:
+	case KIND_SELECTOR:
 		break;
 	default:
 		k->epoch++;

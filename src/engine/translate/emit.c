@@ -428,6 +428,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_SWAPGS] = emit_swapgs,
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
+	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };
 

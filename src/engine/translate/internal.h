@@ -285,8 +285,9 @@ enum kind {
 	KIND_SWAPGS,
 	KIND_AC, /* STAC, CLAC */
 	KIND_FENCE,
-	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
-	KIND_ODD     /* ends a block before it */
+	KIND_SELECTOR, /* MOV from a segment register to a general one */
+	KIND_SYSTEM,   /* the same, and it ends the block: it may change anything */
+	KIND_ODD       /* ends a block before it */
 };
 
 struct tinsn {
@@ -550,6 +551,7 @@ void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
+void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);

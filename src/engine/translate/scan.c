@@ -237,6 +237,8 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_NOP;
 	if (i->op == X86_OP_LFENCE || i->op == X86_OP_MFENCE || i->op == X86_OP_SFENCE)
 		return KIND_FENCE;
+	if (i->map == X86_MAP_1 && i->opcode == 0x8c && o->kind == X86_OPND_GPR)
+		return KIND_SELECTOR;
 	if (i->op == X86_OP_LEA)
 		return i->addrsize == 2 ? KIND_BODY : KIND_LEA;
 	if (!address_fits(i, key) || !high_fits(i))
@@ -418,6 +420,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_JMP:
 	case KIND_SWAPGS:
 	case KIND_FENCE:
+	case KIND_SELECTOR:
 		return false;
 	default:
 		return true;
@@ -447,6 +450,7 @@ static bool ends_or_calls(const struct tinsn *n)
 	case KIND_BITS:
 	case KIND_NOP:
 	case KIND_FENCE:
+	case KIND_SELECTOR:
 	case KIND_LEA:
 	case KIND_PUSH:
 	case KIND_POP:
