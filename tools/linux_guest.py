@@ -171,7 +171,8 @@ def busybox(applets, folder=None):
         cpio.entry(name, 0o40755)
         cpio.seen.add(name)
     cpio.entry("dev/console", 0o20600, device=(5, 1))  # replaced by devtmpfs at once
-    cpio.file("bin/busybox", (folder / "bin/busybox").read_bytes())
+    program = next(p for p in (folder / "bin/busybox", folder / "usr/bin/busybox") if p.exists())
+    cpio.file("bin/busybox", program.read_bytes())
     for applet in applets.split():
         cpio.link(f"bin/{applet}", "busybox")
     return cpio

@@ -12,7 +12,8 @@ _tinamou()
 	--debugcon) words="none stdio file:" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
-	--display) words="auto blocks sixel text none" ;;
+	--net | -n) words="user tap= socket= none" ;;
+	--display) words="auto terminal blocks sixel text window vnc vnc= none" ;;
 	--trace) words="exits" ;;
 	status | console | pause | resume | reset | stop | kill | screenshot)
 		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')

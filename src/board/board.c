@@ -953,3 +953,13 @@ void board_type(struct board *b, const char *bytes, size_t len)
 	for (size_t i = 0; i < len; i++)
 		ps2_type(b->ps2, (uint8_t)bytes[i]);
 }
+
+void board_key(struct board *b, uint16_t key, bool down)
+{
+	ps2_key(b->ps2, key, down);
+}
+
+void board_mouse(struct board *b, int dx, int dy, uint8_t buttons)
+{
+	ps2_mouse(b->ps2, dx, dy, buttons);
+}

@@ -75,5 +75,8 @@ bool board_screen_touched(const struct board *b);
 void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
+/* A key and the mouse of a keyboard and mouse that the user has: ps2_key, ps2_mouse. */
+void board_key(struct board *b, uint16_t key, bool down);
+void board_mouse(struct board *b, int dx, int dy, uint8_t buttons);
 
 #endif

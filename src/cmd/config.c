@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/viewer.h"
 #include "core/vm.h"
 #include "util/util.h"
 
@@ -77,8 +78,7 @@ static bool address(const char *text, uint64_t *value)
 	return isxdigit((unsigned char)text[0]) && !errno && !*end;
 }
 
-/* Cuts the next part of VALUE[,key=value|,flag]... off; ",," is a comma. */
-static char *next_part(char **rest)
+char *config_next_part(char **rest)
 {
 	char *from = *rest, *to = from, *start = from;
 
@@ -141,7 +141,7 @@ static bool shared_evenly(uint64_t cpus, uint64_t sockets)
 static int opt_cpus(struct context *x, const char *value)
 {
 	static const char word[] = ",sockets=";
-	uint64_t n, sockets = 1;
+	uint64_t n, sockets = 0;
 	char count[16];
 	const char *more = strstr(value, word);
 
@@ -214,8 +214,8 @@ static int opt_flat(struct context *x, const char *value)
 		free(copy);
 		return fail(x, "--flat: at most %d images", CONFIG_MAX_FLATS);
 	}
-	rc = flat_place(x, next_part(&rest));
-	while (!rc && (part = next_part(&rest)))
+	rc = flat_place(x, config_next_part(&rest));
+	while (!rc && (part = config_next_part(&rest)))
 		rc = flat_key(x, part);
 	free(copy);
 	return rc;
@@ -262,8 +262,21 @@ static int opt_debugcon(struct context *x, const char *value)
 
 static int opt_display(struct context *x, const char *value)
 {
-	static const char *const names[] = {"none", "auto", "blocks", "sixel", "text", NULL};
-	int n = choose(x, "display", value, names);
+	static const char *const names[] = {"none", "auto", "terminal", "blocks", "sixel", "text",
+		"window", "vnc", "vnc=ADDR", NULL};
+	int n;
+
+	if (!strncmp(value, "vnc=", 4)) {
+		x->c->display = DISPLAY_VNC;
+		replace(&x->c->display_address, value + 4);
+		return viewer_address_ok(value + 4)
+			       ? 0
+			       : fail(x,
+					 "--display %s: ADDR is a path with a slash, or "
+					 "[HOST:]PORT on this host",
+					 value);
+	}
+	n = choose(x, "display", value, names);
 
 	x->c->display = (enum display)MAX(n, 0);
 	return n < 0 ? -1 : 0;
@@ -316,7 +329,7 @@ static int opt_trace(struct context *x, const char *value)
 	char *copy = xstrdup(value), *rest = copy, *part;
 	int n = 0;
 
-	while (n >= 0 && (part = next_part(&rest)))
+	while (n >= 0 && (part = config_next_part(&rest)))
 		n = choose(x, "trace", part, names);
 	free(copy);
 	x->c->trace_exits = n >= 0;
@@ -333,7 +346,7 @@ static int opt_dump(struct context *x, const char *value)
 {
 	struct config_dump *d = &x->c->dump[x->c->dumps];
 	char *copy = xstrdup(value), *rest = copy;
-	char *addr = next_part(&rest), *len = next_part(&rest);
+	char *addr = config_next_part(&rest), *len = config_next_part(&rest);
 	bool ok = x->c->dumps < CONFIG_MAX_DUMPS && len && !rest && address(addr, &d->addr) &&
 		  config_size(len, &d->len) && d->len && d->len <= MiB;
 
@@ -397,7 +410,7 @@ static void free_disk(struct config_disk *d)
 
 static int parse_disk(struct context *x, struct config_disk *d, const char *value)
 {
-	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
 	int rc = 0;
 
 	free_disk(d);
@@ -405,7 +418,7 @@ static int parse_disk(struct context *x, struct config_disk *d, const char *valu
 		d->path = xstrdup(part);
 	else
 		rc = fail(x, "--%s %s: no file's name", x->name, value);
-	while (!rc && (part = next_part(&rest)))
+	while (!rc && (part = config_next_part(&rest)))
 		rc = disk_key(x, d, part);
 	free(copy);
 	return rc;
@@ -471,13 +484,13 @@ static int opt_share(struct context *x, const char *value)
 	if (c->shares == CONFIG_MAX_SHARES)
 		return fail(x, "--share: at most %d folders", CONFIG_MAX_SHARES);
 	copy = rest = xstrdup(value);
-	part = next_part(&rest);
+	part = config_next_part(&rest);
 	c->shares++;
 	s->tag = xstrdup("share");
 	s->path = xstrdup(part);
 	if (!*part)
 		rc = fail(x, "--share %s: no folder's name", value);
-	while (!rc && (part = next_part(&rest)))
+	while (!rc && (part = config_next_part(&rest)))
 		rc = share_key(x, s, part);
 	free(copy);
 	return rc ? rc : check_tag(x, s);
@@ -546,10 +559,10 @@ static int firmware_name(struct context *x, const char *name)
 
 static int opt_firmware(struct context *x, const char *value)
 {
-	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
 	int rc = firmware_name(x, part);
 
-	while (!rc && (part = next_part(&rest))) {
+	while (!rc && (part = config_next_part(&rest))) {
 		if (strncmp(part, "vars=", 5) || !part[5])
 			rc = fail(x, "--firmware: unknown key '%s'; known is vars=FILE", part);
 		else
@@ -570,7 +583,7 @@ static int opt_boot(struct context *x, const char *value)
 	size_t n = 0;
 	bool ok = true;
 
-	while (ok && (part = next_part(&rest))) {
+	while (ok && (part = config_next_part(&rest))) {
 		unsigned i = 0;
 
 		while (i < ARRAY_SIZE(words) && strcmp(part, words[i].word))
@@ -641,7 +654,7 @@ static struct config_net *new_net(struct context *x)
 
 static int opt_net(struct context *x, const char *value)
 {
-	char *copy = xstrdup(value), *rest = copy, *part = next_part(&rest);
+	char *copy = xstrdup(value), *rest = copy, *part = config_next_part(&rest);
 	struct config_net *n = NULL;
 	int rc = 0;
 
@@ -655,7 +668,7 @@ static int opt_net(struct context *x, const char *value)
 	if (!n)
 		n = new_net(x);
 	rc = n ? config_net_kind(n, part, x->err, x->errlen) : -1;
-	while (!rc && (part = next_part(&rest)))
+	while (!rc && (part = config_next_part(&rest)))
 		rc = config_net_key(n, part, x->err, x->errlen);
 	free(copy);
 	return rc;
@@ -814,7 +827,8 @@ static const struct option options[] = {
 	{"serial", 0, "WHERE", opt_serial, false, false, "stdio, none, file:PATH or pty"},
 	{"hvc", 0, NULL, flag_hvc, false, false, "--serial is a virtio console, hvc0, not COM1"},
 	{"debugcon", 0, "WHERE", opt_debugcon, false, false, "port E9h: none, stdio or file:PATH"},
-	{"display", 0, "WHICH", opt_display, false, false, "auto, blocks, sixel, text or none"},
+	{"display", 0, "WHICH", opt_display, false, false,
+		"auto, terminal, blocks, sixel, text, window, vnc[=ADDR] or none"},
 	{"screenshot", 0, "FILE.png", opt_screenshot, false, false, "the screen at the end"},
 	{"timeout", 0, "SECONDS", opt_timeout, false, false, "end with status 124 after so long"},
 	{"clock", 0, "WHICH", opt_clock, false, false, "host time, or instructions executed"},
@@ -940,7 +954,6 @@ void config_init(struct config *c)
 	*c = (struct config){.set = json_object(),
 		.memory = MEMORY_DEFAULT,
 		.cpus = 1,
-		.sockets = 1,
 		.engine = xstrdup("auto"),
 		.display = DISPLAY_AUTO,
 		.jail = true};
@@ -985,6 +998,7 @@ void config_free(struct config *c)
 	free(c->serial_path);
 	free(c->debugcon_path);
 	free(c->screenshot);
+	free(c->display_address);
 	free(c->trace_file);
 	free(c->name);
 	free(c->torture);
@@ -1021,7 +1035,7 @@ int config_modules(struct config *c, bool one_file, char *err, size_t errlen)
 		return 0;
 	}
 	copy = rest = xstrdup(c->initrd);
-	while (!rc && (part = next_part(&rest))) {
+	while (!rc && (part = config_next_part(&rest))) {
 		if (c->modules == CONFIG_MAX_MODULES)
 			rc = fail(&x, "--initrd: at most %d files", CONFIG_MAX_MODULES);
 		else if (!strcspn(part, " "))

@@ -27,7 +27,16 @@
 
 enum console { CONSOLE_AUTO, CONSOLE_SERIAL, CONSOLE_SCREEN, CONSOLE_NONE };
 enum serial { SERIAL_STDIO, SERIAL_NONE, SERIAL_FILE, SERIAL_PTY };
-enum display { DISPLAY_NONE, DISPLAY_AUTO, DISPLAY_BLOCKS, DISPLAY_SIXEL, DISPLAY_TEXT };
+enum display {
+	DISPLAY_NONE,
+	DISPLAY_AUTO,
+	DISPLAY_TERMINAL,
+	DISPLAY_BLOCKS,
+	DISPLAY_SIXEL,
+	DISPLAY_TEXT,
+	DISPLAY_WINDOW,
+	DISPLAY_VNC
+};
 /* KEYS: by Ctrl-A c; STDIO: what is typed goes to it first. */
 enum monitor { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
@@ -122,8 +131,9 @@ struct config {
 	enum debugcon debugcon; /* port E9h */
 	char *debugcon_path;
 	enum display display;
-	char *screenshot; /* PNG file, or NULL */
-	bool hvc;         /* serial is a virtio console, not COM1 */
+	char *display_address; /* of VNC; NULL: the first port that is free */
+	char *screenshot;      /* PNG file, or NULL */
+	bool hvc;              /* serial is a virtio console, not COM1 */
 	bool testdev;
 	char *name; /* in the registry, or NULL */
 	bool detach;
@@ -174,6 +184,15 @@ int config_net_forward(struct config_net *n, const char *text, char *err, size_t
 void config_net_free(struct config_net *n);
 /* What follows in `run` takes the image for a --kernel; there is one, and no kernel. */
 void config_image_is_kernel(struct config *c);
+
+/* Cuts the next part of VALUE[,key=value|,flag]... off, in place; ",," is a comma. NULL: no more.
+ */
+char *config_next_part(char **rest);
+/* Is the screen shown by a program of its own (viewer.h)? */
+static inline bool config_has_viewer(const struct config *c)
+{
+	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
+}
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

@@ -10,6 +10,7 @@
 
 #include "cmd/control.h"
 #include "cmd/run.h"
+#include "cmd/viewer.h"
 #include "core/engine.h"
 #include "host/terminal.h"
 
@@ -63,6 +64,7 @@ struct front {
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
 	struct screen_view *view;
+	struct viewer_process viewer;
 
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
@@ -130,6 +132,9 @@ void front_wait_shares(struct front *f);
 
 /* Carries bytes between the terminal and the machine until the machine is gone. */
 void front_loop(struct front *f);
+
+/* Is the screen, text or not, to be seen on the terminal? */
+bool front_screen_on_terminal(const struct front *f);
 
 /* Shows the machine's screen where the terminal shows it at present. */
 void front_show_screen(struct front *f);

@@ -17,6 +17,7 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
+#define OWN_POLLS  5 /* of the front's loop, before streams and clients */
 #define ESCAPE_KEY 1 /* Ctrl-A */
 #define GRACE_NS   (2 * NSEC_PER_SEC)
 #define DRAIN_MS   5 /* between two looks at what a reader has left */
@@ -38,6 +39,7 @@ static bool machine_says(struct front *f)
 		return n < 0 && errno == EINTR;
 	switch (buf[0]) {
 	case MSG_SCREEN:
+		viewer_changed(&f->viewer);
 		front_show_screen(f);
 		break;
 	case MSG_TEXT:
@@ -254,6 +256,19 @@ static bool input_typed(struct front *f)
 	return n > 0;
 }
 
+/* What the keyboard and mouse of a viewer do is the guest's; not what closing it means. */
+static void viewer_says(struct front *f)
+{
+	struct viewer_event e;
+
+	if (!viewer_hear(&f->viewer, &e))
+		return;
+	if (e.kind == VIEWER_CLOSE)
+		front_ask_to_quit(f, MSG_QUIT, 0);
+	else
+		front_send(f, MSG_VIEWER, &e, sizeof(e), -1);
+}
+
 /* ---- the loop ---- */
 
 static void redraw(struct front *f)
@@ -375,31 +390,35 @@ void front_loop(struct front *f)
 
 	while (alive) {
 		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
-		struct pollfd p[4 + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
+		struct pollfd p[OWN_POLLS + STREAM_POLLS + CONTROL_DESCRIPTORS] = {
 			{f->ctl, POLLIN, 0},
 			{f->serial, POLLIN, 0},
 			{keys ? STDIN_FILENO : -1, POLLIN, 0},
 			{f->signals, POLLIN, 0},
+			{f->viewer.socket, POLLIN, 0},
 		};
 		unsigned clients;
 
-		front_stream_interest(f, p + 4);
-		clients = control_poll(f->control, p + 4 + STREAM_POLLS);
-		if (poll(p, 4 + STREAM_POLLS + clients, next_timeout(f)) < 0 && errno != EINTR)
+		front_stream_interest(f, p + OWN_POLLS);
+		clients = control_poll(f->control, p + OWN_POLLS + STREAM_POLLS);
+		if (poll(p, OWN_POLLS + STREAM_POLLS + clients, next_timeout(f)) < 0 &&
+			errno != EINTR)
 			break;
 		check_times(f);
 		if (p[3].revents)
 			got_signal(f);
+		if (p[4].revents)
+			viewer_says(f);
 		if (p[1].revents)
 			serial_says(f);
-		front_stream_serve(f, p + 4);
+		front_stream_serve(f, p + OWN_POLLS);
 		if (p[0].revents)
 			alive = machine_says(f);
 		if (p[2].revents && f->terminal)
 			user_typed(f);
 		else if (p[2].revents)
 			input = input_typed(f);
-		control_ready(f->control, p + 4 + STREAM_POLLS, clients);
+		control_ready(f->control, p + OWN_POLLS + STREAM_POLLS, clients);
 	}
 	drain_serial(f);
 	front_stream_drain(f);

@@ -396,15 +396,18 @@ static int open_screenshot(struct front *f)
 
 static int open_picture(struct front *f)
 {
-	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.display &&
-		      f->config.display != DISPLAY_TEXT;
+	bool viewer = config_has_viewer(&f->config);
+	bool wanted = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) &&
+		      front_screen_on_terminal(f) && f->config.display != DISPLAY_TEXT;
 	int fd = memfd_create("tinamou-picture", MFD_CLOEXEC);
 	void *p;
 
-	if (fd < 0 || !wanted)
+	if (fd < 0 || (!wanted && !viewer))
 		return fd;
 	if (ftruncate(fd, sizeof(struct shared_picture)))
 		return -1;
+	if (viewer)
+		return fd;
 	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
 	f->shared_picture = p == MAP_FAILED ? NULL : p;
 	return f->shared_picture ? fd : -1;
@@ -429,6 +432,8 @@ int front_open_all(struct front *f)
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
+	if (config_has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
+		return STATUS_HOST;
 	if (f->config.result) {
 		f->result_fd = open_for_writing("result", f->config.result);
 		if (f->result_fd < 0)

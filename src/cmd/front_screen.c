@@ -149,11 +149,16 @@ void front_tell_other_side(struct front *f)
 				   : "there is output on the screen; Ctrl-A Tab switches");
 }
 
+bool front_screen_on_terminal(const struct front *f)
+{
+	return f->config.display != DISPLAY_NONE && !config_has_viewer(&f->config);
+}
+
 void front_show_screen(struct front *f)
 {
 	struct text_frame frame;
 
-	if (!f->terminal || !f->config.display || !front_read_frame(f->shared, &frame))
+	if (!f->terminal || !front_screen_on_terminal(f) || !front_read_frame(f->shared, &frame))
 		return;
 	if (!f->screen_active)
 		front_tell_other_side(f);

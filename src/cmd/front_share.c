@@ -32,12 +32,10 @@ static int open_share(struct front *f, const struct config_share *c)
 	return STATUS_OK;
 }
 
-static char root_tag[] = "root";
-
 int front_open_shares(struct front *f)
 {
 	const struct config_share root = {.path = f->config.root,
-		.tag = root_tag,
+		.tag = (char *)"root",
 		.ro = true,
 		.as_root = true,
 		.steady = true};

@@ -75,11 +75,27 @@ static json_t *receive_start(struct machine *m)
 
 /* ---- requests ---- */
 
+static void from_viewer(struct machine *m, const void *data, size_t len)
+{
+	struct viewer_event e;
+
+	if (len != sizeof(e))
+		return;
+	memcpy(&e, data, sizeof(e));
+	if (e.kind == VIEWER_KEY)
+		board_key(m->board, e.key, e.down);
+	else if (e.kind == VIEWER_POINTER)
+		board_mouse(m->board, e.dx, e.dy, e.buttons & 7);
+}
+
 static void serve(struct machine *m, char type, const char *data, size_t len)
 {
 	switch (type) {
 	case MSG_KEYS:
 		board_type(m->board, data, len);
+		break;
+	case MSG_VIEWER:
+		from_viewer(m, data, len);
 		break;
 	case MSG_SERIAL:
 		machine_serial_input(m, data, len);

@@ -358,12 +358,20 @@ void machine_free_nets(struct machine *m)
 		net_free(m->net[i]);
 }
 
+/* SeaBIOS's MP table has the first CPU of each package, and some systems know no other. */
+static unsigned sockets(const struct machine *m)
+{
+	if (m->config.sockets)
+		return m->config.sockets;
+	return m->vgabios_fd >= 0 ? m->config.cpus : 1;
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
 		.ram_size = m->config.memory,
 		.vcpus = m->config.cpus,
-		.sockets = m->config.sockets,
+		.sockets = sockets(m),
 		.model = &m->config.model,
 		.clock = m->config.clock,
 		.no_reboot = m->config.no_reboot,

@@ -71,12 +71,18 @@ static void share_picture(struct machine *m, const struct picture *p)
 	send(m->ctl, &screen_message, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+/* A viewer is shown text as a picture, a terminal is not. */
+static bool picture_wanted(const struct machine *m)
+{
+	return config_has_viewer(&m->config) || board_screen_graphics(m->board);
+}
+
 /* Frame buffers are not watched: pictures are drawn and compared, less often than text. */
 void machine_show_picture(struct machine *m)
 {
 	struct picture p = {0};
 
-	if (board_screen_graphics(m->board)) {
+	if (picture_wanted(m)) {
 		if (m->ticks++ % PICTURE_TICKS)
 			return;
 		board_picture(m->board, &p);

@@ -6,6 +6,7 @@
 #include "boot/unpack.h"
 #include "cmd/cmd.h"
 #include "cmd/engines.h"
+#include "cmd/qemu.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
 #include "util/util.h"
@@ -19,6 +20,7 @@ static int usage(FILE *out)
 	      "  tinamou engines             what can execute guests on this host\n"
 	      "  tinamou list                the machines that have a --name; status, console,\n"
 	      "                              stop, kill and others take that name (see man)\n"
+	      "  tinamou qemu FLAGS          run, by the flags of qemu-system-x86_64\n"
 	      "  tinamou disk info|create    disk images: what they are, new ones\n"
 	      "  tinamou version             version and libraries\n"
 	      "\n"
@@ -39,16 +41,33 @@ static int version(void)
 	return STATUS_OK;
 }
 
+/* By links that `make install-qemu-names` makes. */
+static bool is_qemus_name(const char *program)
+{
+	static const char *const names[] = {"qemu", "qemu-system-x86_64", "qemu-system-i386"};
+	const char *slash = program ? strrchr(program, '/') : NULL;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names) && program; i++)
+		if (!strcmp(slash ? slash + 1 : program, names[i]))
+			return true;
+	return false;
+}
+
 int cmd_main(int argc, char **argv)
 {
-	static const char *const verbs[] = {"run", "engines", "disk", "list", "status", "console",
-		"pause", "resume", "reset", "stop", "kill", "screenshot", "version", "help", NULL};
+	static const char *const verbs[] = {"run", "qemu", "engines", "disk", "list", "status",
+		"console", "pause", "resume", "reset", "stop", "kill", "screenshot", "version",
+		"help", NULL};
 	int status;
 
+	if (is_qemus_name(argv[0]))
+		return cmd_qemu(argv[0], argc - 1, argv + 1);
 	if (argc < 2)
 		return usage(stdout);
 	if (!strcmp(argv[1], "run"))
 		return cmd_run(argc - 2, argv + 2);
+	if (!strcmp(argv[1], "qemu"))
+		return cmd_qemu("tinamou qemu", argc - 2, argv + 2);
 	if (!strcmp(argv[1], "engines"))
 		return cmd_engines(argc - 1, argv + 1);
 	if (!strcmp(argv[1], "disk"))

@@ -89,6 +89,8 @@ static void machine_child(struct front *f, int ctl)
 		close(f->pty);
 	if (f->slave >= 0)
 		close(f->slave);
+	if (f->viewer.socket >= 0)
+		close(f->viewer.socket);
 	close(f->signals);
 	_exit(machine_main(ctl, &f->media));
 }
@@ -102,6 +104,9 @@ static int start_machine(struct front *f)
 	f->ctl = pair[0];
 	fflush(NULL);
 	if (front_start_shares(f))
+		goto fail;
+	if (config_has_viewer(&f->config) &&
+		viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]))
 		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
@@ -144,7 +149,7 @@ static void show_end(struct front *f)
 	if (f->view)
 		front_leave_screen(f);
 	terminal_restore(&f->saved);
-	if (!f->terminal && f->config.display &&
+	if (!f->terminal && front_screen_on_terminal(f) &&
 		json_is_true(json_object_get(f->result, "screen")) &&
 		front_read_frame(f->shared, &frame)) {
 		text = screen_text(&frame);
@@ -306,9 +311,10 @@ static int finish(struct front *f)
 		log_info("%s", why ? why : "?");
 	if (end == VM_END_HALTED || end == VM_END_TIMEOUT)
 		hint_if_silent(f);
-	if (end == VM_END_QUIT)
+	if (end == VM_END_QUIT && !f->config.qemu) /* QEMU ends in order */
 		f->die_by = value;
-	return status;
+	return f->config.qemu && end != VM_END_HOST_ERROR && end != VM_END_TIMEOUT ? STATUS_OK
+										   : status;
 }
 
 /* ---- the subcommand ---- */
@@ -345,7 +351,7 @@ static void take_terminal(struct front *f)
 {
 	f->terminal =
 		isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && f->config.console != CONSOLE_NONE;
-	f->screen_active = f->config.console != CONSOLE_SERIAL && f->config.display &&
+	f->screen_active = f->config.console != CONSOLE_SERIAL && front_screen_on_terminal(f) &&
 			   !(f->config.console == CONSOLE_AUTO && f->config.kernel);
 	if (!f->terminal)
 		return;
@@ -372,6 +378,7 @@ static int run_here(struct front *f)
 	if (!f->config.detach)
 		take_terminal(f);
 	front_loop(f);
+	viewer_stop(&f->viewer);
 	status = finish(f);
 	write_result(f, status);
 	die_by(f->die_by);
@@ -485,15 +492,10 @@ static void take_image(struct front *f)
 		config_image_is_kernel(c);
 }
 
-static int run_with(struct front *f, int argc, char **argv)
+static int run_checked(struct front *f)
 {
 	char err[512];
 
-	if (config_environment(&f->config, err, sizeof(err)) ||
-		config_parse(&f->config, argc, argv, err, sizeof(err)))
-		return usage_error(err);
-	if (f->config.help)
-		return run_help();
 	if (f->config.print_config)
 		return print_config(&f->config);
 	log_level = f->config.quiet ? LOG_WARN : f->config.verbose ? LOG_DEBUG : LOG_INFO;
@@ -505,9 +507,30 @@ static int run_with(struct front *f, int argc, char **argv)
 	return run_machine(f);
 }
 
-int cmd_run(int argc, char **argv)
+static int run_with(struct front *f, int argc, char **argv)
 {
-	struct front f = {.serial = -1,
+	char err[512];
+
+	if (config_environment(&f->config, err, sizeof(err)) ||
+		config_parse(&f->config, argc, argv, err, sizeof(err)))
+		return usage_error(err);
+	return f->config.help ? run_help() : run_checked(f);
+}
+
+static void front_free(struct front *f)
+{
+	if (f->view)
+		screen_view_free(f->view);
+	control_free(f->control);
+	json_decref(f->result);
+	free(f->text);
+	config_free(&f->config);
+}
+
+static void front_init(struct front *f)
+{
+	*f = (struct front){.serial = -1,
+		.viewer = VIEWER_NONE,
 		.pty = -1,
 		.slave = -1,
 		.signals = -1,
@@ -517,15 +540,28 @@ int cmd_run(int argc, char **argv)
 		.root_initramfs = -1,
 		.initramfs = -1,
 		.result_fd = -1};
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct front f;
 	int status;
 
+	front_init(&f);
 	config_init(&f.config);
 	status = run_with(&f, argc, argv);
-	if (f.view)
-		screen_view_free(f.view);
-	control_free(f.control);
-	json_decref(f.result);
-	free(f.text);
-	config_free(&f.config);
+	front_free(&f);
+	return status;
+}
+
+int run_config(struct config *c)
+{
+	struct front f;
+	int status;
+
+	front_init(&f);
+	f.config = *c;
+	status = run_checked(&f);
+	front_free(&f);
 	return status;
 }

@@ -15,6 +15,7 @@
 #include "host/disk.h"
 #include "host/net.h"
 #include "host/share.h"
+#include "host/viewer.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -26,6 +27,7 @@ enum message {
 	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
 			     vars, initramfs};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
+	MSG_VIEWER = 'v', /* struct viewer_event: a key, or the pointer */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
@@ -49,17 +51,10 @@ struct shared_screen {
 	struct text_frame frame;
 };
 
-/* The same for a picture; its memory is empty where nobody would look at it. */
-#define PICTURE_MAX_PIXELS (4096 * 1024)
-
-struct shared_picture {
-	_Atomic uint32_t sequence;
-	uint32_t width, height; /* 0: the screen is text */
-	uint32_t pixel[PICTURE_MAX_PIXELS];
-};
-
 /* Descriptors of MSG_START, in this order, then one an image. */
 enum { FD_SERIAL, FD_SCREEN, FD_TRACE, FD_DEBUGCON, FD_SCREENSHOT, FD_PICTURE, FD_IMAGES };
+/* FD_PICTURE: struct shared_picture, without pixels while the screen is text (a viewer is shown
+ * text as a picture, too); empty where nobody would look at it. */
 
 enum media_kind { MEDIA_DISK, MEDIA_CDROM, MEDIA_FLOPPY, MEDIA_VIRTIO };
 
@@ -90,6 +85,8 @@ struct media {
 };
 
 int cmd_run(int argc, char **argv);
+/* Runs what another command line asked for; takes over what c owns. Returns the exit status. */
+int run_config(struct config *c);
 bool cmd_file_exists(const char *path);
 
 /* The machine process: talks over ctl until the machine ended; returns its exit status. */

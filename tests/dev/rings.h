@@ -87,7 +87,8 @@ static inline void rings_init(struct rings *r, struct virtio *v)
 
 	r->pci = pci_new(&wires);
 	r->p = virtio_pci_new("virtio", v, 0);
-	assert_int_equal(pci_add(r->pci, virtio_pci_func(r->p), SLOT, 0), 0);
+	if (pci_add(r->pci, virtio_pci_func(r->p), SLOT, 0))
+		abort();
 	virtio_pci_device(r->p)->reset(virtio_pci_device(r->p));
 	rings_place(r);
 }

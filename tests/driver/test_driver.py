@@ -69,8 +69,8 @@ def place(name, start):
     return f"/media/{name} --firmware {'none' if start == 'disk' else start}"
 
 
-def guest_command(name, start, memory):
-    return (f"/tinamou run -q --engine driver --memory {memory} --timeout 60 "
+def guest_command(name, start, memory, cpus):
+    return (f"/tinamou run -q --engine driver --memory {memory} --cpus {cpus} --timeout 60 "
             f"--serial file:/tmp/serial {place(name, start)} </dev/null 2>/tmp/err; s=$?; "
             "echo; echo ---; cat /tmp/serial; echo; echo ---; cat /tmp/err; exit $s")
 
@@ -107,11 +107,14 @@ def fill(machine, flavour, on_media):
 
 
 def commands(guests, fuzz, rounds, kvm=False, without=()):
+    if SUITE:  # from Linux 6.12 on KVM takes the CPU when it is loaded, unless told not to
+        yield "kvm", ("rmmod kvm_amd; rmmod kvm; insmod /modules/kvm.ko enable_virt_at_load=0; "
+                      "insmod /modules/kvm-amd.ko")
     yield "insmod", "dmesg -c >/dev/null; insmod /tinamou.ko; s=$?; dmesg | grep tinamou:; exit $s"
     yield "engines", "/tinamou engines"
     yield "contract", " ".join(["/contract", *without])
-    for name, _, start, memory, *_ in guests:
-        yield name, guest_command(name, start, memory)
+    for name, _, start, memory, _, cpus in guests:
+        yield name, guest_command(name, start, memory, cpus)
     if kvm:
         yield "busy", ("/tinamou run -q --engine kvm --memory 1M --flat /spin.bin@7c00 "
                        "</dev/null >/dev/null 2>&1 & sleep 1; /tinamou engines; "

@@ -44,7 +44,7 @@ def main():
     with tempfile.TemporaryDirectory() as root:
         os.chmod(root, 0o755)
         shutil.copy(next((SOURCE / "build/dist").glob("tinamou-*-x86_64")), f"{root}/tinamou")
-        for name, modes, start, memory, status in run_guests.guests(SOURCE):
+        for name, modes, start, memory, status, _ in run_guests.guests(SOURCE):
             if not modes <= run_guests.MODES["interpret"]:
                 continue
             shutil.copy(IMAGES / f"{name}.bin", root)

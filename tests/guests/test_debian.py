@@ -25,7 +25,7 @@ import time
 SOURCE = pathlib.Path(sys.argv[2]).resolve()
 BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
-BOOT = 240 if ENGINE != "interpret" else 900  # seconds to the login prompt, at most
+BOOT = 240 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
 POWER_BUTTON = b"\x01p"
 APPEND = "root=LABEL=root console=ttyS0 quiet"
 

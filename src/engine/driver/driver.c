@@ -70,7 +70,9 @@ int driver_create_vm(int device, char *why, size_t whylen, char *cure, size_t cu
 	cure[0] = '\0';
 	if (rc == -EBUSY) {
 		snprintf(why, whylen, "another hypervisor holds the CPU");
-		snprintf(cure, curelen, "end its machines (KVM: virtual machines that run)");
+		snprintf(cure, curelen,
+			"end its machines (KVM: virtual machines that run); from Linux 6.12 on "
+			"KVM holds it while kvm_intel or kvm_amd is loaded");
 	} else if (rc < 0) {
 		snprintf(why, whylen, "the module cannot make a machine: %s", strerror(-rc));
 	}
