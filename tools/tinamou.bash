@@ -14,6 +14,7 @@ _tinamou()
 	--serial) words="stdio none file: pty" ;;
 	--net | -n) words="user tap= socket= none" ;;
 	--display) words="auto terminal blocks sixel text window vnc vnc= none" ;;
+	--jail) words="on off" ;;
 	--trace) words="exits" ;;
 	status | console | pause | resume | reset | stop | kill | screenshot)
 		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')

@@ -948,6 +948,25 @@ void board_power_button(struct board *b)
 	acpi_pm_button(b->pm);
 }
 
+void board_print(struct board *b, enum board_part which, FILE *out)
+{
+	switch (which) {
+	case BOARD_PIC:
+		pic_print(b->pic, out);
+		break;
+	case BOARD_LAPIC:
+		for (unsigned n = 0; n < b->vm->vcpus; n++)
+			lapic_print(b->lapic[n], out);
+		break;
+	case BOARD_IOAPIC:
+		ioapic_print(b->ioapic, out);
+		break;
+	case BOARD_PCI:
+		pci_print(b->chipset.pci, out);
+		break;
+	}
+}
+
 void board_type(struct board *b, const char *bytes, size_t len)
 {
 	for (size_t i = 0; i < len; i++)

@@ -73,6 +73,9 @@ void board_picture(struct board *b, struct picture *out);
 bool board_screen_touched(const struct board *b);
 /* The user presses the power button: an ACPI event. vm->lock held. */
 void board_power_button(struct board *b);
+/* The state of a part, for people; `which` is none of a guest's to choose. */
+enum board_part { BOARD_PIC, BOARD_LAPIC, BOARD_IOAPIC, BOARD_PCI };
+void board_print(struct board *b, enum board_part which, FILE *out);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 /* A key and the mouse of a keyboard and mouse that the user has: ps2_key, ps2_mouse. */

@@ -144,7 +144,7 @@ static int add_virtio(struct chipset *c, const char *name, struct virtio *v, uin
 int chipset_add_disk(struct chipset *c, struct disk *disk)
 {
 	static const char *const name[CHIPSET_DISKS] = {
-		"virtio-blk0", "virtio-blk1", "virtio-blk2", "virtio-blk3"};
+		"virtio-blk0", "virtio-blk1", "virtio-blk2", "virtio-blk3", "virtio-blk4"};
 	unsigned n = c->disks;
 
 	if (n == CHIPSET_DISKS)

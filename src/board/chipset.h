@@ -14,7 +14,7 @@
 #include "dev/virtio.h"
 
 #define CHIPSET_DRIVES 4u
-#define CHIPSET_DISKS  4u /* virtio's */
+#define CHIPSET_DISKS  5u /* virtio's: four, and cloud-init's */
 #define CHIPSET_NETS   4u
 #define CHIPSET_SHARES 9u
 #define CHIPSET_GSI    16u /* PIRQA to PIRQD are inputs 16 to 19 of the I/O APIC */

@@ -287,7 +287,7 @@ static int opt_monitor(struct context *x, const char *value)
 	static const char *const names[] = {"keys", "stdio", "none", NULL};
 	int n = choose(x, "monitor", value, names);
 
-	x->c->monitor = (enum monitor)MAX(n, 0);
+	x->c->monitor = (enum monitor_way)MAX(n, 0);
 	return n < 0 ? -1 : 0;
 }
 
@@ -687,6 +687,23 @@ static int opt_publish(struct context *x, const char *value)
 	return config_net_forward(n, value, x->err, x->errlen);
 }
 
+static int opt_cloud_init(struct context *x, const char *value)
+{
+	struct config_cloud *c = &x->c->cloud;
+	char *copy = xstrdup(value), *rest = copy, *part;
+	int rc = 0;
+
+	c->on = true;
+	while (!rc && (part = config_next_part(&rest)))
+		rc = config_cloud_key(c, part, x->err, x->errlen);
+	free(copy);
+	if (!rc && !c->user && !c->file)
+		rc = fail(x, "--cloud-init %s: wants user=NAME or file=USERDATA", value);
+	if (!rc && c->ssh_key && !c->user)
+		rc = fail(x, "--cloud-init %s: ssh-key=FILE is for a user=NAME", value);
+	return rc;
+}
+
 static int opt_later(struct context *x, const char *value)
 {
 	return fail(x, "--%s is not available in this version", x->name);
@@ -819,6 +836,8 @@ static const struct option options[] = {
 		"a network card: user, tap=NAME, socket=PATH, or none (none)"},
 	{"publish", 'p', "[udp:][ADDR:]PORT:GUESTPORT", opt_publish, true, false,
 		"a port of the host leads to the guest; --net user if there is none"},
+	{"cloud-init", 0, "user=NAME[,ssh-key=][,file=][,hostname=]", opt_cloud_init, false, false,
+		"a read-only disk that tells cloud-init in the guest what to set up"},
 	{"firmware", 0, "WHICH[,vars=FILE]", opt_firmware, false, false,
 		"bios, uefi, none, or a file; where UEFI keeps its variables"},
 	{"flat", 0, "FILE@ADDR[,entry=ADDR]", opt_flat, true, false,
@@ -968,6 +987,7 @@ void config_free(struct config *c)
 		free_disk(&c->disk[i]);
 	for (unsigned i = 0; i < CONFIG_MAX_FLOPPIES; i++)
 		free_disk(&c->floppy[i]);
+	config_cloud_free(&c->cloud);
 	for (unsigned i = 0; i < CONFIG_MAX_NETS; i++)
 		config_net_free(&c->net[i]);
 	free_disk(&c->cdrom);

@@ -38,7 +38,7 @@ enum display {
 	DISPLAY_VNC
 };
 /* KEYS: by Ctrl-A c; STDIO: what is typed goes to it first. */
-enum monitor { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
+enum monitor_way { MONITOR_KEYS, MONITOR_STDIO, MONITOR_NONE };
 enum debugcon { DEBUGCON_NONE, DEBUGCON_STDIO, DEBUGCON_FILE };
 
 struct config_flat {
@@ -85,6 +85,12 @@ struct config_net {
 	uint16_t mtu;
 };
 
+/* --cloud-init user=NAME[,ssh-key=FILE][,file=USERDATA][,hostname=NAME] */
+struct config_cloud {
+	char *user, *ssh_key, *file, *hostname; /* NULL: not said */
+	bool on;
+};
+
 struct config_dump {
 	uint64_t addr, len;
 };
@@ -113,6 +119,7 @@ struct config {
 	struct config_net net[CONFIG_MAX_NETS];
 	unsigned nets;
 	bool no_net; /* --net none */
+	struct config_cloud cloud;
 	struct config_share share[CONFIG_MAX_SHARES];
 	unsigned shares;
 	bool jail;
@@ -141,7 +148,7 @@ struct config {
 	bool paused; /* the machine waits for the monitor's cont */
 	bool no_exit_port;
 	uint16_t exit_port; /* 0: the board's */
-	enum monitor monitor;
+	enum monitor_way monitor;
 	/* The front's, of the qemu command alone. */
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */
@@ -193,6 +200,10 @@ static inline bool config_has_viewer(const struct config *c)
 {
 	return c->display == DISPLAY_WINDOW || c->display == DISPLAY_VNC;
 }
+
+/* Likewise for one key of --cloud-init; cloud_init.c. */
+int config_cloud_key(struct config_cloud *c, const char *text, char *err, size_t errlen);
+void config_cloud_free(struct config_cloud *c);
 
 /* "64K", "512M", "4G", plain bytes; false: not a size. */
 bool config_size(const char *text, uint64_t *bytes);

@@ -40,6 +40,17 @@ struct streams {
 	bool asked;           /* the machine, to end */
 };
 
+/* What is typed while the monitor has the terminal. */
+struct front_monitor {
+	bool active;
+	bool busy; /* the machine has not answered all of the last line */
+	bool key;  /* in the middle of a function key's bytes */
+	char line[512];
+	size_t len;
+	char waiting[4096]; /* typed while it was busy */
+	size_t waiting_len;
+};
+
 struct front {
 	struct config config;
 	const struct engine_ops *engine;
@@ -70,6 +81,7 @@ struct front {
 	bool screen_active; /* which side the terminal shows and types to */
 	bool told_other;    /* said that the other side has output */
 	struct terminal_state saved;
+	struct front_monitor monitor;
 	bool escape;  /* Ctrl-A was typed */
 	bool overlay; /* text stands over the screen until the next key */
 	char backlog[BACKLOG_MAX];
@@ -151,11 +163,24 @@ void front_overlay(struct front *f, const char *text, size_t len);
 /* Tells once that the side not shown has output. */
 void front_tell_other_side(struct front *f);
 
-/* Asks the machine to end (MSG_QUIT, MSG_TIMEOUT), and kills it if it does not. */
+/* Asks the machine to end: MSG_QUIT with a signal's number or 0, or MSG_TIMEOUT. */
 void front_ask_to_quit(struct front *f, char type, char sig);
 
 /* false: the machine does not read at present. */
 bool front_send(struct front *f, char type, const void *data, size_t len, int fd);
+
+/* Has the machine write its screen to a file; path NULL: the first free tinamou-N.png. */
+void front_screenshot(struct front *f, const char *path);
+
+/* ---- front_monitor.c ---- */
+
+/* The terminal goes to the monitor, or back to the guest. */
+void front_monitor_toggle(struct front *f);
+void front_monitor_typed(struct front *f, const char *bytes, size_t len);
+/* A part of an answer; an empty one is its end. */
+void front_monitor_says(struct front *f, const char *text, size_t len);
+/* A line to the machine, in front_loop.c; its answer follows. */
+void front_monitor_send(struct front *f, const char *line);
 
 /* All of it, as far as the descriptor takes it: errors are nobody's to handle. */
 void write_all(int fd, const char *data, size_t len);

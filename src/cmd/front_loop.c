@@ -45,6 +45,9 @@ static bool machine_says(struct front *f)
 	case MSG_TEXT:
 		add_text(f, buf + 1, (size_t)n - 1);
 		break;
+	case MSG_MONITOR_SAYS:
+		front_monitor_says(f, buf + 1, (size_t)n - 1);
+		break;
 	case MSG_REGISTERS:
 		front_overlay(f, buf + 1, (size_t)n - 1);
 		break;
@@ -121,6 +124,12 @@ bool front_send(struct front *f, char type, const void *data, size_t len, int fd
 	return sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
+void front_monitor_send(struct front *f, const char *line)
+{
+	f->monitor.busy = true;
+	front_send(f, MSG_MONITOR, line, strlen(line), -1);
+}
+
 void front_ask_to_quit(struct front *f, char type, char sig)
 {
 	f->asked = type;
@@ -150,22 +159,32 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A p  power button       Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
+		"Ctrl-A c  monitor, and back  Ctrl-A p  power button\r\n"
+		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
 }
 
-/* The machine writes it, into a file that the front opened: the first free number. */
-static void take_screenshot(struct front *f)
+/* The first free number. */
+static int new_screenshot(char *name, size_t size)
 {
-	char name[32], text[128];
 	int fd = -1;
 
 	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
-		snprintf(name, sizeof(name), "tinamou-%u.png", i);
+		snprintf(name, size, "tinamou-%u.png", i);
 		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	}
-	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %s%s%s\r\n", name,
+	return fd;
+}
+
+/* The machine writes it, into a file that is opened here. */
+void front_screenshot(struct front *f, const char *path)
+{
+	char name[32], text[300];
+	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
+		      : new_screenshot(name, sizeof(name));
+
+	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %.200s%s%s\r\n", path ? path : name,
 		fd < 0 ? ": " : "", fd < 0 ? strerror(errno) : "");
 	front_overlay(f, text, strlen(text));
 	if (fd < 0)
@@ -176,7 +195,9 @@ static void take_screenshot(struct front *f)
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)
 {
-	if (f->streams.on)
+	if (f->monitor.active)
+		front_monitor_typed(f, bytes, len);
+	else if (f->streams.on)
 		front_stream_type(f, bytes, len);
 	else
 		front_send(f, f->screen_active ? MSG_KEYS : MSG_SERIAL, bytes, len, -1);
@@ -185,7 +206,6 @@ static void type_bytes(struct front *f, const char *bytes, size_t len)
 static void escape_key(struct front *f, char key)
 {
 	static const char ctrl_a = ESCAPE_KEY;
-	static const char no_monitor[] = "tinamou: the monitor is not available in this version\n";
 
 	switch (key) {
 	case 'x':
@@ -205,10 +225,10 @@ static void escape_key(struct front *f, char key)
 		front_send(f, MSG_POWER, "", 0, -1);
 		break;
 	case 's':
-		take_screenshot(f);
+		front_screenshot(f, NULL);
 		break;
 	case 'c':
-		front_overlay(f, no_monitor, sizeof(no_monitor) - 1);
+		front_monitor_toggle(f);
 		break;
 	case '\t':
 		switch_side(f);
@@ -219,39 +239,52 @@ static void escape_key(struct front *f, char key)
 	}
 }
 
+/* Ctrl-A and the key behind it are ours; other bytes go on, many at a time. */
+static void take_keys(struct front *f, const char *buf, size_t n)
+{
+	size_t from = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		bool ours = f->escape || buf[i] == ESCAPE_KEY;
+
+		if (ours && i > from)
+			type_bytes(f, buf + from, i - from);
+		if (ours)
+			from = i + 1;
+		if (f->escape)
+			escape_key(f, buf[i]);
+		f->escape = !f->escape && buf[i] == ESCAPE_KEY;
+	}
+	if (n > from)
+		type_bytes(f, buf + from, n - from);
+}
+
 static void user_typed(struct front *f)
 {
-	char buf[256], plain[256];
+	char buf[256];
 	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
-	size_t len = 0;
 
 	if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN)) {
 		f->terminal = false; /* it went away: hang-up */
 		front_ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
 	}
-	if (f->overlay) {
+	if (f->overlay && !f->monitor.active) {
 		f->overlay = false;
 		front_show_screen(f);
 	}
-	for (ssize_t i = 0; i < n; i++) {
-		if (f->escape)
-			escape_key(f, buf[i]);
-		else if (buf[i] != ESCAPE_KEY)
-			plain[len++] = buf[i];
-		f->escape = !f->escape && buf[i] == ESCAPE_KEY;
-	}
-	if (len)
-		type_bytes(f, plain, len);
+	take_keys(f, buf, (size_t)MAX(n, 0));
 }
 
-/* Standard input that is no terminal feeds the guest until its end. */
+/* Standard input that is no terminal feeds the guest, or the monitor, until its end. */
 static bool input_typed(struct front *f)
 {
 	char buf[256];
 	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
 
-	if (n > 0)
+	if (n > 0 && (f->config.mux || f->config.monitor == MONITOR_STDIO))
+		take_keys(f, buf, (size_t)n);
+	else if (n > 0)
 		type_bytes(f, buf, (size_t)n);
 	return n > 0;
 }
@@ -388,6 +421,8 @@ void front_loop(struct front *f)
 	bool input = f->terminal || (f->config.console != CONSOLE_NONE && !f->config.detach);
 	bool alive = true;
 
+	if (f->config.monitor == MONITOR_STDIO)
+		front_monitor_toggle(f);
 	while (alive) {
 		bool keys = f->streams.on ? f->terminal && front_stream_takes(f) : input;
 		struct pollfd p[OWN_POLLS + STREAM_POLLS + CONTROL_DESCRIPTORS] = {

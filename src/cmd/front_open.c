@@ -15,6 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
 #include "cmd/net.h"
 #include "cmd/status.h"
@@ -167,6 +168,25 @@ static int open_media(struct front *f)
 	return status;
 }
 
+/* Beside the other disks: virtio with a kernel, else IDE. */
+static int open_cloud_init(struct front *f)
+{
+	const struct config_disk seed = {.ro = true};
+	struct disk_files *files;
+	char err[512];
+
+	if (!f->config.cloud.on)
+		return STATUS_OK;
+	files = cloud_init_seed(&f->config.cloud, err, sizeof(err));
+	if (!files) {
+		log_error("%s", err);
+		return STATUS_HOST;
+	}
+	f->media.item[f->media.count].kind = disk_kind(&f->config, &seed);
+	f->media.item[f->media.count++].files = files;
+	return STATUS_OK;
+}
+
 /* The kernel, then what --initrd names. Whether they fit is not known yet. */
 static int open_kernel(struct front *f)
 {
@@ -301,6 +321,8 @@ static int open_images(struct front *f)
 	}
 	if (!status)
 		status = open_media(f);
+	if (!status)
+		status = open_cloud_init(f);
 	if (!status)
 		status = front_open_shares(f);
 	if (!status)

@@ -16,33 +16,33 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
-static int open_share(struct front *f, const struct config_share *c)
+static int open_share(struct front *f, const struct share_options *o, const char *tag)
 {
-	const struct share_options o = {
-		.path = c->path, .ro = c->ro, .as_root = c->as_root, .steady = c->steady};
 	struct shares *s = &f->media.shares;
 	char err[512];
 
-	s->item[s->count] = share_open(&o, err, sizeof(err));
+	s->item[s->count] = share_open(o, err, sizeof(err));
 	if (!s->item[s->count]) {
 		log_error("%s", err);
 		return STATUS_HOST;
 	}
-	s->tag[s->count++] = c->tag;
+	s->tag[s->count++] = tag;
 	return STATUS_OK;
 }
 
 int front_open_shares(struct front *f)
 {
-	const struct config_share root = {.path = f->config.root,
-		.tag = (char *)"root",
-		.ro = true,
-		.as_root = true,
-		.steady = true};
-	int status = f->config.root ? open_share(f, &root) : STATUS_OK;
+	const struct share_options root = {
+		.path = f->config.root, .ro = true, .as_root = true, .steady = true};
+	int status = f->config.root ? open_share(f, &root, "root") : STATUS_OK;
 
-	for (unsigned i = 0; i < f->config.shares && !status; i++)
-		status = open_share(f, &f->config.share[i]);
+	for (unsigned i = 0; i < f->config.shares && !status; i++) {
+		const struct config_share *c = &f->config.share[i];
+		const struct share_options o = {
+			.path = c->path, .ro = c->ro, .as_root = c->as_root, .steady = c->steady};
+
+		status = open_share(f, &o, c->tag);
+	}
 	return status;
 }
 

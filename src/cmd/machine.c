@@ -107,6 +107,9 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 		if (m->serial.brk)
 			m->serial.brk(m->serial.device);
 		break;
+	case MSG_MONITOR:
+		machine_monitor_line(m, data);
+		break;
 	case MSG_DUMP:
 		machine_dump_registers(m);
 		break;
@@ -137,7 +140,7 @@ static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
 	char buf[4096], control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {buf, sizeof(buf)};
+	struct iovec iov = {buf, sizeof(buf) - 1};
 	struct msghdr msg = {.msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control,
@@ -145,6 +148,7 @@ static void on_control(void *ctx, uint32_t events)
 	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd = n > 0 ? message_descriptor(&msg) : -1;
 
+	buf[MAX(n, 0)] = '\0'; /* lines end so */
 	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
 		machine_save_picture(m, fd);
 	else if (n > 0)
@@ -203,17 +207,16 @@ static int run(struct machine *m)
 		return cannot_start(m, STATUS_HOST, "cannot map an image or the screen");
 	if (machine_build(m, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
+	machine_monitor_attach(m);
 	vm_lock(m->vm);
 	if (m->config.paused)
 		vm_stop(m->vm);
 	vm_unlock(m->vm);
+	if (watch(m))
+		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
 	if (vm_start(m->vm, err, sizeof(err)))
 		return cannot_start(m, STATUS_HOST, err);
-	vm_lock(m->vm);
-	if (watch(m))
-		vm_end(m->vm, VM_END_HOST_ERROR, 0, "cannot watch descriptors");
 	machine_send(m, MSG_STARTED, "", 0);
-	vm_unlock(m->vm);
 	vm_run(m->vm);
 	machine_serial_drain(m);
 	if (m->config.screenshot)

@@ -9,11 +9,13 @@
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "core/vm.h"
+#include "debug/monitor.h"
 #include "dev/virtio_ports.h"
 #include "host/picture.h"
 #include "util/util.h"
 
 #define SERIAL_INPUT_MAX 65536
+#define MACHINE_TOPICS   5 /* of the monitor's info */
 
 /* A port of the console device, and the socket behind it. */
 struct stream {
@@ -54,6 +56,9 @@ struct machine {
 	unsigned ticks;
 	uint64_t generation;
 	int tick;
+
+	struct monitor monitor;
+	struct monitor_topic topic[MACHINE_TOPICS];
 
 	struct chardev serial, debugcon;
 	struct loop_fd *serial_watch;
@@ -105,6 +110,12 @@ void machine_screen_tick(void *machine, uint32_t events);
 void machine_show_screen(struct machine *m);
 void machine_show_picture(struct machine *m);
 void machine_save_picture(struct machine *m, int fd);
+
+/* ---- machine_monitor.c ---- */
+
+void machine_monitor_attach(struct machine *m);
+/* line ends in a zero. */
+void machine_monitor_line(struct machine *m, const char *line);
 
 /* ---- machine_report.c ---- */
 

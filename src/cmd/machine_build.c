@@ -14,7 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CDROM_UNIT 3 /* as struct config_disk counts */
+#include "cmd/status.h"
+#include "host/jail.h"
+
+#define TRACE_BUFFER 65536
+#define CDROM_UNIT   3 /* as struct config_disk counts */
 
 static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
 {
@@ -339,6 +343,47 @@ void machine_free_disks(struct machine *m)
 		disk_free(m->disk[i]);
 }
 
+/* Half a jail is none: without it there is no machine. */
+static int confine(enum jail_kind kind)
+{
+	int err = jail_calls(kind);
+
+	if (!err)
+		return 0;
+	log_error("the jail cannot be closed: %s; --jail off runs without", strerror(-err));
+	_exit(STATUS_HOST);
+}
+
+static int confine_thread(bool vcpu)
+{
+	return confine(vcpu ? JAIL_VCPU : JAIL_MACHINE);
+}
+
+static int confine_disk(void)
+{
+	return confine(JAIL_DISK);
+}
+
+/* From here on no file is had by its path; what reads one later has done so before. */
+static int close_paths(struct machine *m)
+{
+	tzset();
+	for (unsigned i = 0; i < m->media->count; i++)
+		m->media->item[i].files->confine = confine_disk;
+	return jail_paths(-1, false);
+}
+
+/* A buffer of its own: stdio would ask what kind of file it is when that is forbidden. */
+static FILE *open_trace(struct machine *m)
+{
+	int fd = m->fd[FD_TRACE], mode = isatty(fd) ? _IOLBF : _IOFBF;
+	FILE *f = m->config.trace_exits ? fdopen(fd, "w") : NULL;
+
+	if (f)
+		setvbuf(f, xcalloc(1, TRACE_BUFFER), mode, TRACE_BUFFER);
+	return f;
+}
+
 static void make_nets(struct machine *m, struct board_config *bc)
 {
 	static const char *const name[CONFIG_MAX_NETS] = {"net0", "net1", "net2", "net3"};
@@ -380,7 +425,8 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.time_exits = m->config.stats,
 		.check = m->config.check,
 		.torture = m->config.torture,
-		.trace = m->config.trace_exits ? fdopen(m->fd[FD_TRACE], "w") : NULL};
+		.confine = m->config.jail ? confine_thread : NULL,
+		.trace = open_trace(m)};
 	struct board_config bc = {.image = m->image,
 		.images = m->images,
 		.entry = entry_point(&m->config),
@@ -398,6 +444,10 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)
 		return -EIO;
+	if (m->config.jail && close_paths(m)) {
+		snprintf(err, errlen, "the jail cannot be closed; --jail off runs without");
+		return -EPERM;
+	}
 	if (m->config.kernel) {
 		bc.load = load_kernel;
 		bc.load_ctx = m;

@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "cmd/engines.h"
@@ -347,6 +348,17 @@ static int choose_engine(struct front *f)
 	return STATUS_OK;
 }
 
+/* A command's terminal is in the guest, which makes line ends of its own. */
+static void pass_output(void)
+{
+	struct termios t;
+
+	if (tcgetattr(STDOUT_FILENO, &t))
+		return;
+	t.c_oflag &= ~(tcflag_t)OPOST;
+	tcsetattr(STDOUT_FILENO, TCSANOW, &t);
+}
+
 static void take_terminal(struct front *f)
 {
 	f->terminal =
@@ -356,8 +368,11 @@ static void take_terminal(struct front *f)
 	if (!f->terminal)
 		return;
 	f->view = screen_view_new(STDOUT_FILENO);
+	f->saved.signals = f->config.keep_signals;
 	if (terminal_raw(&f->saved))
 		f->terminal = false;
+	else if (f->streams.on)
+		pass_output();
 }
 
 static int run_here(struct front *f)

@@ -34,15 +34,17 @@ enum message {
 	MSG_POWER = 'w',      /* the power button */
 	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
 	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
+	MSG_MONITOR = 'm',    /* a line for the monitor */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
-	MSG_SCREEN = 's',    /* to the front: the shared frame changed */
-	MSG_STARTED = 'O',   /* the guest begins */
-	MSG_ANSWER = 'A',    /* to the oldest MSG_ASK without one: JSON */
-	MSG_REGISTERS = 'D', /* text of MSG_DUMP, to show at once */
-	MSG_TEXT = 'T',      /* text for standard output, after the screen */
-	MSG_ERROR = 'E',     /* the machine cannot start: byte status, then a line for the user */
-	MSG_RESULT = 'R'     /* JSON: how it ended */
+	MSG_SCREEN = 's',       /* to the front: the shared frame changed */
+	MSG_STARTED = 'O',      /* the guest begins */
+	MSG_ANSWER = 'A',       /* to the oldest MSG_ASK without one: JSON */
+	MSG_REGISTERS = 'D',    /* text of MSG_DUMP, to show at once */
+	MSG_MONITOR_SAYS = 'M', /* its answer, in parts; an empty one is the last */
+	MSG_TEXT = 'T',         /* text for standard output, after the screen */
+	MSG_ERROR = 'E', /* the machine cannot start: byte status, then a line for the user */
+	MSG_RESULT = 'R' /* JSON: how it ended */
 };
 
 /* What the screen looks like, in memory shared by both. An odd count: being written. */
@@ -77,7 +79,7 @@ struct media {
 		enum media_kind kind;
 		int unit; /* of struct config_disk */
 		struct disk_files *files;
-	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 2];
+	} item[CONFIG_MAX_DISKS + CONFIG_MAX_FLOPPIES + 3];
 	unsigned count;
 	bool has_image; /* the first one is the command line's IMAGE */
 	struct net_link net[CONFIG_MAX_NETS];

@@ -139,9 +139,13 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 static void run_once(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	memset(r, 0, sizeof(*r));
+	v->running = r;
+	v->accounted = 0;
 	vcpu_enter(v);
 	v->vm->engine->ops->run(v, budget, r);
 	vcpu_leave(v);
+	vcpu_account(v);
+	v->running = NULL;
 	after_run(v, r);
 }
 
@@ -204,6 +208,8 @@ static bool open_vcpu(struct vcpu *v)
 	struct vm *vm = v->vm;
 	int err = vm->engine->ops->vcpu_open(v);
 
+	if (!err && vm->config.confine && vm->config.confine(true))
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: the jail cannot be closed", v->id);
 	if (err)
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: engine %s cannot make a vCPU: %s", v->id,
 			vm->engine->ops->name, strerror(-err));
@@ -255,7 +261,8 @@ bool run_turn(struct vm *vm)
 		run_once(v, MIN(left, TURN), &r);
 		v->parked = true;
 		pthread_cond_broadcast(&vm->idle);
-		clock_advance(&vm->clock, r.executed ? r.executed : 1);
+		if (!r.executed)
+			clock_advance(&vm->clock, 1);
 		clock_run_timers(&vm->clock);
 	}
 	return any;

@@ -8,6 +8,8 @@
 void vcpu_enter(struct vcpu *v);
 /* The reverse. */
 void vcpu_leave(struct vcpu *v);
+/* Instruction clock, vm->lock held: what the vCPU executed so far becomes time. */
+void vcpu_account(struct vcpu *v);
 void vcpu_trace_exit(struct vcpu *v, enum exit_reason reason);
 
 /* Body of a vCPU's thread under the host clock. */

@@ -148,6 +148,25 @@ void vcpu_count(struct vcpu *v, enum exit_reason reason, uint64_t nsec)
 	v->stat[reason].nsec += nsec;
 }
 
+/* Instructions of this run that are not in the clock yet. */
+static uint64_t unaccounted(const struct vcpu *v)
+{
+	if (!v->running || v->vm->clock.driver != CLOCK_INSTRUCTIONS)
+		return 0;
+	/* An engine may go back: what it began is then executed anew. */
+	return v->running->executed > v->accounted ? v->running->executed - v->accounted : 0;
+}
+
+void vcpu_account(struct vcpu *v)
+{
+	uint64_t n = unaccounted(v);
+
+	if (!n)
+		return;
+	clock_advance(&v->vm->clock, n);
+	v->accounted += n;
+}
+
 /* Begin and end of an up call that reaches devices: outside, with vm->lock. */
 static uint64_t begin(struct vcpu *v)
 {
@@ -155,6 +174,7 @@ static uint64_t begin(struct vcpu *v)
 
 	leave(v);
 	vm_lock(v->vm);
+	vcpu_account(v);
 	return start;
 }
 
@@ -381,17 +401,9 @@ uint64_t vcpu_random(struct vcpu *v)
 	return r ^ r >> 31;
 }
 
-uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed)
-{
-	const struct clock *c = &v->vm->clock;
-	uint64_t now = clock_now(c) + (c->driver == CLOCK_INSTRUCTIONS ? executed : 0);
-
-	return clock_muldiv(now, v->vm->tsc_hz, NSEC_PER_SEC);
-}
-
 uint64_t vcpu_tsc(struct vcpu *v)
 {
-	return vcpu_tsc_after(v, 0);
+	return clock_muldiv(clock_now(&v->vm->clock) + unaccounted(v), v->vm->tsc_hz, NSEC_PER_SEC);
 }
 
 /* ---- what KVM tells and does for its guests ---- */

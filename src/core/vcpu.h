@@ -57,6 +57,10 @@ struct vcpu {
 	_Atomic bool ferr, ignne;  /* x87 errors while CR0.NE is clear: FERR# as told, and IGNNE# */
 	_Atomic bool inside;
 
+	/* Its thread's: what it executes, and how much of that the instruction clock has. */
+	const struct run_result *running; /* NULL outside of run() */
+	uint64_t accounted;
+
 	/* Under vm->lock. */
 	uint8_t run;                     /* enum x86_run, as core knows it */
 	bool parked;                     /* its thread waits in core and will not enter by itself */
@@ -153,9 +157,6 @@ int vcpu_wrmsr(struct vcpu *v, uint32_t msr, uint64_t value);
 uint64_t vcpu_random(struct vcpu *v);
 /* The guest's TSC from the virtual clock, before its own offset. */
 uint64_t vcpu_tsc(struct vcpu *v);
-/* The same in the midst of run(), which executed so many instructions: they are time, too, by the
- * instruction clock. */
-uint64_t vcpu_tsc_after(struct vcpu *v, uint64_t executed);
 /*
  * Engines that are their own KVM: the guest's offset or its MSR_KVM_SYSTEM_TIME_NEW
  * changed. Moves TSC deadlines and fills the guest's clock page.

@@ -419,7 +419,10 @@ static int start_vcpus(struct vm *vm)
 		return err;
 	wait_parked(vm);
 	vm->started = true;
-	return vm->end == VM_END_NONE ? do_reset(vm) : -EIO;
+	if (vm->end != VM_END_NONE)
+		return -EIO;
+	err = do_reset(vm);
+	return err || !vm->config.confine ? err : vm->config.confine(false);
 }
 
 int vm_start(struct vm *vm, char *err, size_t errlen)

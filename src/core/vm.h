@@ -56,6 +56,11 @@ struct vm_config {
 	bool stay_halted;         /* nor does a halt for good */
 	bool time_exits;          /* --stats: measure host time by exit reason */
 	bool check; /* --check: the engine checks itself against interpret, block by block */
+	/*
+	 * Gives rights up: by each vCPU's thread once it has what it needs, by the machine's
+	 * own before any guest instruction. 0 or -errno. NULL: nobody does.
+	 */
+	int (*confine)(bool vcpu);
 	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
 	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
 };

@@ -180,6 +180,24 @@ struct ioapic *ioapic_new(void (*send)(void *ctx, const struct apic_message *m),
 	return io;
 }
 
+void ioapic_print(const struct ioapic *io, FILE *out)
+{
+	static const char *const delivery[] = {
+		"fixed", "lowest", "SMI", "(3)", "NMI", "INIT", "(6)", "ExtINT"};
+
+	fprintf(out, "ioapic: ID %x, select %02x\n", io->id >> 24, io->select);
+	for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+		uint64_t e = io->entry[n];
+
+		fprintf(out, "  pin %-2u %016llx vector %02x %s to %s%02x %s%s%s%s\n", n,
+			(unsigned long long)e, (unsigned)e & 0xff, delivery[e >> 8 & 7],
+			e & ENTRY_LOGICAL ? "logical " : "", (unsigned)(e >> 56),
+			e & ENTRY_LEVEL ? "level" : "edge", e & ENTRY_MASKED ? " masked" : "",
+			e & ENTRY_REMOTE ? " remote-irr" : "",
+			io->level >> n & 1 ? " asserted" : "");
+	}
+}
+
 struct device *ioapic_device(struct ioapic *io)
 {
 	return &io->dev;

@@ -707,6 +707,38 @@ void lapic_set_cr8(struct lapic *a, uint8_t value)
 	update(a);
 }
 
+/* ---- for people ---- */
+
+static void print_vectors(FILE *out, const char *name, const uint32_t v[8])
+{
+	fprintf(out, "  %s", name);
+	for (unsigned n = 0; n < 256; n++)
+		if (v[n / 32] >> n % 32 & 1)
+			fprintf(out, " %02x", n);
+	fputc('\n', out);
+}
+
+void lapic_print(struct lapic *a, FILE *out)
+{
+	static const char *const entry[LVT_COUNT] = {
+		"timer", "thermal", "performance", "LINT0", "LINT1", "error"};
+
+	fprintf(out, "lapic%u: %s, base %llx, ID %x, TPR %02x, PPR %02x, SVR %03x%s, LDR %08x\n",
+		a->id,
+		!enabled(a) ? "off"
+		: x2apic(a) ? "x2APIC"
+			    : "xAPIC",
+		(unsigned long long)a->base, x2apic(a) ? a->id : a->xid, a->tpr, ppr(a), a->svr,
+		a->svr & SVR_ENABLE ? "" : " (software off)", logical_id(a));
+	for (unsigned n = 0; n < LVT_COUNT; n++)
+		fprintf(out, "  LVT %-11s %05x vector %02x%s\n", entry[n], a->lvt[n],
+			a->lvt[n] & 0xff, a->lvt[n] & LVT_MASKED ? " masked" : "");
+	fprintf(out, "  timer initial %x, current %x, divisor %u; ICR %016llx, ESR %02x\n",
+		a->initial, current_count(a), divisor(a), (unsigned long long)a->icr, a->esr);
+	print_vectors(out, "IRR", a->irr);
+	print_vectors(out, "ISR", a->isr);
+}
+
 /* ---- life ---- */
 
 static void lapic_reset(struct device *dev)

@@ -5,6 +5,8 @@
 #ifndef TINAMOU_LAPIC_H
 #define TINAMOU_LAPIC_H
 
+#include <stdio.h>
+
 #include "core/bus.h"
 #include "core/clock.h"
 #include "core/device.h"
@@ -59,6 +61,9 @@ void lapic_set_tsc_offset(struct lapic *a, uint64_t offset);
 /* CR8: bits 7:4 of the task priority. */
 uint8_t lapic_cr8(const struct lapic *a);
 void lapic_set_cr8(struct lapic *a, uint8_t value);
+
+/* Its registers, for people. */
+void lapic_print(struct lapic *a, FILE *out);
 
 /* Is it named by the message's destination? */
 bool lapic_is_dest(const struct lapic *a, const struct apic_message *m);

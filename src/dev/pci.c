@@ -419,3 +419,44 @@ struct bus_region *pci_region(struct pci *p, enum pci_region_id id)
 {
 	return &p->region[id];
 }
+
+/* ---- for people ---- */
+
+static void print_bar(const struct pci_func *f, unsigned n, FILE *out)
+{
+	unsigned reg = n == PCI_ROM_BAR ? PCI_ROM : PCI_BAR0 + 4 * n;
+	const struct pci_bar *bar = &f->bar[n];
+	uint64_t value = pci_get(f, reg, 4);
+
+	if (bar->kind == PCI_BAR_NONE)
+		return;
+	if (bar->kind == PCI_BAR_MEM64)
+		value |= (uint64_t)pci_get(f, reg + 4, 4) << 32;
+	value &= bar->kind == PCI_BAR_IO ? ~UINT64_C(3) : ~UINT64_C(15);
+	fprintf(out, "      BAR%u: %s at 0x%llx, %llu bytes\n", n,
+		bar->kind == PCI_BAR_IO    ? "ports"
+		: bar->kind == PCI_BAR_ROM ? "ROM"
+					   : "memory",
+		(unsigned long long)value, (unsigned long long)bar->size);
+}
+
+void pci_print(struct pci *p, FILE *out)
+{
+	for (unsigned devfn = 0; devfn < PCI_SLOTS * 8; devfn++) {
+		const struct pci_func *f = pci_at(p, devfn);
+
+		if (!f)
+			continue;
+		fprintf(out, "  00:%02x.%u %s: %04x:%04x class %06x command %04x", devfn >> 3,
+			devfn & 7, f->name, pci_get(f, PCI_VENDOR_ID, 2),
+			pci_get(f, PCI_DEVICE_ID, 2), pci_get(f, PCI_REVISION, 4) >> 8,
+			pci_get(f, PCI_COMMAND, 2));
+		if (pci_get(f, PCI_INTERRUPT_PIN, 1))
+			fprintf(out, " INT%c line %u",
+				'A' + (int)pci_get(f, PCI_INTERRUPT_PIN, 1) - 1,
+				pci_get(f, PCI_INTERRUPT_LINE, 1));
+		fputc('\n', out);
+		for (unsigned n = 0; n < PCI_BARS; n++)
+			print_bar(f, n, out);
+	}
+}

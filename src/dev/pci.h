@@ -9,6 +9,8 @@
 #ifndef TINAMOU_PCI_H
 #define TINAMOU_PCI_H
 
+#include <stdio.h>
+
 #include "core/bus.h"
 #include "core/device.h"
 #include "core/irq.h"
@@ -128,6 +130,9 @@ struct bus_region *pci_region(struct pci *p, enum pci_region_id id);
 int pci_add(struct pci *p, struct pci_func *f, int slot, unsigned function);
 /* The function there, or NULL. */
 struct pci_func *pci_at(struct pci *p, unsigned devfn);
+
+/* Its functions with their base addresses, for people. */
+void pci_print(struct pci *p, FILE *out);
 
 /* As configuration cycles do; size is 1, 2 or 4 within one doubleword. */
 uint32_t pci_config_read(struct pci *p, unsigned devfn, unsigned off, unsigned size);

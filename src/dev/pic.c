@@ -389,6 +389,19 @@ struct pic *pic_new(void (*intr)(void *ctx, bool level), void *ctx)
 	return p;
 }
 
+void pic_print(const struct pic *p, FILE *out)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(p->chip); n++) {
+		const struct chip *c = &p->chip[n];
+
+		fprintf(out,
+			"pic%u: irr=%02x imr=%02x isr=%02x hprio=%u irq_base=%02x elcr=%02x "
+			"lines=%02x\n",
+			n, (c->latch & ~c->elcr) | (c->lines & c->elcr), c->imr, c->isr, c->highest,
+			c->icw2 & 0xf8, c->elcr, c->lines);
+	}
+}
+
 struct device *pic_device(struct pic *p)
 {
 	return &p->dev;

@@ -4,6 +4,8 @@
 #ifndef TINAMOU_PIC_H
 #define TINAMOU_PIC_H
 
+#include <stdio.h>
+
 #include "core/bus.h"
 #include "core/device.h"
 #include "core/irq.h"
@@ -23,6 +25,8 @@ struct bus_region *pic_region(struct pic *p, enum pic_region_id id);
 
 /* The input IRQ n, 0..15; 2 is the cascade and not connected. */
 struct irq pic_irq(struct pic *p, int n);
+/* Its registers, a line a chip, for people. */
+void pic_print(const struct pic *p, FILE *out);
 /* The INTA cycles: the vector, 0..255; a spurious one if nothing is pending. */
 int pic_ack(struct pic *p);
 

@@ -37,6 +37,7 @@ struct list {
 };
 
 struct disk {
+	int (*confine)(void);
 	struct image *image;
 	struct loop_fd *watch;
 	int event; /* eventfd: `done` is not empty */
@@ -220,6 +221,8 @@ static void *disk_thread(void *arg)
 	struct disk *d = arg;
 	struct disk_request *r;
 
+	if (d->confine && d->confine())
+		return NULL;
 	pthread_mutex_lock(&d->lock);
 	while (!d->stopping || d->queue.first) {
 		r = list_take(&d->queue);
@@ -418,6 +421,7 @@ struct disk *disk_new(
 	struct disk_files *f, struct loop *loop, struct clock *clock, char *err, size_t errlen)
 {
 	struct image *image = image_open(f, err, errlen);
+	int (*confine)(void) = f->confine;
 	struct disk *d;
 	int error;
 
@@ -426,6 +430,7 @@ struct disk *disk_new(
 		return NULL;
 	d = xcalloc(1, sizeof(*d));
 	d->image = image;
+	d->confine = confine;
 	d->inline_only = clock->driver == CLOCK_INSTRUCTIONS;
 	init_conditions(d);
 	list_init(&d->queue);

@@ -42,6 +42,7 @@ struct disk_file {
 
 /* An image, then what it is backed by, in order. Locks live with the descriptors. */
 struct disk_files {
+	int (*confine)(void); /* each thread of the disk calls it first; NULL: nothing */
 	unsigned count;
 	struct disk_file file[DISK_MAX_FILES];
 };

@@ -53,7 +53,7 @@ int share_arena(const struct share_server *s);
 #define SHARE_FDS 3
 /* What the server's process keeps open. */
 void share_fds(const struct share_server *s, int fd[SHARE_FDS]);
-/* In a process of its own: serves until the machine closes its end. jail: see jail.h. */
+/* In a process of its own, in its jail: serves until the machine closes its end. 0 or -errno. */
 int share_serve(struct share_server *s, bool jail);
 /* The front's copy, after the fork. */
 void share_close(struct share_server *s);

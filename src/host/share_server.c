@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "host/jail.h"
 #include "host/share_server.h"
 #include "util/util.h"
 
@@ -153,8 +154,7 @@ static bool take(struct share_request *r, const uint8_t *slot, uint32_t len)
 	return true;
 }
 
-/* Writes the answer behind the request; returns its length. */
-static uint32_t answer(struct share_request *r, uint8_t *slot, const struct share_message *m)
+uint32_t share_answer_slot(struct share_request *r, uint8_t *slot, const struct share_message *m)
 {
 	struct fuse_out_header *h = (void *)(slot + SHARE_HALF);
 	uint32_t room = MIN(m->room, SHARE_HALF), len;
@@ -183,13 +183,15 @@ static void *work(void *arg)
 	ssize_t n;
 
 	r->s = s;
+	if (s->jail && jail_calls(JAIL_SHARE))
+		return NULL;
 	for (;;) {
 		n = recv(s->socket, &m, sizeof(m), 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n != sizeof(m) || m.slot >= SHARE_SLOTS)
 			break;
-		m.len = answer(r, s->slots + (size_t)m.slot * SHARE_SLOT, &m);
+		m.len = share_answer_slot(r, s->slots + (size_t)m.slot * SHARE_SLOT, &m);
 		m.room = 0;
 		if (send(s->socket, &m, sizeof(m), MSG_NOSIGNAL) < 0)
 			break;
@@ -199,19 +201,30 @@ static void *work(void *arg)
 	return NULL;
 }
 
-int share_serve(struct share_server *s, bool jail)
+int share_begin(struct share_server *s)
 {
-	pthread_t thread[SHARE_WORKERS];
-	unsigned n = 0;
-
 	umask(0);
 	s->proc = open(PROC_FD, O_PATH | O_DIRECTORY | O_CLOEXEC); /* of this process */
 	if (s->proc < 0)
 		return -errno;
-	if (share_table_init(&s->table, raise_limit(), s->root))
-		return -ENOMEM;
+	return share_table_init(&s->table, raise_limit(), s->root);
+}
+
+int share_serve(struct share_server *s, bool jail)
+{
+	pthread_t thread[SHARE_WORKERS];
+	unsigned n = 0;
+	int err = share_begin(s);
+
+	if (err)
+		return err;
+	if (jail && jail_paths(s->root, s->options.ro))
+		return -EPERM;
+	s->jail = jail;
 	while (n < SHARE_WORKERS && !pthread_create(&thread[n], NULL, work, s))
 		n++;
+	if (jail && jail_calls(JAIL_SHARE))
+		return -EPERM;
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(thread[i], NULL);
 	share_table_free(&s->table);

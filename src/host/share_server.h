@@ -61,6 +61,7 @@ struct share_server {
 	uid_t uid;
 	gid_t gid;
 	atomic_bool initialised;
+	bool jail;    /* its threads close it behind them */
 	bool openat2; /* the kernel has it */
 	struct share_table table;
 };
@@ -77,6 +78,13 @@ struct share_request {
 	uint32_t room, out_len;
 	_Alignas(8) uint8_t copy[SHARE_ARGS];
 };
+
+/* ---- share_server.c ---- */
+
+/* Writes the answer behind the request in a slot; returns its length. r->s is set. */
+uint32_t share_answer_slot(struct share_request *r, uint8_t *slot, const struct share_message *m);
+/* Makes the server's tables; in the process that serves. */
+int share_begin(struct share_server *s);
 
 /* ---- share_nodes.c ---- */
 

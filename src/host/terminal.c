@@ -19,6 +19,8 @@ int terminal_raw(struct terminal_state *s)
 	t = s->saved;
 	cfmakeraw(&t);
 	t.c_oflag |= OPOST;
+	if (s->signals)
+		t.c_lflag |= ISIG;
 	if (tcsetattr(STDIN_FILENO, TCSANOW, &t))
 		return -errno;
 	s->raw = true;

@@ -15,6 +15,7 @@
 struct terminal_state {
 	struct termios saved;
 	bool raw;
+	bool signals; /* the caller's: keys as Ctrl-C still send their signals */
 };
 
 /* Raw mode on standard input until terminal_restore. -errno if it is no terminal. */

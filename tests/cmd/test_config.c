@@ -220,10 +220,73 @@ static void environment(void **state)
 	unsetenv("TINAMOU_OPTIONS");
 }
 
+static void nets(void **state)
+{
+	struct config c;
+	char err[512];
+
+	assert_int_equal(
+		parse(&c,
+			"--net user,mac=52:54:00:aa:bb:cc,hostname=a-b,forward=udp:53:5353,"
+			"mtu=1500 -p 2222:22 -n tap=t0 -n socket=/tmp/a,,b x",
+			err, sizeof(err)),
+		0);
+	assert_int_equal(c.nets, 3);
+	assert_int_equal(c.net[0].mac[5], 0xcc);
+	assert_int_equal(c.net[0].mtu, 1500);
+	assert_string_equal(c.net[0].hostname, "a-b");
+	assert_string_equal(c.net[0].forward[0], "udp:127.0.0.1:53:5353");
+	assert_string_equal(c.net[0].forward[1], "tcp:127.0.0.1:2222:22");
+	assert_string_equal(c.net[1].path, "t0");
+	assert_string_equal(c.net[2].path, "/tmp/a,b");
+	config_free(&c);
+	assert_int_equal(parse(&c, "-p 0.0.0.0:80:8080 --net user,mtu=576 x", err, sizeof(err)), 0);
+	assert_int_equal(c.nets, 1);
+	assert_int_equal(c.net[0].mtu, 576);
+	assert_string_equal(c.net[0].forward[0], "tcp:0.0.0.0:80:8080");
+	config_free(&c);
+}
+
+static void nets_refused(void **state)
+{
+	static const char *const list[] = {
+		"--net bridge",
+		"--net tap=",
+		"--net user,mac=01:00:00:00:00:01",
+		"--net user,mac=00:00:00:00:00:00",
+		"--net user,mac=52:54:00:12:34",
+		"--net user,mac=52:54:00:12:34:567",
+		"--net user,mtu=67",
+		"--net user,mtu=65521",
+		"--net user,hostname=a_b",
+		"--net user,hostname=-x",
+		"--net user,forward=sctp:1:2",
+		"--net tap=a,forward=1:2",
+		"--net user --net none",
+		"-p 22",
+		"-p 0:22",
+		"-p 65536:22",
+		"-p 1.2.3:4:5",
+		"-p 256.0.0.1:4:5",
+		"-p 22:22x",
+		"-n user -n user -n user -n user -n user",
+	};
+	struct config c;
+	char err[512];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(list); i++) {
+		assert_int_not_equal(parse(&c, list[i], err, sizeof(err)), 0);
+		assert_true(err[0]);
+		config_free(&c);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(nets),
+		cmocka_unit_test(nets_refused),
 		cmocka_unit_test(long_and_short_forms),
 		cmocka_unit_test(flat_images),
 		cmocka_unit_test(refusals),

@@ -198,6 +198,7 @@ static void tsc_counts_instructions(void **state)
 	struct machine *m = *state;
 
 	clock_init(&m->vm->clock, CLOCK_INSTRUCTIONS);
+	m->v->running = &m->r;
 	/* rdtsc; mov ebx, eax; nop; nop; rdtsc */
 	RUN(m, 5, 0x0f, 0x31, 0x66, 0x89, 0xc3, 0x90, 0x90, 0x0f, 0x31);
 	assert_int_equal(m->s.rip, CODE + 9);

@@ -3,6 +3,7 @@
  * mode and which of a few memories is around the code, the next eight seed the registers, the rest
  * is the code. One machine serves all inputs: what a run changed of its memory is put back.
  */
+#include "engine/interpret/interpret.h"
 #include "garbage.h"
 
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void enter_memory(enum garbage_mode mode, unsigned n)
 	struct garbage_source from = {next_random, &random};
 
 	if (!fuzz.g)
-		fuzz.g = garbage_new();
+		fuzz.g = garbage_new(&interpret_engine);
 	if (fuzz.memory[mode][n]) {
 		garbage_restore(fuzz.g, fuzz.memory[mode][n]);
 		return;

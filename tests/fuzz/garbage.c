@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "core/vm.h"
-#include "engine/interpret/interpret.h"
 #include "util/util.h"
 #include "x86/insn.h"
 
@@ -29,6 +28,7 @@ const char *const garbage_mode_name[GARBAGE_MODES] = {"real", "16-bit protected"
 	"compatibility"};
 
 struct garbage {
+	const struct engine_ops *engine;
 	struct vm *vm;
 	struct vcpu *v;
 	struct bus_region ram;
@@ -55,14 +55,20 @@ static void put(struct garbage *g, unsigned at, uint64_t v)
 	memcpy(g->vm->ram.host + at, &v, 8);
 }
 
-struct garbage *garbage_new(void)
+struct garbage *garbage_new(const struct engine_ops *engine)
 {
-	struct vm_config config = {.engine = &interpret_engine, .ram_size = RAM_SIZE, .vcpus = 1};
+	const bool checks = engine->caps & ENGINE_CAP_CHECKS;
+	struct vm_config config = {.engine = engine,
+		.ram_size = RAM_SIZE,
+		.vcpus = 1,
+		.check = checks,
+		.clock = checks ? CLOCK_INSTRUCTIONS : CLOCK_HOST};
 	struct garbage *g = xcalloc(1, sizeof(*g));
 	char err[256];
 
+	g->engine = engine;
 	g->vm = vm_new(&config, err, sizeof(err));
-	if (!g->vm || (g->v = g->vm->vcpu[0], interpret_engine.vcpu_open(g->v))) {
+	if (!g->vm || (g->v = g->vm->vcpu[0], g->engine->vcpu_open(g->v))) {
 		fprintf(stderr, "no machine: %s\n", g->vm ? "vcpu_open" : err);
 		exit(1);
 	}
@@ -77,7 +83,7 @@ struct garbage *garbage_new(void)
 
 void garbage_free(struct garbage *g)
 {
-	interpret_engine.vcpu_close(g->v);
+	g->engine->vcpu_close(g->v);
 	vm_free(g->vm);
 	free(g);
 }
@@ -203,7 +209,7 @@ static void fill_code(struct garbage *g, enum garbage_mode mode)
 static void changed(struct garbage *g)
 {
 	vm_lock(g->vm);
-	interpret_engine.ram_changed(g->vm->engine, 0, RAM_SIZE);
+	g->engine->ram_changed(g->vm->engine, 0, RAM_SIZE);
 	vm_unlock(g->vm);
 }
 
@@ -246,7 +252,7 @@ void garbage_restore(struct garbage *g, const uint8_t *kept)
 			continue;
 		memcpy(ram, kept + at, PAGE);
 		vm_lock(g->vm);
-		interpret_engine.ram_changed(g->vm->engine, at, PAGE);
+		g->engine->ram_changed(g->vm->engine, at, PAGE);
 		vm_unlock(g->vm);
 	}
 }
@@ -256,7 +262,7 @@ void garbage_code(struct garbage *g, const uint8_t *bytes, unsigned len)
 	len = MIN(len, CODE_SIZE);
 	memcpy(g->vm->ram.host + CODE, bytes, len);
 	vm_lock(g->vm);
-	interpret_engine.ram_changed(g->vm->engine, CODE, len);
+	g->engine->ram_changed(g->vm->engine, CODE, len);
 	vm_unlock(g->vm);
 }
 
@@ -383,9 +389,9 @@ uint64_t garbage_run(struct garbage *g, enum garbage_mode mode, const struct gar
 	g->from = from;
 	*r = (struct run_result){0};
 	random_state(g, mode, &s);
-	if (interpret_engine.put(g->v, &s, X86_GROUP_ALL))
+	if (g->engine->put(g->v, &s, X86_GROUP_ALL))
 		return 0;
-	interpret_engine.run(g->v, budget, r);
+	g->engine->run(g->v, budget, r);
 	return r->executed;
 }
 
@@ -393,7 +399,7 @@ const char *garbage_state_error(struct garbage *g, struct x86_state *s)
 {
 	bool pg, lma, lme;
 
-	if (interpret_engine.get(g->v, s, X86_GROUP_ALL))
+	if (g->engine->get(g->v, s, X86_GROUP_ALL))
 		return "there is none";
 	pg = s->cr0 & X86_CR0_PG, lma = s->efer & X86_EFER_LMA, lme = s->efer & X86_EFER_LME;
 	if ((s->rflags & ~UINT64_C(0x3f7fd7)) || !(s->rflags & X86_FLAGS_FIXED))

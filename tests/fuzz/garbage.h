@@ -1,5 +1,5 @@
 /*
- * garbage.h - a machine on engine interpret with nothing sane in it: tables of random descriptors,
+ * garbage.h - a machine with nothing sane in it: tables of random descriptors,
  * gates and page entries, random registers, random code. All of it follows from the bytes that
  * `source` gives, so that a number or a file names a case.
  */
@@ -32,8 +32,8 @@ struct garbage_source {
 
 struct garbage;
 
-/* Never NULL: ends the process where there is no engine. */
-struct garbage *garbage_new(void);
+/* Checks itself if it can. Never NULL: ends the process where there is no engine. */
+struct garbage *garbage_new(const struct engine_ops *engine);
 void garbage_free(struct garbage *g);
 
 /* New memory: code, tables, stacks. */

@@ -1,7 +1,8 @@
 /*
- * test_garbage.c - engine interpret executes random bytes in every mode: it must not crash, hang,
- * give up or leave a state that no x86 can be in. `test_garbage N [SEED]`: N thousand instructions,
- * by default 1,000. A failure names mode and seed; run under the sanitizers it is worth more.
+ * test_garbage.c - an engine executes random bytes in every mode: it must not crash, hang, give up
+ * or leave a state that no x86 can be in; translate compares itself with interpret.
+ * `test_garbage N SEED [ENGINE]`: N thousand instructions, by default 1,000, on interpret. A
+ * failure names mode and seed; run under the sanitizers it is worth more.
  */
 #include "garbage.h"
 
@@ -9,7 +10,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "engine/interpret/interpret.h"
+#include "engine/translate/translate.h"
 
 #define RUNS_A_FILL 32u
 #define BUDGET      500u
@@ -80,7 +85,9 @@ int main(int argc, char **argv)
 	uint64_t wanted = (argc > 1 ? strtoull(argv[1], NULL, 0) : 1000) * 1000, executed = 0;
 	struct where w = {.seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 0};
 	uint64_t ends[RUN_FATAL + 1] = {0};
-	struct garbage *g = garbage_new();
+	const struct engine_ops *engine =
+		argc > 3 && !strcmp(argv[3], "translate") ? &translate_engine : &interpret_engine;
+	struct garbage *g = garbage_new(engine);
 	int status = EXIT_SUCCESS;
 
 	signal(SIGALRM, hangs);

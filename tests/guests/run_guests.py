@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """run_guests - every guest of guests/guests.list on every engine that has its modes.
 
-    run_guests.py TINAMOU IMAGES SOURCE [--list FILE] [--engines LIST] [--write]
+    run_guests.py TINAMOU IMAGES SOURCE [--list FILE] [--engines LIST] [--torture MODES] [--write]
 
 Screen (standard output), serial bytes and exit status must be those of
 guests/expect; --write makes these files from the first engine's run. A skip
@@ -55,11 +55,11 @@ def place(images, name, start, medium):
     return [medium.name, "--firmware", "none" if start == "disk" else start]
 
 
-def run(tinamou, images, engine, name, start, memory, cpus):
+def run(tinamou, images, engine, name, start, memory, cpus, options):
     with tempfile.NamedTemporaryFile() as serial, tempfile.NamedTemporaryFile() as medium:
         result = subprocess.run(
             [tinamou, "run", "-q", "--engine", engine, "--memory", memory, "--cpus", cpus, "--timeout", "60",
-             "--serial", f"file:{serial.name}", *place(images, name, start, medium)],
+             "--serial", f"file:{serial.name}", *options, *place(images, name, start, medium)],
             stdin=subprocess.DEVNULL, capture_output=True, timeout=90, check=False)
         screen = VERSION.sub(b"SeaBIOS", result.stdout)
         return result.returncode, screen, pathlib.Path(serial.name).read_bytes(), result.stderr
@@ -98,10 +98,12 @@ def main():
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("--list", default="guests.list")
     parser.add_argument("--engines", default="kvm,translate,interpret")
+    parser.add_argument("--torture")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     tinamou, images, source, write = args.tinamou, args.images, args.source, args.write
     engines = args.engines.split(",")
+    options = ["--torture", args.torture] if args.torture else []
     found, allowed = verdicts(tinamou), allowed_skips(source)
     passed = failed = skipped = 0
     for name, modes, start, memory, status, cpus in guests(source, args.list):
@@ -114,7 +116,7 @@ def main():
                 continue
             bad = [reason] if reason else list(differences(
                 source / "guests/expect", name, status,
-                run(tinamou, images, engine, name, start, memory, cpus), write))
+                run(tinamou, images, engine, name, start, memory, cpus, options), write))
             failed, passed = failed + bool(bad), passed + (not bad)
             print(f"{'FAIL' if bad else 'ok  '} {key} {'; '.join(bad)}")
     used = [e for e in engines if found.get(e) != "unusable"]

@@ -5,7 +5,7 @@
 
 Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
 qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
-firmware (the disk by itself: SeaBIOS, GRUB), cloud (cloud-init's NoCloud seed). The image comes
+cloud (cloud-init's NoCloud seed). The image comes
 from tools/debian-image. Exit status 77: it is not to be had.
 """
 import hashlib
@@ -149,11 +149,14 @@ def check_ssh(m, folder, port):
     return ssh(key, port, "root")
 
 
+def ssh_command(key, port, user):
+    return ["ssh", "-q", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o",
+            "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{user}@127.0.0.1"]
+
+
 def ssh(key, port, user, timeout=120):
     data = os.urandom(1 << 20)
-    command = ["ssh", "-q", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o",
-               "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", f"{user}@127.0.0.1"]
-    done = subprocess.run(command + ["tee copy | md5sum; id -un; cat copy"], input=data, capture_output=True,
+    done = subprocess.run(ssh_command(key, port, user) + ["tee copy | md5sum; id -un; cat copy"], input=data, capture_output=True,
                           timeout=timeout)
     head = f"{hashlib.md5(data).hexdigest()}  -\n{user}\n".encode()
     if done.stdout != head + data:
@@ -230,7 +233,24 @@ def login(folder):
         power_off(m, "poweroff")
 
 
-CASES = {"daily": daily, "qcow2": qcow2, "login": login}
+def cloud(folder):
+    """Nothing is set in the image: user, key and name come from --cloud-init, a file from the user's data."""
+    port, key = free_port(), folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    data = folder / "user-data"
+    data.write_text("#cloud-config\nwrite_files:\n  - path: /etc/made\n    content: by the user\n")
+    seed = f"user=ana,ssh-key={key}.pub,hostname=parrot,file={data}"
+    with Machine(*options(image("cloud"), "--net", "user", "-p", f"{port}:22", "--cloud-init", seed)) as m:
+        m.expect("parrot login: ", BOOT)
+        m.expect("Cloud-init v.* finished", BOOT)
+        ssh(key, port, "ana")
+        done = subprocess.run(ssh_command(key, port, "ana") + ["hostname; cat /etc/made; sudo id -u"],
+                              text=True, stdout=subprocess.PIPE, timeout=120)
+        check("what was set up", done.stdout, "^parrot\nby the user0\n$")
+        power_off(m, "the power button")
+
+
+CASES = {"daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud}
 
 
 def main():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """test_linux - Debian's cloud kernel boots to user space on a software engine.
 
-    test_linux.py TINAMOU SOURCE [--long] [--engine translate]
+    test_linux.py TINAMOU SOURCE [--long] [--engine translate] [--torture MODES]
 
 Two vCPUs, a busybox initramfs, power-off by ACPI. With --long: twice under the
 instruction clock with the same serial bytes and count. Exit status 77: the
@@ -15,6 +15,7 @@ import tempfile
 
 SOURCE = pathlib.Path(sys.argv[2])
 ENGINE = "translate" if "translate" in sys.argv else "interpret"
+TORTURE = sys.argv[sys.argv.index("--torture"):][:2] if "--torture" in sys.argv else []
 sys.path.insert(0, str(SOURCE / "tools"))
 import linux_guest  # noqa: E402
 
@@ -42,7 +43,8 @@ def initramfs():
 def run(initrd, *options):
     command = [sys.argv[1], "run", "--engine", ENGINE, "--kernel",
                linux_guest.vmlinuz("cloud-amd64"), "--initrd", initrd.name, "--memory", "256M",
-               "--append", "quiet panic=-1 cryptomgr.notests", "--timeout", "500", "--no-reboot", "--stats", *options]
+               "--append", "quiet panic=-1 cryptomgr.notests", "--timeout", "500", "--no-reboot", "--stats",
+               *TORTURE, *options]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=520)
     return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode()
 

@@ -215,6 +215,7 @@ struct cpu {
 	struct x86_insn apart; /* an instruction that is not kept */
 	struct way *link;      /* where the branch that ended a block went, or NULL: anywhere */
 	uint64_t stale_seen;   /* the engine's stale_count */
+	uint32_t marks;        /* how many accessed and dirty bits were set */
 	uint32_t slots_used, insns_used;  /* both are emptied as a whole when one is full */
 	struct block *index[BLOCK_COUNT]; /* by physical address */
 	struct way way[WAY_COUNT];        /* by linear address */

@@ -621,8 +621,19 @@ static int interpret_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 
 static int interpret_open(struct vm *vm, struct engine **out, char *err, size_t errlen)
 {
-	struct interpret_engine *e = xcalloc(1, sizeof(*e));
+	struct interpret_engine *e;
+	struct host_stubs *trial;
+	int status = host_stubs_new(&trial);
 
+	if (status) {
+		snprintf(err, errlen,
+			"memory cannot be made executable here (%s); let the sandbox allow "
+			"memfd_create, and mmap of it with PROT_EXEC",
+			strerror(-status));
+		return status;
+	}
+	host_stubs_free(trial);
+	e = xcalloc(1, sizeof(*e));
 	e->engine = (struct engine){&interpret_engine, vm};
 	*out = &e->engine;
 	return 0;

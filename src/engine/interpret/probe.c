@@ -58,8 +58,11 @@ void interpret_probe(struct engine_verdict *verdict)
 	*verdict = (struct engine_verdict){.level = ENGINE_READY};
 	snprintf(verdict->why, sizeof(verdict->why),
 		"our own software CPU, works everywhere; the reference for all others");
-	if (!vm)
+	if (!vm) {
+		verdict->level = ENGINE_UNUSABLE;
+		snprintf(verdict->why, sizeof(verdict->why), "%.190s", err);
 		return;
+	}
 	ram = (struct bus_region){
 		.name = "ram", .size = PROBE_RAM, .kind = BUS_RAM, .host = vm->ram.host};
 	vm_lock(vm);

@@ -51,6 +51,7 @@ static bool swap_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t old, uin
 	else
 		done = __atomic_compare_exchange_n((uint32_t *)(void *)p, &old32, (uint32_t) new,
 			false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	c->marks += done;
 	if (done)
 		written(c->e, gpa, size);
 	return done;

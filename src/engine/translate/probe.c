@@ -84,8 +84,11 @@ void translate_probe(struct engine_verdict *verdict)
 	snprintf(verdict->why, sizeof(verdict->why), "translated code does not run here");
 	snprintf(verdict->cure, sizeof(verdict->cure),
 		"it needs memory that is executable, by way of memfd_create and mmap");
-	if (!vm)
+	if (!vm) {
+		snprintf(verdict->why, sizeof(verdict->why), "%.190s", err);
+		verdict->cure[0] = '\0';
 		return;
+	}
 	ram = (struct bus_region){
 		.name = "ram", .size = PROBE_RAM, .kind = BUS_RAM, .host = vm->ram.host};
 	vm_lock(vm);

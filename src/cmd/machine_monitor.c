@@ -1,0 +1,81 @@
+/*
+ * machine_monitor.c - the machine's end of the monitor: lines from the front are
+ * executed, what they say goes back.
+ */
+#include "cmd/machine.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void info_pic(void *ctx, FILE *out)
+{
+	board_print(ctx, BOARD_PIC, out);
+}
+
+static void info_lapic(void *ctx, FILE *out)
+{
+	board_print(ctx, BOARD_LAPIC, out);
+}
+
+static void info_ioapic(void *ctx, FILE *out)
+{
+	board_print(ctx, BOARD_IOAPIC, out);
+}
+
+static void info_pci(void *ctx, FILE *out)
+{
+	board_print(ctx, BOARD_PCI, out);
+}
+
+static void info_block(void *ctx, FILE *out)
+{
+	static const char *const kind[] = {"ide disk", "cdrom", "floppy", "virtio disk"};
+	struct machine *m = ctx;
+
+	for (unsigned n = 0; n < m->disks; n++) {
+		const struct disk *d = m->disk[n];
+		struct disk_stats s;
+
+		disk_get_stats(d, &s);
+		fprintf(out, "%s: %s (%s%s), %" PRIu64 " bytes\n", kind[m->media->item[n].kind],
+			disk_name(d), disk_format(d), disk_readonly(d) ? ", read-only" : "",
+			disk_size(d));
+		fprintf(out,
+			"    read %" PRIu64 " bytes in %" PRIu64 ", wrote %" PRIu64 " in %" PRIu64
+			", flushes %" PRIu64 "\n",
+			s.bytes[DISK_READ], s.requests[DISK_READ], s.bytes[DISK_WRITE],
+			s.requests[DISK_WRITE], s.requests[DISK_FLUSH]);
+	}
+}
+
+void machine_monitor_attach(struct machine *m)
+{
+	const struct monitor_topic topic[] = {
+		{"pic", "the 8259A pair", info_pic, m->board},
+		{"lapic", "the local APICs", info_lapic, m->board},
+		{"ioapic", "the I/O APIC", info_ioapic, m->board},
+		{"pci", "functions and their base addresses", info_pci, m->board},
+		{"block", "disks, and what went through them", info_block, m},
+	};
+
+	_Static_assert(ARRAY_SIZE(topic) == MACHINE_TOPICS, "struct machine has room for all");
+	memcpy(m->topic, topic, sizeof(topic));
+	m->monitor = (struct monitor){m->vm, m->topic, MACHINE_TOPICS, 0};
+}
+
+/* An empty message is the end of an answer. */
+void machine_monitor_line(struct machine *m, const char *line)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	monitor_execute(&m->monitor, line, out);
+	fclose(out);
+	for (size_t at = 0; at < len; at += MACHINE_MESSAGE_MAX - 1)
+		machine_send(
+			m, MSG_MONITOR_SAYS, text + at, MIN(len - at, MACHINE_MESSAGE_MAX - 1));
+	machine_send(m, MSG_MONITOR_SAYS, "", 0);
+	free(text);
+}

@@ -1,0 +1,33 @@
+/*
+ * jail.h - what our processes may still ask of the kernel once they serve a
+ * guest. docs/security.md has the tables for people.
+ *
+ * Three locks, one behind the other: no_new_privs; Landlock, where the kernel
+ * has it: no file by its path, or those below one folder; seccomp: a short list
+ * of system calls, and the end of the process for any other.
+ */
+#ifndef TINAMOU_JAIL_H
+#define TINAMOU_JAIL_H
+
+#include <stdbool.h>
+
+enum jail_kind {
+	JAIL_MACHINE, /* the machine's main thread: the event loop */
+	JAIL_VCPU,
+	JAIL_DISK,  /* a thread that serves a disk */
+	JAIL_SHARE, /* the process behind a shared folder */
+	JAIL_KINDS
+};
+
+/*
+ * For this thread and those that it starts from now on: files are not to be
+ * had by path, or only below the folder (a descriptor, -1: none). 0 or -errno;
+ * a kernel without Landlock is 0.
+ */
+int jail_paths(int folder, bool ro);
+/* This thread's system calls from now on. 0 or -errno. */
+int jail_calls(enum jail_kind kind);
+/* How many there are in a table: for tests. */
+unsigned jail_count(enum jail_kind kind);
+
+#endif
