@@ -199,8 +199,8 @@ static void copy_memory(const struct machine *from, struct machine *to)
 	to->ops->ram_changed(to->vm->engine, 0, RAM);
 }
 
-static bool sample(struct machine *m, struct machine *oracle, struct rng *r, uint64_t seed,
-	uint64_t *compared)
+static bool sample(
+	struct machine *m, struct machine *oracle, struct rng *r, uint64_t seed, uint64_t *compared)
 {
 	struct generator g = {.seed = seed, .mode = X86_MODE_64, .wanted = wanted};
 	struct x86_state s, a, b;
