@@ -159,7 +159,7 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A c  monitor, and back  Ctrl-A p  power button\r\n"
+		"Ctrl-A p  power button       Ctrl-A c  monitor, and back\r\n"
 		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
