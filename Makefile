@@ -29,7 +29,8 @@ driver: ## the kernel module for Debian's kernel: build/driver/amd64/tinamou.ko
 
 bench: all ## compare speed with QEMU TCG and Bochs
 	@tools/need bench
-	@bench/run $(B)/tinamou && bench/linux $(B)/tinamou && bench/io $(B)/tinamou && bench/debian $(B)/tinamou
+	@bench/run $(B)/tinamou && bench/linux $(B)/tinamou && \
+		bench/table $(B)/tinamou && bench/io $(B)/tinamou && bench/debian $(B)/tinamou
 
 install: all ## install below PREFIX (/usr/local), honours DESTDIR
 	@tools/install $(B)/tinamou "$(DESTDIR)" "$(or $(PREFIX),/usr/local)"
