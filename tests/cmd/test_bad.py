@@ -156,4 +156,9 @@ class Disc(Case):
 
 
 if __name__ == "__main__":
-    unittest.main(verbosity=1)
+    result = unittest.main(verbosity=1, exit=False).result
+    bad = len(result.failures) + len(result.errors)
+    for case, reason in result.skipped:
+        print(f"skip cmd/bad:{case.id().split('.')[-1]}: {reason}")
+    print(f"{result.testsRun - bad - len(result.skipped)} passed, {bad} failed, {len(result.skipped)} skipped")
+    sys.exit(bad > 0)
