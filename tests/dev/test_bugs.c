@@ -223,7 +223,8 @@ static void test_length_overflow(void **state)
 
 	fs_init(&f);
 	for (unsigned i = 0; i < ENTRIES; i++)
-		descriptor(&f.r, entry(FS_QUEUE, i), 0, 128 * KiB, i + 1 < ENTRIES ? NEXT : 0, i + 1);
+		descriptor(
+			&f.r, entry(FS_QUEUE, i), 0, 128 * KiB, i + 1 < ENTRIES ? NEXT : 0, i + 1);
 	offer(&f.r, FS_QUEUE, 0);
 	notify(&f.r, FS_QUEUE);
 	assert_true(rings_broken(&f.r));
@@ -254,8 +255,8 @@ static void test_unbounded_allocation(void **state)
 /* A server that fell into the guest's hands. */
 static void test_lying_server(void **state)
 {
-	const struct share_message lie[] = {
-		{SHARE_SLOTS, 0, 0, 1}, {UINT32_MAX, 0, 0, 1}, {3, 10, 0, 1}, {0, 101, 0, 0}, {0, 10, 0, 9}};
+	const struct share_message lie[] = {{SHARE_SLOTS, 0, 0, 1}, {UINT32_MAX, 0, 0, 1},
+		{3, 10, 0, 1}, {0, 101, 0, 0}, {0, 10, 0, 9}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(lie); i++) {
 		struct share_message m;
@@ -264,8 +265,8 @@ static void test_lying_server(void **state)
 		fs_init(&f);
 		request(&f, 0, 100);
 		assert_int_equal(received(&f, &m), 0);
-		m = (struct share_message){
-			lie[i].slot, lie[i].len, 0, lie[i].round ? lie[i].round + m.round : m.round};
+		m = (struct share_message){lie[i].slot, lie[i].len, 0,
+			lie[i].round ? lie[i].round + m.round : m.round};
 		assert_int_equal(send(f.server, &m, sizeof(m), 0), sizeof(m));
 		poll_loop(&f);
 		assert_int_equal(used(&f.r, FS_QUEUE), 1);
@@ -302,7 +303,8 @@ static void closed(void *ctx)
 
 static struct virtio *ports(struct outside *o)
 {
-	const struct port_wires w[2] = {{"one", take, closed, NULL, o}, {"two", take, closed, NULL, o}};
+	const struct port_wires w[2] = {
+		{"one", take, closed, NULL, o}, {"two", take, closed, NULL, o}};
 
 	return virtio_ports_new(w, 2);
 }
