@@ -826,7 +826,7 @@ static int map_memory(struct board *b)
 	b->lapic_page = (struct bus_region){.name = "lapic",
 		.size = LAPIC_PAGE,
 		.kind = BUS_IO,
-		.prio = BUS_PRIO_MOVABLE,
+		.prio = BUS_PRIO_HOST,
 		.ops = &lapic_page_ops,
 		.ctx = b};
 	return err ? err : map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));

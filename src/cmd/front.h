@@ -74,6 +74,8 @@ struct front {
 	struct shared_screen *shared;
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
+	bool asked_terminal;         /* what it can: before the first picture */
+	enum terminal_answer sixels; /* its answer */
 	struct screen_view *view;
 	struct viewer_process viewer;
 

@@ -90,23 +90,33 @@ static int flag_memory(struct qemu *q, const char *value)
 	return rc;
 }
 
-/* -smp 2, -smp cpus=2, -smp cores=2,threads=2. */
+/*
+ * -smp 2, -smp cpus=2, -smp cores=2,threads=2. Where nothing is said of cores every CPU is a
+ * socket, as it was in QEMU when the scripts were written that need SeaBIOS's MP table.
+ */
 static int flag_smp(struct qemu *q, const char *value)
 {
-	static const char *const levels[] = {"sockets", "dies", "clusters", "cores", "threads"};
-	char *copy = xstrdup(value), *rest = copy, text[24];
-	unsigned long cpus = 0, product = 1;
+	static const char *const levels[] = {"dies", "clusters", "cores", "threads"};
+	char *copy = xstrdup(value), *rest = copy, text[48];
+	unsigned long cpus = 0, sockets = 0, cores = 0, n;
 	struct qemu_option o;
 
 	while (qemu_next_option(&rest, "cpus", &o)) {
+		n = strtoul(o.value, NULL, 10);
 		if (!strcmp(o.key, "cpus"))
-			cpus = strtoul(o.value, NULL, 10);
+			cpus = n;
+		if (!strcmp(o.key, "sockets"))
+			sockets = n;
 		for (unsigned i = 0; i < ARRAY_SIZE(levels); i++)
 			if (!strcmp(o.key, levels[i]))
-				product *= strtoul(o.value, NULL, 10);
+				cores = (cores ? cores : 1) * n;
 	}
 	free(copy);
-	snprintf(text, sizeof(text), "%lu", cpus ? cpus : product);
+	if (!cpus)
+		cpus = (sockets ? sockets : 1) * (cores ? cores : 1);
+	if (!sockets)
+		sockets = cores ? cpus / cores : cpus;
+	snprintf(text, sizeof(text), "%lu,sockets=%lu", cpus, sockets ? sockets : 1);
 	return qemu_set(q, "cpus", text);
 }
 

@@ -100,7 +100,9 @@ class Words(Qemu):
         c = self.config("-m", "1G", "-smp", "cores=2,threads=2", "-cpu", "qemu64,+x2apic,-hypervisor",
                         "-accel", "kvm", "-accel", "tcg", "-boot", "once=d", "-cdrom", "a,b.iso")
         self.assertEqual(c["memory"], "1G")
-        self.assertEqual(c["cpus"], "4")
+        self.assertEqual(c["cpus"], "4,sockets=1")
+        self.assertEqual(self.config("-smp", "2")["cpus"], "2,sockets=2")
+        self.assertEqual(self.config("-smp", "8,sockets=2,cores=4")["cpus"], "8,sockets=2")
         self.assertEqual(c["cpu-model"], "baseline,+x2apic,-hypervisor")
         self.assertEqual(c["engine"], "auto")
         self.assertEqual(c["boot"], "d")

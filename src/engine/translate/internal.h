@@ -130,6 +130,7 @@ struct tstats {
 	uint64_t counted;  /* with --stats: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
+	uint64_t slow_writes, tlb_flushes[2], page_flushes; /* [1]: of global entries, too */
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
@@ -167,9 +168,7 @@ struct tcpu {
 	struct torture torture;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
-	timer_t timer;        /* of its signals */
-	bool has_timer;
-	struct check *check; /* --check, or NULL: then blocks are not chained */
+	struct check *check;  /* --check, or NULL: then blocks are not chained */
 	uint8_t key_now;
 	unsigned keys;
 	struct key key[KEYS];
@@ -359,7 +358,6 @@ void check_store(struct check *k, uint8_t *host, unsigned size);
 int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
 /* On the vCPU's thread; the signals begin. 0 or -errno. */
 int torture_start(struct tcpu *t);
-void torture_stop(struct tcpu *t);
 /* Before code is entered. */
 void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */

@@ -113,6 +113,7 @@ uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
 	struct tlb_entry *e;
 
 	t->stats.slow++;
+	t->stats.slow_writes += write;
 	if (t->live)
 		tidy_vectors(t);
 	flags_from_memory(t);

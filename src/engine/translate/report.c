@@ -75,6 +75,12 @@ void translate_report(struct engine *e, FILE *out)
 			" links; slow accesses %" PRIu64 ", bodies %" PRIu64 ", system %" PRIu64
 			", left to interpret %" PRIu64 "\n",
 			n, s->enters, s->links, s->slow, s->bodies, s->systems, s->odd);
+		fprintf(out,
+			"cpu%u: of the slow accesses %" PRIu64 " reads, %" PRIu64
+			" writes; TLB flushed %" PRIu64 " times, %" PRIu64
+			" with global pages, and %" PRIu64 " pages by themselves\n",
+			n, s->slow - s->slow_writes, s->slow_writes, s->tlb_flushes[0],
+			s->tlb_flushes[1], s->page_flushes);
 		report_share(t, out);
 		report_ops(s, out);
 	}

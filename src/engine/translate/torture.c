@@ -94,6 +94,7 @@ int torture_start(struct tcpu *t)
 	const struct itimerspec every = {
 		{ns / 1000000000u, ns % 1000000000u}, {0, ns % 1000000000u}};
 	struct sigaction sa = {.sa_handler = in_storm, .sa_flags = SA_ONSTACK | SA_RESTART};
+	timer_t timer; /* it ends with the process: the vCPU's jail has no call for that */
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STORM_SIGNAL};
 
 	t->random = 1 + t->c.v->id;
@@ -101,15 +102,7 @@ int torture_start(struct tcpu *t)
 	if (!t->torture.signals)
 		return 0;
 	event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
-	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &t->timer))
+	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer))
 		return -errno;
-	t->has_timer = true;
-	return timer_settime(t->timer, 0, &every, NULL) ? -errno : 0;
-}
-
-void torture_stop(struct tcpu *t)
-{
-	if (t->has_timer)
-		timer_delete(t->timer);
-	t->has_timer = false;
+	return timer_settime(timer, 0, &every, NULL) ? -errno : 0;
 }

@@ -19,12 +19,14 @@ static struct tcpu *tcpu_of(struct vcpu *v)
 
 static void flushed(struct cpu *c, bool globals_too)
 {
+	((struct tcpu *)c)->stats.tlb_flushes[globals_too]++;
 	fast_flush((struct tcpu *)c);
 	cut_far((struct tcpu *)c, globals_too);
 }
 
 static void flushed_page(struct cpu *c, uint64_t lin)
 {
+	((struct tcpu *)c)->stats.page_flushes++;
 	fast_flush_page((struct tcpu *)c, lin);
 	cut_page((struct tcpu *)c, lin);
 }
@@ -134,7 +136,6 @@ static void translate_vcpu_close(struct vcpu *v)
 {
 	struct tcpu *t = tcpu_of(v);
 
-	torture_stop(t);
 	leave_signal_stack(t);
 	check_free(t->check);
 	cache_free(t);
