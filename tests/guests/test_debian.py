@@ -27,7 +27,7 @@ BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
 BOOT = 900 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
 POWER_BUTTON = b"\x01p"
-APPEND = "root=LABEL=root console=ttyS0 quiet"
+APPEND = "root=LABEL=root console=ttyS0 quiet systemd.default_timeout_start_sec=900"  # hosts are busy
 
 
 class Failed(Exception):
