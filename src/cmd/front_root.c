@@ -109,7 +109,7 @@ static void find_kernel(const struct root *r, char *path, size_t len)
 			snprintf(best, sizeof(best), "%s", e->d_name);
 	if (dir)
 		closedir(dir);
-	snprintf(path, len, best[0] ? "boot/%s" : "", best);
+	snprintf(path, len, "%s%s", best[0] ? "boot/" : "", best);
 }
 
 /* A bzImage tells its version; of another kernel we know only what is in lib/modules. */

@@ -18,8 +18,9 @@
 #include "host/share_server.h"
 #include "util/util.h"
 
-#define FILE_MOST 65536 /* bytes that a file grows to */
-#define KEPT      16u   /* IDs */
+#define FILE_MOST  65536 /* bytes that a file grows to */
+#define KEPT       16u   /* IDs */
+#define CORPUS_MAX 4096u /* inputs that libFuzzer reads from files before Landlock forbids it */
 
 enum { USE_NODE = 1, USE_HANDLE = 2, USE_SECOND = 4, SMALL_ROOM = 8, BAD_LEN = 16 };
 
@@ -50,7 +51,7 @@ static struct fuzz *make(void)
 	if (symlink("/etc", path))
 		abort();
 	z->s = share_open(&o, err, sizeof(err));
-	if (!z->s || share_begin(z->s) || jail_paths(z->s->root, false))
+	if (!z->s || share_begin(z->s))
 		abort();
 	z->r.s = z->s;
 	return z;
@@ -127,10 +128,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct fuse_init_in init = {.major = 7, .minor = 36};
 	static struct fuzz *z;
+	static unsigned inputs;
 	size_t len;
 
 	if (!z)
 		z = make();
+	if (++inputs == CORPUS_MAX && jail_paths(z->s->root, false))
+		abort();
 	z->nodes = z->handles = 0;
 	memset(z->node, 0, sizeof(z->node));
 	memset(z->handle, 0, sizeof(z->handle));
