@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "engine/interpret/interpret.h"
@@ -18,7 +19,7 @@
 
 #define RUNS_A_FILL 32u
 #define BUDGET      500u
-#define PATIENCE    20u /* seconds that one fill may take */
+#define PATIENCE    20u /* seconds of CPU time that one fill may take */
 
 struct where {
 	uint64_t seed, random;
@@ -57,6 +58,7 @@ static int failed(const struct where *w, const char *what)
 /* One memory, several entries. Adds to *executed; by exit to ends. */
 static int one_fill(struct garbage *g, struct where *w, uint64_t *executed, uint64_t *ends)
 {
+	const struct itimerval patience = {.it_value.tv_sec = PATIENCE};
 	struct garbage_source from = {next_random, &w->random};
 	struct x86_state s;
 	struct run_result r;
@@ -64,7 +66,7 @@ static int one_fill(struct garbage *g, struct where *w, uint64_t *executed, uint
 	w->random = (w->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
 	w->mode = (enum garbage_mode)(w->seed % GARBAGE_MODES);
 	here = *w;
-	alarm(PATIENCE);
+	setitimer(ITIMER_PROF, &patience, NULL);
 	garbage_fill(g, w->mode, &from);
 	for (unsigned n = 0; n < RUNS_A_FILL; n++) {
 		const char *wrong;
@@ -90,7 +92,7 @@ int main(int argc, char **argv)
 	struct garbage *g = garbage_new(engine);
 	int status = EXIT_SUCCESS;
 
-	signal(SIGALRM, hangs);
+	signal(SIGPROF, hangs);
 	for (; executed < wanted && status == EXIT_SUCCESS; w.seed++)
 		status = one_fill(g, &w, &executed, ends);
 	garbage_free(g);

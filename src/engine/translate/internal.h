@@ -319,7 +319,7 @@ void leave_signal_stack(struct tcpu *t);
 
 void fast_flush(struct tcpu *t);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
-/* No vCPU's fast TLB lets it write to the page any more. */
+/* Its fast TLB lets the vCPU write to the page no more; it stands still, or is the caller's. */
 void forget_writes(struct cpu *c, const struct code_page *p);
 /* Called by translated code: host address of an access that missed, or NULL: interpret it. */
 uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
