@@ -58,6 +58,7 @@ static int failed(const struct where *w, const char *what)
 /* One memory, several entries. Adds to *executed; by exit to ends. */
 static int one_fill(struct garbage *g, struct where *w, uint64_t *executed, uint64_t *ends)
 {
+	const struct itimerval patience = {.it_value.tv_sec = PATIENCE};
 	struct garbage_source from = {next_random, &w->random};
 	struct x86_state s;
 	struct run_result r;
@@ -65,7 +66,7 @@ static int one_fill(struct garbage *g, struct where *w, uint64_t *executed, uint
 	w->random = (w->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
 	w->mode = (enum garbage_mode)(w->seed % GARBAGE_MODES);
 	here = *w;
-	setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = PATIENCE}, NULL);
+	setitimer(ITIMER_PROF, &patience, NULL);
 	garbage_fill(g, w->mode, &from);
 	for (unsigned n = 0; n < RUNS_A_FILL; n++) {
 		const char *wrong;

@@ -391,7 +391,7 @@ void leave_signal_stack(struct tcpu *t);
 
 void fast_flush(struct tcpu *t, bool globals_too);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
-/* No vCPU's fast TLB lets it write to the page any more. */
+/* Its fast TLB lets the vCPU write to the page no more; it stands still, or is the caller's. */
 void forget_writes(struct cpu *c, const struct code_page *p);
 /* What follows from the entry is remembered for translated code, if it may be. */
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
