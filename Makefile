@@ -29,10 +29,14 @@ driver: ## the kernel module for Debian's kernel: build/driver/amd64/tinamou.ko
 
 bench: all ## compare speed with QEMU TCG and Bochs
 	@tools/need bench
-	@bench/run $(B)/tinamou && bench/linux $(B)/tinamou
+	@bench/run $(B)/tinamou && bench/linux $(B)/tinamou && \
+		bench/table $(B)/tinamou && bench/io $(B)/tinamou && bench/debian $(B)/tinamou
 
 install: all ## install below PREFIX (/usr/local), honours DESTDIR
 	@tools/install $(B)/tinamou "$(DESTDIR)" "$(or $(PREFIX),/usr/local)"
+
+install-qemu-names: all ## links named as QEMU's programs in DIR, for scripts that call them
+	@tools/install-qemu-names $(B)/tinamou "$(DIR)"
 
 dist: ## one static file: build/dist/tinamou-VERSION-x86_64
 	@tools/need build
@@ -77,5 +81,5 @@ clean: ## remove what was built; downloaded packages stay
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
-.PHONY: all demo check check-long driver bench install dist deb sanitize tsan clang fuzz format tidy \
+.PHONY: all demo check check-long driver bench install install-qemu-names dist deb sanitize tsan clang fuzz format tidy \
 	readme clean help

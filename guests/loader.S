@@ -10,6 +10,8 @@
 .equ PACKET, 0x8800
 .equ PARAMETERS, 0x8900
 .equ MAP, 0x8a00
+.equ KEY_MAKE, 0x1e			# "a", in scan code set 1
+.equ KEY_BREAK, 0x9e
 .equ SMAP, 0x534d4150
 
 .globl _start
@@ -146,7 +148,38 @@ stage:
 	cmpw %di, %dx
 	je 4b
 	SAY text_time
+
+	movb $0x0f, %ah			# the text mode, 80 columns
+	int $0x10
+	cmpw $0x5003, %ax
+	jne bad_far
+	movb $KEY_MAKE, %al		# as if typed
+	call key
+	movb $KEY_BREAK, %al
+	call key
+	movb $0, %ah
+	int $0x16
+	cmpw $KEY_MAKE << 8 | 'a', %ax
+	jne bad_far
+	movb $1, %ah			# and none more
+	int $0x16
+	jnz bad_far
+	SAY text_key
 	EXIT 11
+
+# The keyboard controller is to take AL for the keyboard's.
+key:	movb %al, %bl
+1:	inb $0x64, %al
+	testb $3, %al			# nothing waits in either direction
+	jnz 1b
+	movb $0xd2, %al
+	outb %al, $0x64
+2:	inb $0x64, %al
+	testb $2, %al
+	jnz 2b
+	movb %bl, %al
+	outb %al, $0x60
+	ret
 
 bad_far: SAY text_fail
 	EXIT 2
@@ -168,5 +201,6 @@ text_stage:	.asciz "loader: the rest is here\r\n"
 text_base:	.asciz "loader: base memory\r\n"
 text_map:	.asciz "loader: memory map\r\n"
 text_time:	.asciz "loader: time passes\r\n"
+text_key:	.asciz "loader: a key comes\r\n"
 text_fail:	.asciz "loader: something is wrong\r\n"
 	.org STAGE_OFFSET + 2048

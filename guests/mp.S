@@ -3,15 +3,7 @@
 # under a lock, and has the disk's interrupts sent to each by the I/O APIC.
 # Modes: protected. Run: as a disk, two CPUs, --firmware none. Status 41.
 .include "lib.inc"
-.code16
-
-.equ IDE, 0x1f0
-.equ IDE_STATUS, IDE + 7
 .equ IDE_CONTROL, 0x3f6
-.equ BSY, 0x80
-.equ DRQ, 0x08
-.equ READ, 0x20
-.equ REST, 0x7e00
 .equ REST_SECTORS, 4
 
 .equ FLOATING, 0x5f504d5f		# "_MP_"
@@ -29,93 +21,12 @@
 .equ AP_PAGE, 9				# where a processor begins, at 9000h
 .equ IDT, 0x5000
 .equ BUFFER, 0xa000
-.equ STACKS, 0x6000			# and below, 1 KiB each
 .equ TURNS, 2000
 .equ READS, 32
 
-.macro OUT port, value
-	movw $\port, %dx
-	movb \value, %al
-	outb %al, %dx
-.endm
+.include "flat.inc"
 
-# Starts to read the sector LBA.
-.macro START_READ lba
-	OUT IDE + 6, $0xe0
-	OUT IDE + 2, $1
-	OUT IDE + 3, \lba
-	OUT IDE + 4, $0
-	OUT IDE + 5, $0
-	OUT IDE + 7, $READ
-.endm
-
-.globl _start
-_start:
-	cli
-	cld
-	xorw %ax, %ax
-	movw %ax, %ds
-	movw %ax, %es
-	movw %ax, %ss
-	movb $1, %bl
-	movw $REST, %di
-1:	START_READ %bl
-2:	inb %dx, %al
-	testb $BSY, %al
-	jnz 2b
-	movw $IDE, %dx
-	movw $256, %cx
-	rep insw
-	incb %bl
-	cmpb $REST_SECTORS, %bl
-	jbe 1b
-	jmp protect
-
-# Where every processor comes by: into flat 32-bit code, on a stack of its own.
-protect:
-	xorw %ax, %ax
-	movw %ax, %ds
-	lgdtl gdtr
-	movl %cr0, %eax
-	orb $1, %al
-	movl %eax, %cr0
-	ljmp $8, $flat
-.code32
-flat:	movw $16, %ax
-	movw %ax, %ds
-	movw %ax, %es
-	movw %ax, %ss
-	movl $1, %eax
-	lock xaddl %eax, processors	# 0 is the first one
-	movl %eax, %ebx
-	shll $10, %eax
-	movl $STACKS, %esp
-	subl %eax, %esp
-	lidtl idtr
-	testl %ebx, %ebx
-	jnz other
-	jmp first
-
-	.balign 8
-gdt:	.quad 0
-	.quad 0x00cf9b000000ffff
-	.quad 0x00cf93000000ffff
-gdtr:	.word . - gdt - 1
-	.long gdt
-idtr:	.word 256 * 8 - 1
-	.long IDT
-processors: .long 0
-	.org 510
-	.byte 0x55, 0xaa
-
-# ---- the rest, at 7E00 ----
-
-.macro SAY text
-	movl $\text, %esi
-	call say
-.endm
-
-first:	OUT COM1 + 3, $3		# 8 data bits
+first:	lidtl idtr
 	OUT 0x21, $0xff			# the PICs are silent
 	OUT 0xa1, $0xff
 	call find_table
@@ -147,7 +58,8 @@ failed:	SAY text_failed
 	EXIT 9
 
 # Any other processor: counts along, then waits for interrupts.
-other:	call apic_on
+other:	lidtl idtr
+	call apic_on
 	call take_turns
 	sti
 1:	hlt
@@ -345,22 +257,8 @@ read_once:
 	jne failed
 	ret
 
-# The string at ESI, a row of the screen each, and on COM1.
-say:	movl row, %edi
-	addl $ROW_BYTES, row
-1:	lodsb
-	testb %al, %al
-	jz 2f
-	movb $7, %ah
-	stosw
-	movw $COM1, %dx
-	outb %al, %dx
-	jmp 1b
-2:	movb $'\n', %al
-	movw $COM1, %dx
-	outb %al, %dx
-	ret
-
+idtr:	.word 256 * 8 - 1
+	.long IDT
 text_table:	.asciz "mp: the table is there"
 text_cpus:	.asciz "mp: it has two processors"
 text_started:	.asciz "mp: both run"
@@ -370,7 +268,6 @@ text_failed:	.asciz "mp: something is wrong"
 
 	.org REST_SECTORS * 512		# the last sector: what changes
 	.balign 4
-row:	.long SCREEN << 4
 table:	.long 0
 apic:	.long 0
 ioapic:	.long 0

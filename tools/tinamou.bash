@@ -10,6 +10,8 @@ _tinamou()
 	--clock) words="host instructions" ;;
 	--cpu-model) words="baseline max 486 pentium3" ;;
 	--debugcon) words="none stdio file:" ;;
+	--monitor) words="keys stdio none" ;;
+	--on) words="reset=restart reset=end triple-fault=end triple-fault=restart halt=end halt=stay poweroff=end poweroff=stop" ;;
 	--console) words="auto serial screen none" ;;
 	--serial) words="stdio none file: pty" ;;
 	--net | -n) words="user tap= socket= none" ;;
@@ -23,7 +25,7 @@ _tinamou()
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run list status console pause resume reset stop kill screenshot engines disk version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run qemu list status console pause resume reset stop kill screenshot engines disk version help" ;;
 		esac
 		;;
 	esac

@@ -826,7 +826,7 @@ static int map_memory(struct board *b)
 	b->lapic_page = (struct bus_region){.name = "lapic",
 		.size = LAPIC_PAGE,
 		.kind = BUS_IO,
-		.prio = BUS_PRIO_MOVABLE,
+		.prio = BUS_PRIO_HOST,
 		.ops = &lapic_page_ops,
 		.ctx = b};
 	return err ? err : map_places(&b->vm->mem_bus, place, ARRAY_SIZE(place));
@@ -943,9 +943,15 @@ bool board_screen_touched(const struct board *b)
 	return vga_touched(b->vga);
 }
 
-void board_power_button(struct board *b)
+bool board_eject(struct board *b)
 {
-	acpi_pm_button(b->pm);
+	for (unsigned n = 0; n < CHIPSET_DRIVES; n++) {
+		if (b->config.drive[n].kind != IDE_CDROM)
+			continue;
+		ide_change_disc(b->chipset.ide[n / 2], n % 2, NULL);
+		return true;
+	}
+	return false;
 }
 
 void board_print(struct board *b, enum board_part which, FILE *out)
@@ -965,6 +971,11 @@ void board_print(struct board *b, enum board_part which, FILE *out)
 		pci_print(b->chipset.pci, out);
 		break;
 	}
+}
+
+void board_power_button(struct board *b)
+{
+	acpi_pm_button(b->pm);
 }
 
 void board_type(struct board *b, const char *bytes, size_t len)

@@ -71,11 +71,13 @@ bool board_screen_graphics(const struct board *b);
 void board_picture(struct board *b, struct picture *out);
 /* Did the guest ever write to the screen? */
 bool board_screen_touched(const struct board *b);
-/* The user presses the power button: an ACPI event. vm->lock held. */
-void board_power_button(struct board *b);
+/* Takes the disc out of the CD-ROM drive under the guest; false: there is no such drive. */
+bool board_eject(struct board *b);
 /* The state of a part, for people; `which` is none of a guest's to choose. */
 enum board_part { BOARD_PIC, BOARD_LAPIC, BOARD_IOAPIC, BOARD_PCI };
 void board_print(struct board *b, enum board_part which, FILE *out);
+/* The user presses the power button: an ACPI event. vm->lock held. */
+void board_power_button(struct board *b);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 /* A key and the mouse of a keyboard and mouse that the user has: ps2_key, ps2_mouse. */

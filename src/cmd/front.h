@@ -16,6 +16,17 @@
 
 #define BACKLOG_MAX 65536 /* serial bytes kept while the screen is shown */
 
+/* What is typed while the monitor has the terminal. */
+struct front_monitor {
+	bool active;
+	bool busy; /* the machine has not answered all of the last line */
+	bool key;  /* in the middle of a function key's bytes */
+	char line[512];
+	size_t len;
+	char waiting[4096]; /* typed while it was busy */
+	size_t waiting_len;
+};
+
 #define STREAM_POLLS (2 * STREAM_CONTROL + 1)
 
 /* One direction of a stream: what was read and not written yet. */
@@ -38,17 +49,6 @@ struct streams {
 	int value;            /* its exit status, or the signal */
 	char why[300];        /* STREAMS_FAIL */
 	bool asked;           /* the machine, to end */
-};
-
-/* What is typed while the monitor has the terminal. */
-struct front_monitor {
-	bool active;
-	bool busy; /* the machine has not answered all of the last line */
-	bool key;  /* in the middle of a function key's bytes */
-	char line[512];
-	size_t len;
-	char waiting[4096]; /* typed while it was busy */
-	size_t waiting_len;
 };
 
 struct front {
@@ -74,6 +74,8 @@ struct front {
 	struct shared_screen *shared;
 	struct shared_picture *shared_picture; /* NULL: no terminal to show it */
 	bool picture_shown;
+	bool asked_terminal;         /* what it can: before the first picture */
+	enum terminal_answer sixels; /* its answer */
 	struct screen_view *view;
 	struct viewer_process viewer;
 
@@ -163,12 +165,6 @@ void front_overlay(struct front *f, const char *text, size_t len);
 /* Tells once that the side not shown has output. */
 void front_tell_other_side(struct front *f);
 
-/* Asks the machine to end: MSG_QUIT with a signal's number or 0, or MSG_TIMEOUT. */
-void front_ask_to_quit(struct front *f, char type, char sig);
-
-/* false: the machine does not read at present. */
-bool front_send(struct front *f, char type, const void *data, size_t len, int fd);
-
 /* Has the machine write its screen to a file; path NULL: the first free tinamou-N.png. */
 void front_screenshot(struct front *f, const char *path);
 
@@ -181,6 +177,12 @@ void front_monitor_typed(struct front *f, const char *bytes, size_t len);
 void front_monitor_says(struct front *f, const char *text, size_t len);
 /* A line to the machine, in front_loop.c; its answer follows. */
 void front_monitor_send(struct front *f, const char *line);
+
+/* Asks the machine to end (MSG_QUIT, MSG_TIMEOUT), and kills it if it does not. */
+void front_ask_to_quit(struct front *f, char type, char sig);
+
+/* false: the machine does not read at present. */
+bool front_send(struct front *f, char type, const void *data, size_t len, int fd);
 
 /* All of it, as far as the descriptor takes it: errors are nobody's to handle. */
 void write_all(int fd, const char *data, size_t len);

@@ -159,7 +159,7 @@ static void help(struct front *f)
 		"\r\nCtrl-A x  end the run        Ctrl-A h  this list\r\n"
 		"Ctrl-A d  dump registers     Ctrl-A b  send BREAK\r\n"
 		"Ctrl-A s  screenshot         Ctrl-A Tab  screen or serial line\r\n"
-		"Ctrl-A c  monitor, and back  Ctrl-A p  power button\r\n"
+		"Ctrl-A p  power button       Ctrl-A c  monitor, and back\r\n"
 		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
@@ -239,6 +239,20 @@ static void escape_key(struct front *f, char key)
 	}
 }
 
+/* Its answer is not the guest's. */
+static size_t without_answer(struct front *f, char *buf, size_t len)
+{
+	enum terminal_answer answer =
+		f->asked_terminal && !f->sixels ? terminal_take_answer(buf, &len) : TERMINAL_SILENT;
+
+	if (!answer)
+		return len;
+	f->sixels = answer;
+	if (f->picture_shown && !f->overlay)
+		front_show_screen(f);
+	return len;
+}
+
 /* Ctrl-A and the key behind it are ours; other bytes go on, many at a time. */
 static void take_keys(struct front *f, const char *buf, size_t n)
 {
@@ -269,7 +283,9 @@ static void user_typed(struct front *f)
 		front_ask_to_quit(f, MSG_QUIT, SIGHUP);
 		return;
 	}
-	if (f->overlay && !f->monitor.active) {
+	if (n > 0)
+		n = (ssize_t)without_answer(f, buf, (size_t)n);
+	if (n > 0 && f->overlay && !f->monitor.active) {
 		f->overlay = false;
 		front_show_screen(f);
 	}

@@ -69,16 +69,25 @@ static uint32_t *read_picture(const struct shared_picture *s, struct picture *p)
 	return NULL;
 }
 
-/* By the terminals that are known to have them. */
-static bool has_sixels(const struct config *c)
+/* By the terminals that are known to have them, or by what this one says. */
+static bool has_sixels(const struct front *f)
 {
 	static const char *const known[] = {"foot", "mlterm", "yaft", "contour", "sixel"};
 	const char *term = getenv("TERM"), *program = getenv("TERM_PROGRAM");
-	bool found = c->display == DISPLAY_SIXEL || (program && !strcmp(program, "WezTerm"));
+	bool found = f->config.display == DISPLAY_SIXEL || f->sixels == TERMINAL_SIXELS ||
+		     (program && !strcmp(program, "WezTerm"));
 
 	for (unsigned i = 0; i < ARRAY_SIZE(known) && term; i++)
 		found |= strstr(term, known[i]) != NULL;
-	return found && c->display != DISPLAY_BLOCKS;
+	return found && f->config.display != DISPLAY_BLOCKS;
+}
+
+/* Half blocks until it answers; a terminal that never does keeps them. */
+static void ask_terminal(struct front *f)
+{
+	if (!f->asked_terminal && f->config.display != DISPLAY_BLOCKS && !has_sixels(f))
+		write_all(STDOUT_FILENO, TERMINAL_ASK, strlen(TERMINAL_ASK));
+	f->asked_terminal = true;
 }
 
 static void draw_picture(struct front *f, const struct picture *p, bool clear)
@@ -89,7 +98,7 @@ static void draw_picture(struct front *f, const struct picture *p, bool clear)
 
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) || !w.ws_col || !w.ws_row)
 		w = (struct winsize){.ws_col = 80, .ws_row = 25};
-	if (has_sixels(&f->config))
+	if (has_sixels(f))
 		out = picture_sixels(p, w.ws_col, w.ws_row - 1u, clear,
 			w.ws_xpixel ? w.ws_xpixel / w.ws_col : 8,
 			w.ws_ypixel ? w.ws_ypixel / w.ws_row : 16, &len);
@@ -107,6 +116,7 @@ static bool show_picture(struct front *f)
 
 	f->picture_shown = read_picture(f->shared_picture, &p) != NULL;
 	if (f->picture_shown) {
+		ask_terminal(f);
 		draw_picture(f, &p, !before);
 		free(p.pixel);
 	} else if (before) {

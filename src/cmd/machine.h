@@ -58,7 +58,7 @@ struct machine {
 	int tick;
 
 	struct monitor monitor;
-	struct monitor_topic topic[MACHINE_TOPICS];
+	struct monitor_topic topic[MACHINE_TOPICS], eject;
 
 	struct chardev serial, debugcon;
 	struct loop_fd *serial_watch;

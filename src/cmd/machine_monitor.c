@@ -49,6 +49,14 @@ static void info_block(void *ctx, FILE *out)
 	}
 }
 
+static void eject(void *ctx, FILE *out)
+{
+	struct machine *m = ctx;
+
+	if (!board_eject(m->board))
+		fputs("there is no CD-ROM drive\n", out);
+}
+
 void machine_monitor_attach(struct machine *m)
 {
 	const struct monitor_topic topic[] = {
@@ -61,7 +69,13 @@ void machine_monitor_attach(struct machine *m)
 
 	_Static_assert(ARRAY_SIZE(topic) == MACHINE_TOPICS, "struct machine has room for all");
 	memcpy(m->topic, topic, sizeof(topic));
-	m->monitor = (struct monitor){m->vm, m->topic, MACHINE_TOPICS, 0};
+	m->eject =
+		(struct monitor_topic){"eject", "take the disc out of the CD-ROM drive", eject, m};
+	m->monitor = (struct monitor){.vm = m->vm,
+		.topic = m->topic,
+		.topics = MACHINE_TOPICS,
+		.command = &m->eject,
+		.commands = 1};
 }
 
 /* An empty message is the end of an answer. */

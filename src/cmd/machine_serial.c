@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SERIAL_AT_ONCE    65536
 #define SERIAL_BUFFER_MAX (4 * MiB)
 
 /* Waits for output that got stuck, and for input while the last one was taken. */
@@ -78,7 +79,11 @@ static void terminal_write(void *backend, const uint8_t *data, size_t len)
 	}
 	memcpy(m->serial_out + m->serial_len, data, len);
 	m->serial_len += len;
-	serial_flush(m);
+	/* The loop writes what has come together by then: a guest says one byte at a time. */
+	if (!m->serial_watch || m->serial_len > SERIAL_AT_ONCE)
+		serial_flush(m);
+	else if (m->serial_len == len)
+		serial_wait(m);
 }
 
 static void serial_write(void *backend, const uint8_t *data, size_t len)

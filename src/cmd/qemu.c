@@ -10,6 +10,7 @@
 #include "cmd/qemu.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,23 +90,33 @@ static int flag_memory(struct qemu *q, const char *value)
 	return rc;
 }
 
-/* -smp 2, -smp cpus=2, -smp cores=2,threads=2. */
+/*
+ * -smp 2, -smp cpus=2, -smp cores=2,threads=2. Where nothing is said of cores every CPU is a
+ * socket, as it was in QEMU when the scripts were written that need SeaBIOS's MP table.
+ */
 static int flag_smp(struct qemu *q, const char *value)
 {
-	static const char *const levels[] = {"sockets", "dies", "clusters", "cores", "threads"};
-	char *copy = xstrdup(value), *rest = copy, text[24];
-	unsigned long cpus = 0, product = 1;
+	static const char *const levels[] = {"dies", "clusters", "cores", "threads"};
+	char *copy = xstrdup(value), *rest = copy, text[48];
+	unsigned long cpus = 0, sockets = 0, cores = 0, n;
 	struct qemu_option o;
 
 	while (qemu_next_option(&rest, "cpus", &o)) {
+		n = strtoul(o.value, NULL, 10);
 		if (!strcmp(o.key, "cpus"))
-			cpus = strtoul(o.value, NULL, 10);
+			cpus = n;
+		if (!strcmp(o.key, "sockets"))
+			sockets = n;
 		for (unsigned i = 0; i < ARRAY_SIZE(levels); i++)
 			if (!strcmp(o.key, levels[i]))
-				product *= strtoul(o.value, NULL, 10);
+				cores = (cores ? cores : 1) * n;
 	}
 	free(copy);
-	snprintf(text, sizeof(text), "%lu", cpus ? cpus : product);
+	if (!cpus)
+		cpus = (sockets ? sockets : 1) * (cores ? cores : 1);
+	if (!sockets)
+		sockets = cores ? cpus / cores : cpus;
+	snprintf(text, sizeof(text), "%lu,sockets=%lu", cpus, sockets ? sockets : 1);
 	return qemu_set(q, "cpus", text);
 }
 
@@ -304,6 +315,8 @@ static int flag_icount(struct qemu *q, const char *value)
 
 static int flag_kernel(struct qemu *q, const char *value)
 {
+	if (access(value, R_OK)) /* in words that scripts look for */
+		return qemu_fail(q, "could not open kernel file '%s': %s", value, strerror(errno));
 	return qemu_set(q, "kernel", value);
 }
 
@@ -468,6 +481,38 @@ static int flag_chardev(struct qemu *q, const char *value)
 	return rc;
 }
 
+/* :N is port 5900 + N, here of 127.0.0.1 alone. */
+static int flag_vnc(struct qemu *q, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *text;
+	const char *where = config_next_part(&rest), *colon = where ? strrchr(where, ':') : NULL;
+	int rc = 0;
+
+	q->headless = !where || !strcmp(where, "none");
+	q->display = !q->headless;
+	if (!q->headless) {
+		if (!strncmp(where, "unix:", 5))
+			text = xasprintf("vnc=%s", where + 5);
+		else if (colon)
+			text = xasprintf("vnc=%lu", 5900 + strtoul(colon + 1, NULL, 10));
+		else
+			text = xstrdup("vnc");
+		rc = qemu_set(q, "display", text);
+		free(text);
+	}
+	free(copy);
+	return rc;
+}
+
+static int open_window(struct qemu *q)
+{
+	if (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY"))
+		return qemu_set(q, "display", "window");
+	log_warn(
+		"%s: there is no desktop; the screen is in the terminal, if there is one", q->flag);
+	return 0;
+}
+
 static int flag_display(struct qemu *q, const char *value)
 {
 	char *copy = xstrdup(value), *rest = copy;
@@ -477,14 +522,16 @@ static int flag_display(struct qemu *q, const char *value)
 	qemu_next_option(&rest, "type", &o);
 	q->headless = !strcmp(o.value, "none");
 	q->display = !q->headless;
-	if (!strcmp(o.value, "curses"))
+	if (!strcmp(o.value, "help") || !strcmp(o.value, "?"))
+		q->done = puts("Available display backend types:\nnone\ncurses\nsdl\nvnc") >= 0;
+	else if (!strcmp(o.key, "vnc"))
+		rc = flag_vnc(q, value + strlen("vnc="));
+	else if (!strcmp(o.value, "curses"))
 		rc = qemu_set(q, "display", "text");
-	else if (!strcmp(o.value, "help") || !strcmp(o.value, "?"))
-		q->done = puts("Available display backend types:\nnone\ncurses") >= 0;
+	else if (!strcmp(o.value, "gtk") || !strcmp(o.value, "sdl") || !strcmp(o.value, "default"))
+		rc = open_window(q);
 	else if (!q->headless)
-		log_warn("%s %s: there are no windows in this version; the screen is in the "
-			 "terminal, if there is one",
-			q->flag, o.value);
+		rc = qemu_fail(q, "%s is not there; -display help lists what is", o.value);
 	free(copy);
 	return rc;
 }
@@ -587,7 +634,7 @@ static const struct flag flags[] = {
 		qemu_drive_add, "use 'file' as a drive image"},
 	{"snapshot", NULL, flag_snapshot, "write to temporary files instead of disk image files"},
 	{"pflash", "file", flag_pflash, "use 'file' as a parallel flash image"},
-	{"display", "none|curses", flag_display, "select display backend type"},
+	{"display", "none|curses|sdl|vnc=display", flag_display, "select display backend type"},
 	{"nographic", NULL, flag_nographic,
 		"disable graphical output and redirect serial I/Os to console"},
 	{"curses", NULL, flag_curses, NULL},
@@ -612,9 +659,10 @@ static const struct flag flags[] = {
 	{"d", "item1,...", flag_trace, "enable logging of specified items ('-d help' for list)"},
 	{"D", "logfile", flag_trace_file, "output log to logfile (default stderr)"},
 	{"icount", "[shift=N|auto]", flag_icount, "time counts instructions"},
-	{"net", "none", qemu_net_flag, NULL},
-	{"nic", "none", qemu_net_flag, NULL},
-	{"netdev", "kind,id=str", qemu_net_flag, NULL},
+	{"netdev", "user|tap,id=str[,hostfwd=rule][,ifname=name]", qemu_net_flag,
+		"a network for -device virtio-net-pci,netdev=str"},
+	{"nic", "none|user|tap[,mac=addr][,hostfwd=rule]", qemu_net_flag, "a network and its card"},
+	{"net", "nic|user|none[,...]", qemu_net_flag, "the same, as it was written before"},
 	{"object", "type,id=id", flag_object, NULL},
 	{"rtc", "[base=utc]", ignore, NULL},
 	{"k", "language", ignore, NULL},
@@ -640,7 +688,7 @@ static const struct flag flags[] = {
 	{"watchdog", "model", leave_out, NULL},
 	{"gdb", "dev", refuse, NULL},
 	{"s", NULL, refuse, NULL},
-	{"vnc", "display", refuse, NULL},
+	{"vnc", "display", flag_vnc, "a VNC server at port 5900 + N for :N, on this host alone"},
 	{"spice", "opt", refuse, NULL},
 	{"qmp", "dev", refuse, NULL},
 	{"daemonize", NULL, refuse, NULL},
@@ -854,6 +902,8 @@ static int finish(struct qemu *q)
 	if (!rc)
 		rc = qemu_drives_finish(q);
 	if (!rc)
+		rc = qemu_net_finish(q);
+	if (!rc)
 		rc = finish_serial(q);
 	if (!rc)
 		rc = finish_debugcon(q);
@@ -887,6 +937,7 @@ static int defaults(struct qemu *q)
 
 static void free_flags(struct qemu *q)
 {
+	qemu_net_free(q);
 	for (unsigned i = 0; i < q->drives; i++) {
 		free(q->drive[i].path);
 		free(q->drive[i].format);

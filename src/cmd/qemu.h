@@ -16,6 +16,7 @@
 #define QEMU_MAX_DRIVES   16
 #define QEMU_MAX_CHARDEVS 8
 #define QEMU_MAX_SERIALS  4
+#define QEMU_MAX_NETS     8
 
 enum qemu_if { IF_IDE, IF_VIRTIO, IF_FLOPPY, IF_PFLASH, IF_NONE };
 
@@ -31,6 +32,12 @@ struct qemu_chardev {
 	char *id, *where;
 };
 
+/* A network, and whether the machine has a card on it. */
+struct qemu_net {
+	char *id, *text, *mac; /* text: of --net, NULL: only a card */
+	bool card, hub;        /* hub: of -net, which has no names */
+};
+
 struct qemu {
 	struct config *c;
 	const char *flag; /* at hand, with its dash */
@@ -41,6 +48,8 @@ struct qemu {
 	unsigned drives;
 	struct qemu_chardev chardev[QEMU_MAX_CHARDEVS];
 	unsigned chardevs;
+	struct qemu_net net[QEMU_MAX_NETS];
+	unsigned nets;
 	char *serial[QEMU_MAX_SERIALS]; /* as given */
 	unsigned serials;
 	char *monitor, *debugcon, *hvc; /* likewise; NULL: not given */
@@ -81,6 +90,9 @@ int qemu_device_add(struct qemu *q, const char *value); /* -device */
 int qemu_net_flag(struct qemu *q, const char *value);
 bool qemu_net_is_device(const char *name);
 int qemu_net_device(struct qemu *q, const char *value);
+
+int qemu_net_finish(struct qemu *q);
+void qemu_net_free(struct qemu *q);
 
 /* Without program and subcommand; name: as which QEMU it was called. */
 int cmd_qemu(const char *name, int argc, char **argv);

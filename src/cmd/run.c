@@ -536,6 +536,7 @@ static void front_free(struct front *f)
 {
 	if (f->view)
 		screen_view_free(f->view);
+	viewer_stop(&f->viewer);
 	control_free(f->control);
 	json_decref(f->result);
 	free(f->text);

@@ -230,15 +230,29 @@ static bool makes_sense(const struct viewer_event *e)
 	return e->kind == VIEWER_POINTER || e->kind == VIEWER_CLOSE;
 }
 
+/* It closed its end: it is ending, or is made to. */
+static void viewer_gone(struct viewer_process *v)
+{
+	int status = 0;
+
+	close(v->socket);
+	v->socket = -1;
+	kill(v->pid, SIGTERM);
+	waitpid(v->pid, &status, 0);
+	v->pid = 0;
+	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGTERM)
+		log_warn("the viewer was killed by signal %d (%s); the machine runs on without",
+			WTERMSIG(status), strsignal(WTERMSIG(status)));
+	else
+		log_warn("the viewer has ended; the machine runs on without");
+}
+
 bool viewer_hear(struct viewer_process *v, struct viewer_event *e)
 {
 	ssize_t n = recv(v->socket, e, sizeof(*e), MSG_DONTWAIT);
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		close(v->socket);
-		v->socket = -1;
-		log_warn("the viewer is gone; the machine runs on without");
-	}
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		viewer_gone(v);
 	return n == sizeof(*e) && makes_sense(e);
 }
 

@@ -30,8 +30,11 @@ enum bus_kind {
 	BUS_ROM  /* host memory for reads; writes go to ops->write, or nowhere */
 };
 
-/* Priorities: the higher one wins where regions overlap; equal ones must not overlap. */
-enum { BUS_PRIO_RAM = 0, BUS_PRIO_FIXED = 1, BUS_PRIO_MOVABLE = 2 };
+/*
+ * Priorities: the higher one wins where regions overlap; equal ones must not overlap. HOST: what
+ * the CPU or the host bridge takes before anything on PCI sees it.
+ */
+enum { BUS_PRIO_RAM = 0, BUS_PRIO_FIXED = 1, BUS_PRIO_MOVABLE = 2, BUS_PRIO_HOST = 3 };
 
 struct bus_region {
 	const char *name; /* for errors and `info`; must outlive the region */

@@ -205,6 +205,8 @@ static void command_help(struct monitor *m, const char *format, char *args, FILE
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		fprintf(out, "%-20s %-10s %s\n", commands[i].names, commands[i].args,
 			commands[i].what);
+	for (unsigned i = 0; i < m->commands; i++)
+		fprintf(out, "%-20s %-10s %s\n", m->command[i].name, "", m->command[i].what);
 }
 
 /* ---- info ---- */
@@ -270,7 +272,7 @@ static void command_info(struct monitor *m, const char *format, char *args, FILE
 		if (!*word)
 			fprintf(out, "info %-12s %s\n", t->name, t->what);
 		else if (!strcmp(word, t->name)) {
-			t->print(t->ctx, out);
+			t->run(t->ctx, out);
 			return;
 		}
 	}
@@ -300,6 +302,19 @@ static const struct command *find(const char *word, size_t len)
 	return NULL;
 }
 
+static bool run_added(struct monitor *m, const char *word, FILE *out)
+{
+	for (unsigned i = 0; i < m->commands; i++) {
+		if (strcmp(m->command[i].name, word))
+			continue;
+		vm_pause(m->vm);
+		m->command[i].run(m->command[i].ctx, out);
+		vm_resume(m->vm);
+		return true;
+	}
+	return false;
+}
+
 /* WORD[/FORMAT] ARGS: cut in place. */
 void monitor_execute(struct monitor *m, const char *line, FILE *out)
 {
@@ -320,6 +335,8 @@ void monitor_execute(struct monitor *m, const char *line, FILE *out)
 	args += strspn(args, " ");
 	format = word + strcspn(word, "/");
 	c = find(word, (size_t)(format - word));
+	if (!c && run_added(m, word, out))
+		return;
 	if (!c) {
 		fprintf(out, "unknown command: '%s'; help lists them\n", word);
 		return;

@@ -14,10 +14,11 @@
 
 #include "core/vm.h"
 
-/* One of `info`'s words that core does not know: a chip, the disks. */
+/* One of `info`'s words that core does not know: a chip, the disks; or a command that it does not.
+ */
 struct monitor_topic {
 	const char *name, *what;
-	void (*print)(void *ctx, FILE *out);
+	void (*run)(void *ctx, FILE *out);
 	void *ctx;
 };
 
@@ -25,6 +26,8 @@ struct monitor {
 	struct vm *vm;
 	const struct monitor_topic *topic; /* borrowed */
 	unsigned topics;
+	const struct monitor_topic *command; /* likewise; without arguments */
+	unsigned commands;
 	unsigned cpu; /* whose registers and addresses are meant */
 };
 

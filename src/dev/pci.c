@@ -405,8 +405,10 @@ struct pci *pci_new(const struct pci_wires *wires)
 
 	p->dev = (struct device){"pci", pci_reset, pci_snap, pci_destroy, NULL};
 	p->wires = *wires;
-	for (unsigned i = 0; i < ARRAY_SIZE(p->region); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(p->region); i++) {
 		region_init(&p->region[i], name[i], 4, &pci_ops[i], p);
+		p->region[i].prio = BUS_PRIO_HOST; /* a BAR there must not be the last one */
+	}
 	return p;
 }
 

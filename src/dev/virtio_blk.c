@@ -3,7 +3,8 @@
  * entries, each with the guest's own memory as its buffers.
  *
  * Source: OASIS Virtual I/O Device (VIRTIO) 1.2, 5.2. A request is its head's
- * place in an array, so none is allocated while the machine runs. Left out:
+ * place in an array, so none is allocated while the machine runs. What the host
+ * has in memory is served at once. Left out:
  * several queues, several ranges in one discard, lifetime, secure erase, zones.
  * Lock: vm->lock; the disk's threads touch the buffers only.
  */
@@ -106,6 +107,10 @@ static void submit(struct request *r, enum disk_op op, uint64_t sector, uint64_t
 		.iovcnt = iovs,
 		.done = disk_done,
 		.ctx = r};
+	if (disk_try(disk, &r->disk)) {
+		finish(r, S_OK);
+		return;
+	}
 	r->active = true;
 	disk_submit(disk, &r->disk);
 }

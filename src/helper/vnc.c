@@ -17,8 +17,9 @@
 
 #include "helper/viewer.h"
 
-#define MAX_CLIENTS 16
-#define UPDATE_MS   15 /* how long a client waits for what goes out in parts */
+#define MAX_CLIENTS    16
+#define CLIENT_WAIT_MS 5000 /* one that does not read is dropped then; the others wait so long */
+#define UPDATE_MS      15   /* how long a client waits for what goes out in parts */
 
 struct vnc {
 	struct viewer v;
@@ -163,6 +164,7 @@ static bool start(struct vnc *n)
 	n->screen->desktopName = "tinamou";
 	n->screen->alwaysShared = TRUE;
 	n->screen->cursor = NULL;
+	n->screen->maxClientWait = CLIENT_WAIT_MS;
 	n->screen->port = n->screen->ipv6port = 0; /* it opens none of its own */
 	n->screen->kbdAddEvent = on_key;
 	n->screen->ptrAddEvent = on_pointer;

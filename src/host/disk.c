@@ -26,6 +26,7 @@
 #include "host/image.h"
 #include "util/util.h"
 
+#define TRY_MAX    32768u /* bytes that are moved with vm->lock held */
 #define THREADS    4
 #define IDLE_NS    NSEC_PER_SEC
 #define LATENCY_NS 100000
@@ -42,6 +43,7 @@ struct disk {
 	struct loop_fd *watch;
 	int event; /* eventfd: `done` is not empty */
 	bool inline_only;
+	bool no_try_write;  /* the host's file system cannot tell whether it would wait */
 	struct timer timer; /* instruction clock: completions */
 
 	pthread_mutex_t lock;
@@ -276,13 +278,51 @@ static void timer_due(void *ctx)
 
 /* ---- the door ---- */
 
+/* d->lock held. */
+static void count(struct disk *d, const struct disk_request *r)
+{
+	if (r->op >= DISK_OPS)
+		return;
+	d->stats.requests[r->op]++;
+	d->stats.bytes[r->op] += r->op == DISK_FLUSH ? 0 : r->len;
+}
+
+/* A disk that was clean has to be flushed when it is idle: a thread looks at the time now. */
+static void count_tried(struct disk *d, const struct disk_request *r)
+{
+	pthread_mutex_lock(&d->lock);
+	count(d, r);
+	if (r->op == DISK_WRITE && !d->dirty) {
+		d->dirty = true;
+		pthread_cond_signal(&d->work);
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+bool disk_try(struct disk *d, struct disk_request *r)
+{
+	struct image *im = d->image;
+	const struct span s = {r->iov, r->iovcnt, 0, r->len};
+	bool write = r->op == DISK_WRITE;
+	int error = -EAGAIN;
+
+	if (d->inline_only || !r->len || r->len > TRY_MAX || r->fua || check(d, r))
+		return false;
+	if (r->op == DISK_READ && im->ops->try_read)
+		error = im->ops->try_read(im, r->offset, &s);
+	else if (write && im->ops->try_write && !d->no_try_write)
+		error = im->ops->try_write(im, r->offset, &s);
+	if (write && error == -EOPNOTSUPP)
+		d->no_try_write = true;
+	if (!error)
+		count_tried(d, r);
+	return !error;
+}
+
 void disk_submit(struct disk *d, struct disk_request *r)
 {
 	pthread_mutex_lock(&d->lock);
-	if (r->op < DISK_OPS) {
-		d->stats.requests[r->op]++;
-		d->stats.bytes[r->op] += r->op == DISK_FLUSH ? 0 : r->len;
-	}
+	count(d, r);
 	r->state = REQUEST_QUEUED;
 	if (!d->inline_only) {
 		list_add(&d->queue, r);

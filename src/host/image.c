@@ -125,6 +125,26 @@ int fd_write_span(int fd, uint64_t off, const struct span *s)
 	return transfer(pwritev, fd, off, s);
 }
 
+static ssize_t try_preadv(int fd, const struct iovec *iov, int count, off_t off)
+{
+	return preadv2(fd, iov, count, off, RWF_NOWAIT);
+}
+
+static ssize_t try_pwritev(int fd, const struct iovec *iov, int count, off_t off)
+{
+	return pwritev2(fd, iov, count, off, RWF_NOWAIT);
+}
+
+int fd_try_read_span(int fd, uint64_t off, const struct span *s)
+{
+	return transfer(try_preadv, fd, off, s);
+}
+
+int fd_try_write_span(int fd, uint64_t off, const struct span *s)
+{
+	return transfer(try_pwritev, fd, off, s);
+}
+
 int fd_read(int fd, uint64_t off, void *buf, size_t len)
 {
 	struct iovec iov = {buf, len};

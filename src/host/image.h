@@ -41,6 +41,12 @@ struct image_ops {
 	int (*discard)(struct image *im, uint64_t off, uint64_t len);
 	int (*flush)(struct image *im);
 	void (*close)(struct image *im); /* frees it, its descriptor and its backing image */
+	/*
+	 * May be NULL: as read and write, but -EAGAIN (part of it may have been done) or another
+	 * error if that would wait for a device or a lock.
+	 */
+	int (*try_read)(struct image *im, uint64_t off, const struct span *s);
+	int (*try_write)(struct image *im, uint64_t off, const struct span *s);
 };
 
 struct image {
@@ -64,6 +70,9 @@ struct image *qcow2_open(
 int fd_read(int fd, uint64_t off, void *buf, size_t len);
 int fd_write(int fd, uint64_t off, const void *buf, size_t len);
 int fd_read_span(int fd, uint64_t off, const struct span *s);
+/* Only what the page cache takes or has: never waits for a device. */
+int fd_try_read_span(int fd, uint64_t off, const struct span *s);
+int fd_try_write_span(int fd, uint64_t off, const struct span *s);
 int fd_write_span(int fd, uint64_t off, const struct span *s);
 /*
  * fdatasync. The host may mark pages clean that it could not write, and then

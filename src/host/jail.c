@@ -42,12 +42,13 @@
 static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS(writev),
 	SCMP_SYS(close), SCMP_SYS(ppoll), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_ctl),
 	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
-	SCMP_SYS(shutdown), SCMP_SYS(timerfd_settime), SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
+	SCMP_SYS(accept4), SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(shutdown),
+	SCMP_SYS(timerfd_settime), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
+	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
 /* Device handlers run on these threads; sockets were opened before. */
-static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(pread64),
-	SCMP_SYS(lseek), SCMP_SYS(fstat), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl),
+static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(preadv2),
+	SCMP_SYS(pwritev2), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl), SCMP_SYS(close),
 	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(shutdown),
 	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
@@ -59,8 +60,8 @@ static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_S
 	SCMP_SYS(getdents64), SCMP_SYS(readlinkat), SCMP_SYS(fstatfs), SCMP_SYS(faccessat),
 	SCMP_SYS(faccessat2), SCMP_SYS(fchmodat), SCMP_SYS(fchownat), SCMP_SYS(utimensat),
 	SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(symlinkat), SCMP_SYS(linkat),
-	SCMP_SYS(unlinkat), SCMP_SYS(renameat2), SCMP_SYS(syncfs), SCMP_SYS(copy_file_range),
-	SCMP_SYS(fcntl), SCMP_SYS(fsync)};
+	SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(syncfs),
+	SCMP_SYS(copy_file_range), SCMP_SYS(fcntl), SCMP_SYS(fsync)};
 
 static const struct {
 	const int *call;

@@ -84,14 +84,11 @@ static bool net_send(void *backend, const struct iovec *iov, unsigned count)
 	while (done < 0 && errno == EINTR);
 	if (done >= 0)
 		return true;
-	if (errno == EAGAIN) {
-		n->full = true;
-		wait_events(n);
-		return false;
-	}
-	if (gone(errno))
-		disconnect(n);
-	return true;
+	if (errno != EAGAIN)
+		return true; /* lost; that the other side is gone, the loop is told */
+	n->full = true;
+	wait_events(n);
+	return false;
 }
 
 static void net_later(void *backend)
@@ -104,26 +101,29 @@ static void net_later(void *backend)
 
 /* ---- from the outside ---- */
 
-/* How many messages came; -1 with errno. */
-static int read_messages(struct net *n)
+/* One message into a slot; an empty one is the end: nobody sends one. */
+static ssize_t read_message(struct net *n, struct slot *s)
 {
-	struct iovec iov[BATCH];
-	struct mmsghdr msg[BATCH];
-	int count;
+	struct iovec iov = {s, sizeof(*s)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t len = recvmsg(n->fd, &msg, MSG_DONTWAIT);
 
-	for (unsigned i = 0; i < BATCH; i++) {
-		iov[i] = (struct iovec){&n->slot[i], sizeof(n->slot[i])};
-		msg[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1}};
-	}
-	count = recvmmsg(n->fd, msg, BATCH, MSG_DONTWAIT, NULL);
-	for (int i = 0; i < count; i++)
-		n->len[i] = msg[i].msg_hdr.msg_flags & MSG_TRUNC ? 0 : msg[i].msg_len;
-	/* An empty message is the end: nobody sends one. */
-	if (count > 0 && !msg[0].msg_len) {
+	if (!len) {
 		errno = ECONNRESET;
 		return -1;
 	}
-	return count;
+	return len > 0 && msg.msg_flags & MSG_TRUNC ? 1 : len; /* too short to be a frame */
+}
+
+/* How many messages came; -1 with errno. */
+static int read_messages(struct net *n)
+{
+	unsigned count = 0;
+	ssize_t len = 0;
+
+	while (count < BATCH && (len = read_message(n, &n->slot[count])) > 0)
+		n->len[count++] = (size_t)len;
+	return count ? (int)count : -1;
 }
 
 static int read_tap(struct net *n)
@@ -204,15 +204,9 @@ static void set_link(struct net *n, bool up)
 
 static void connect_fd(struct net *n, int fd)
 {
-	int room = SOCKET_ROOM;
-
 	n->fd = fd;
 	n->full = n->soon = false;
 	n->from = n->held = 0;
-	if (n->kind != NET_TAP) {
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
-	}
 	n->watch = loop_add(n->loop, fd, EPOLLIN, on_events, n);
 	set_link(n, n->watch != NULL);
 }
@@ -260,6 +254,7 @@ static void on_peer(void *ctx, uint32_t events)
 struct net *net_new(const struct net_link *l, const char *name, struct loop *loop)
 {
 	struct net *n = xcalloc(1, sizeof(*n));
+	int room = SOCKET_ROOM;
 
 	n->kind = l->kind;
 	n->name = name;
@@ -273,6 +268,7 @@ struct net *net_new(const struct net_link *l, const char *name, struct loop *loo
 		n->listener = l->fd;
 		n->listen_watch = loop_add(loop, l->fd, EPOLLIN, on_peer, n);
 	} else {
+		setsockopt(l->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room)); /* a tap has none */
 		connect_fd(n, l->fd);
 	}
 	return n;

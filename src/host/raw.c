@@ -66,6 +66,22 @@ static int raw_write(struct image *im, uint64_t off, const struct span *s)
 	return error ? error : fd_write_span(im->fd, off, s);
 }
 
+static int raw_try_read(struct image *im, uint64_t off, const struct span *s)
+{
+	const struct raw *r = container_of(im, struct raw, im);
+
+	return off + s->len > r->file_size ? -EAGAIN : fd_try_read_span(im->fd, off, s);
+}
+
+static int raw_try_write(struct image *im, uint64_t off, const struct span *s)
+{
+	const struct raw *r = container_of(im, struct raw, im);
+
+	if ((r->guard && off < SECTOR_SIZE) || off + s->len > r->file_size)
+		return -EAGAIN;
+	return fd_try_write_span(im->fd, off, s);
+}
+
 static int raw_zero(struct image *im, uint64_t off, uint64_t len)
 {
 	return fd_zero(im->fd, off, len);
@@ -88,8 +104,8 @@ static void raw_close(struct image *im)
 	free(container_of(im, struct raw, im));
 }
 
-static const struct image_ops raw_ops = {
-	"raw", raw_read, raw_write, raw_zero, raw_discard, raw_flush, raw_close};
+static const struct image_ops raw_ops = {"raw", raw_read, raw_write, raw_zero, raw_discard,
+	raw_flush, raw_close, raw_try_read, raw_try_write};
 
 struct image *raw_open(const struct disk_file *f, char *err, size_t errlen)
 {

@@ -34,6 +34,39 @@ void terminal_restore(struct terminal_state *s)
 	s->raw = false;
 }
 
+/* ---- what the terminal can ---- */
+
+/* Where ESC [ ? begins, or len. */
+static size_t find_answer(const char *typed, size_t len)
+{
+	for (size_t i = 0; i + 3 <= len; i++)
+		if (!memcmp(typed + i, "\033[?", 3))
+			return i;
+	return len;
+}
+
+enum terminal_answer terminal_take_answer(char *typed, size_t *len)
+{
+	enum terminal_answer answer = TERMINAL_NO_SIXELS;
+	size_t start = find_answer(typed, *len), at = start + 3;
+	unsigned number = 0;
+
+	for (; at < *len && (typed[at] == ';' || (typed[at] >= '0' && typed[at] <= '9')); at++) {
+		if (typed[at] != ';') {
+			number = number * 10 + (unsigned)(typed[at] - '0');
+			continue;
+		}
+		answer = number == 4 ? TERMINAL_SIXELS : answer;
+		number = 0;
+	}
+	if (at >= *len || typed[at] != 'c')
+		return TERMINAL_SILENT;
+	answer = number == 4 ? TERMINAL_SIXELS : answer;
+	memmove(typed + start, typed + at + 1, *len - at - 1);
+	*len -= at + 1 - start;
+	return answer;
+}
+
 /* ---- the picture ---- */
 
 struct screen_view {

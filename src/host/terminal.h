@@ -23,6 +23,17 @@ int terminal_raw(struct terminal_state *s);
 /* Harmless if the terminal is as it was. */
 void terminal_restore(struct terminal_state *s);
 
+/*
+ * What a terminal can: it is sent TERMINAL_ASK, primary device attributes (DEC STD 070, DA1), and
+ * answers ESC [ ? N ; N ... c where it is typed; 4 among the numbers means sixels.
+ */
+#define TERMINAL_ASK "\033[c"
+
+enum terminal_answer { TERMINAL_SILENT, TERMINAL_NO_SIXELS, TERMINAL_SIXELS };
+
+/* Cuts an answer out of the *len bytes that were typed; silent: there is none among them. */
+enum terminal_answer terminal_take_answer(char *typed, size_t *len);
+
 struct screen_view;
 
 /* out: a descriptor that shows ANSI sequences. */

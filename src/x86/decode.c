@@ -610,8 +610,12 @@ static void modrm_operand(
 		o->reg = insn->modrm >> 3 & 7;
 		break;
 	case X86_FROM_MMX_RM:
-		o->kind = insn->modrm >= 0xc0 ? X86_OPND_MMX : X86_OPND_MEM;
-		o->reg = insn->modrm & 7;
+		if (insn->modrm >= 0xc0) {
+			o->kind = X86_OPND_MMX;
+			o->reg = insn->modrm & 7;
+		} else {
+			o->kind = X86_OPND_MEM;
+		}
 		break;
 	case X86_FROM_XMM_REG:
 		o->kind = X86_OPND_XMM;
@@ -628,8 +632,12 @@ static void modrm_operand(
 		vsib(c, insn, o);
 		break;
 	case X86_FROM_XMM_RM:
-		o->kind = insn->modrm >= 0xc0 ? X86_OPND_XMM : X86_OPND_MEM;
-		o->reg = modrm_rm(insn);
+		if (insn->modrm >= 0xc0) {
+			o->kind = X86_OPND_XMM;
+			o->reg = modrm_rm(insn);
+		} else {
+			o->kind = X86_OPND_MEM;
+		}
 		break;
 	default:
 		break;

@@ -110,6 +110,35 @@ static void changes_only(void **state)
 	close(end[1]);
 }
 
+static void check_answer(const char *typed, enum terminal_answer wanted, const char *left)
+{
+	char buf[64];
+	size_t len = strlen(typed);
+
+	memcpy(buf, typed, len);
+	assert_int_equal(terminal_take_answer(buf, &len), wanted);
+	assert_int_equal(len, strlen(left));
+	assert_memory_equal(buf, left, len);
+}
+
+static void answers_are_cut_out(void **state)
+{
+	check_answer("\033[?62;4c", TERMINAL_SIXELS, "");
+	check_answer("\033[?4c", TERMINAL_SIXELS, "");
+	check_answer("ab\033[?64;4;22ccd", TERMINAL_SIXELS, "abcd");
+	check_answer("\033[?62;22;44c", TERMINAL_NO_SIXELS, "");
+	check_answer("\033[?c", TERMINAL_NO_SIXELS, "");
+}
+
+static void keys_are_no_answers(void **state)
+{
+	static const char *const keys[] = {
+		"", "c", "\033", "\033[", "\033[?", "\033[?4", "\033[A", "\033[?4;5x", "\033[4c"};
+
+	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		check_answer(keys[i], TERMINAL_SILENT, keys[i]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -117,6 +146,8 @@ int main(void)
 		cmocka_unit_test(plain_text),
 		cmocka_unit_test(colours),
 		cmocka_unit_test(changes_only),
+		cmocka_unit_test(answers_are_cut_out),
+		cmocka_unit_test(keys_are_no_answers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

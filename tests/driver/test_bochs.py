@@ -24,11 +24,11 @@ MODELS = {
 # that was entered with IF clear: no `jmp .` and no random code there. Its VMX does both.
 SHUTDOWN = "Bochs' SVM has no intercept of a shutdown"
 NO_INTERRUPT = "Bochs' SVM takes no interrupt from a guest entered with IF clear"
-NO_RETURN = "Bochs' SVM does not come back from an entry while the BIOS looks at the CD"
+NO_RETURN = "Bochs' SVM does not come back from an entry in the BIOS"
 STALE_EVENT = "Bochs' SVM tells of an older event when INT n faults in the nested table"
 LEFT_OUT = {"vmx": {}, "svm": {"triple_fault": SHUTDOWN, "triple": SHUTDOWN,
                                "signal_with_interrupts_off": NO_INTERRUPT,
-                               "banner-07c0": NO_INTERRUPT, "loader:cd": NO_RETURN,
+                               "banner-07c0": NO_INTERRUPT, "loader:cd": NO_RETURN, "reset:floppy": NO_RETURN,
                                "bios-call": STALE_EVENT}}
 FUZZ = {"vmx": "2 1", "svm": "2 1 no-entry"}  # seconds of the guest's clock, seed
 ROUNDS = 10

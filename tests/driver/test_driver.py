@@ -70,7 +70,7 @@ def place(name, start):
 
 
 def guest_command(name, start, memory, cpus):
-    return (f"/tinamou run -q --engine driver --memory {memory} --cpus {cpus} --timeout 60 "
+    return (f"/tinamou run -q --engine driver --memory {memory} --cpus {cpus} --timeout 180 "
             f"--serial file:/tmp/serial {place(name, start)} </dev/null 2>/tmp/err; s=$?; "
             "echo; echo ---; cat /tmp/serial; echo; echo ---; cat /tmp/err; exit $s")
 
@@ -226,7 +226,7 @@ def main():
     guests = all_guests(LEFT_OUT, on_media=SMP)
     extra = ["-smp", "2", "-accel", "tcg,thread=multi"] if SMP else []
     results = machine.run(commands(guests, "15 1" if SMP else "3 1", ROUNDS, kvm=True), limit=200,
-                          timeout=500 if SMP else 280, extra=extra,
+                          timeout=1100 if SMP else 280, extra=extra,
                           log=str(SOURCE / f"build/{TEST}.log"))
     for name, why in LEFT_OUT.items():
         print(f"skip {TEST}:{name}: {why}")

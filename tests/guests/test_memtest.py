@@ -3,7 +3,7 @@
 
     test_memtest.py TINAMOU SOURCE [ENGINE]
 
-Two of its tests wait for five minutes each. Exit status 77: no package.
+Its last test lets bits fade, which takes minutes on any machine. Exit status 77: no package.
 """
 import pathlib
 import sys

@@ -10,6 +10,7 @@ import fcntl
 import os
 import pathlib
 import pty
+import select
 import shutil
 import struct
 import subprocess
@@ -102,16 +103,22 @@ def theirs(work, image):
     return read_ppm(ppm)
 
 
-def in_terminal(work, image, *options):
-    """What a terminal of 100 x 40 is sent, until the machine ends."""
+def in_terminal(work, image, *options, answer=b""):
+    """What a terminal of 100 x 40 is sent, until the machine ends.
+
+    Asked what it can, it answers, and types Escape three seconds later: guests/input.S ends then.
+    """
     pid, fd = pty.fork()
     if not pid:
         os.environ["TERM"] = "xterm-256color"
         os.execv(TINAMOU, [TINAMOU, "run", "-q", "--engine", "interpret", "--firmware", "bios", "--disk",
                            f"{image},format=raw,ro", "--timeout", "60", *options])
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 1000, 800))
-    seen = b""
+    seen, end = b"", None
     while True:
+        if end and not select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+            os.write(fd, b"\033")
+            end = None
         try:
             part = os.read(fd, 65536)
         except OSError:
@@ -119,6 +126,9 @@ def in_terminal(work, image, *options):
         if not part:
             break
         seen += part
+        if b"\033[c" in part:
+            os.write(fd, answer)
+            end = time.monotonic() + 3
     os.waitpid(pid, 0)
     return seen
 
@@ -129,6 +139,12 @@ def terminal_shows(work):
     blocks = in_terminal(work, image, "--display", "blocks").split(b"\033[1;1H")[-1]
     sixels = in_terminal(work, image, "--display", "sixel")
     text = in_terminal(work, image, "--display", "text")
+    image = work / "input.img"
+    image.write_bytes((IMAGES / "input.bin").read_bytes().ljust(1 << 20, b"\0"))
+    asked = in_terminal(work, image, answer=b"\033[?62;4;22c")
+    without = in_terminal(work, image, answer=b"\033[?62;22c")
+    if b"\033P0;1q" not in asked or b"\033P" in without or "\u2580".encode() not in without:
+        return "not as the terminal answers"
     if blocks.count("\u2580".encode()) != 100 * 31:
         return f"{blocks.count(bytes(chr(0x2580), 'utf-8'))} half blocks instead of {100 * 31}"
     if b"\033P0;1q\"1;1;640;400" not in sixels:

@@ -1,12 +1,14 @@
-"""rfb - a small VNC client for tests: RFB 3.8 (RFC 6143), no password, raw and copied rectangles.
+"""rfb - a small VNC client for tests: RFB 3.8 (RFC 6143), no password, raw rectangles.
 
     client = Client(path or (host, port))
-    client.frame(lambda c: ...)      # updates until the condition holds
+    client.frame(lambda c: ...)      # waits until the condition holds of a picture
     client.type("dir\\n")
-    client.pixel(x, y)               # (red, green, blue)
+
+A thread reads all the time, as clients do: a server waits for those that do not.
 """
 import socket
 import struct
+import threading
 import time
 
 KEYS = {"\n": 0xff0d, "\t": 0xff09, "\b": 0xff08, "\x1b": 0xff1b}
@@ -15,13 +17,30 @@ SHIFTED = '~!@#$%^&*()_+{}|:"<>?'
 RAW, DESKTOP_SIZE = 0, -223
 
 
+def connect(sock, address, limit=10):
+    """A path is there a moment before its server listens."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            return sock.connect(address)
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.02)
+
+
 class Client:
     def __init__(self, address, timeout=20):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)
-        self.socket.connect(address)
+        connect(self.socket, address)
         self.handshake()
+        self.socket.settimeout(None)
+        self.lock = threading.Lock()
+        self.ask(whole=True)
+        self.reader = threading.Thread(target=self.read_all, daemon=True)
+        self.reader.start()
 
     def read(self, count):
         data = b""
@@ -57,14 +76,16 @@ class Client:
     def rectangle(self):
         x, y, width, height, encoding = self.unpack(">HHHHi")
         if encoding == DESKTOP_SIZE:
-            self.width, self.height = width, height
-            self.pixels = bytearray(width * height * 4)
+            with self.lock:
+                self.width, self.height = width, height
+                self.pixels = bytearray(width * height * 4)
             return True
         assert encoding == RAW, encoding
         data = self.read(width * height * 4)
-        for row in range(height):
-            at = ((y + row) * self.width + x) * 4
-            self.pixels[at:at + width * 4] = data[row * width * 4:(row + 1) * width * 4]
+        with self.lock:
+            for row in range(height):
+                at = ((y + row) * self.width + x) * 4
+                self.pixels[at:at + width * 4] = data[row * width * 4:(row + 1) * width * 4]
         return False
 
     def message(self):
@@ -78,18 +99,22 @@ class Client:
         assert kind in (0, 2, 3), kind
         return False
 
+    def read_all(self):
+        """Takes what comes until the connection's end, and asks for more."""
+        try:
+            while True:
+                self.ask(whole=self.message())
+        except (OSError, EOFError):
+            self.socket.close()
+
     def frame(self, wanted, limit=30):
-        """Updates until wanted(self); false: not in time."""
+        """Waits for wanted(self); false: not in time, or the connection is closed."""
         end = time.monotonic() + limit
-        self.ask(whole=True)
-        while time.monotonic() < end:
-            try:
-                resized = self.message()
-            except socket.timeout:
-                return False
-            if wanted(self):
-                return True
-            self.ask(whole=resized)
+        while time.monotonic() < end and self.reader.is_alive():
+            with self.lock:
+                if wanted(self):
+                    return True
+            time.sleep(0.02)
         return False
 
     def rgb(self):
@@ -115,4 +140,4 @@ class Client:
         self.socket.sendall(struct.pack(">BBHH", 5, buttons, x, y))
 
     def close(self):
-        self.socket.close()
+        self.socket.shutdown(socket.SHUT_RDWR)

@@ -90,6 +90,14 @@ def confined(pid):
 def vnc_session(work):
     path = work / "vnc.sock"
     run = Run(work, f"vnc={path}")
+    try:
+        vnc_talk(run, path)
+    except OSError as why:
+        run.process.terminate()
+        check("the connection holds", False, f"{why}; the run: {run.end()}")
+
+
+def vnc_talk(run, path):
     check("the socket is there", wait_until(path.exists))
     check("for its owner alone", path.stat().st_mode & 0o777 == 0o600)
     client, other = rfb.Client(str(path)), rfb.Client(str(path))

@@ -261,8 +261,9 @@ static bool same_operand(
 	uint64_t imm = (uint64_t)(o->kind == X86_OPND_IMM2 ? insn->imm2 : insn->imm);
 
 	switch (o->kind) {
-	case X86_OPND_MEM:
-		return same_memory(insn, z) && (o->size == 0 || o->size * 8 == z->size);
+	case X86_OPND_MEM: /* reg tells which of two it is, and nothing else */
+		return o->reg == (o->reg && insn->mem2.base == X86_RDI ? X86_MEM2 : 0) &&
+		       same_memory(insn, z) && (o->size == 0 || o->size * 8 == z->size);
 	case X86_OPND_IMM:
 	case X86_OPND_IMM2:
 	case X86_OPND_CONST:

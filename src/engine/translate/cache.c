@@ -236,6 +236,7 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 		.link = t->links,
 		.insn = t->insns,
 		.recipe = t->recipes,
+		.access = t->accesses,
 		.links_in = NONE,
 		.next_hash = *hash,
 		.next_page = *page,
@@ -312,16 +313,24 @@ void cache_evict(struct tcpu *t)
 		t->wrapped = false;
 }
 
+bool cache_has(const struct tcpu *t, uint32_t bytes)
+{
+	uint32_t end = t->wrapped ? t->block[t->oldest % BLOCKS].code : t->code.size;
+
+	return t->oldest != t->blocks && end - t->code.at >= bytes;
+}
+
 static bool has_room(struct tcpu *t)
 {
 	const struct tblock *b = oldest(t);
-	const uint32_t most = 4 * BLOCK_INSNS; /* of one block */
+	const uint32_t most = EXITS; /* of one block */
 
 	if (t->oldest == t->blocks)
 		return true;
 	return (t->wrapped ? b->code : t->code.size) - t->code.at >= CODE_ROOM &&
 	       t->blocks - t->oldest < BLOCKS && t->links + most - b->link <= LINKS &&
-	       t->insns + most - b->insn <= INSNS && t->recipes + most - b->recipe <= RECIPES;
+	       t->insns + most - b->insn <= INSNS && t->recipes + most - b->recipe <= RECIPES &&
+	       t->accesses + most - b->access <= ACCESSES;
 }
 
 void cache_reserve(struct tcpu *t)
@@ -379,7 +388,8 @@ void cache_flush(struct tcpu *t)
 	t->stats.flushes++;
 	t->code.at = t->first_block;
 	t->code.full = false;
-	t->blocks = t->links = t->insns = t->recipes = t->oldest = 0;
+	sites_flush(t, true);
+	t->blocks = t->links = t->insns = t->recipes = t->accesses = t->oldest = 0;
 	t->wrapped = false;
 	t->pending = NONE;
 	t->far_locals = t->far_globals = 0;

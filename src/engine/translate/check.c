@@ -17,11 +17,12 @@
 #include "engine/translate/internal.h"
 
 #define LOG_SIZE (4 * BLOCK_INSNS)
+#define LARGEST  320u /* bytes of a group */
 
 struct store {
 	uint8_t *host;
 	unsigned size;
-	uint8_t old[64], new[64];
+	uint8_t old[LARGEST], new[LARGEST];
 };
 
 /* By physical address; so are the blocks, and nothing else makes a difference. */

@@ -19,7 +19,7 @@ static void count(struct emitter *e, unsigned done)
 	store64(e->c, in_state(STATE(left)), T0);
 }
 
-static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip)
+struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip)
 {
 	struct texit *x = &e->exit[e->exits++];
 
@@ -30,6 +30,13 @@ static struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t f
 void exit_odd(struct emitter *e, uint32_t from)
 {
 	new_exit(e, EXIT_ODD, from, e->n->rip)->before = e->at;
+}
+
+void exit_at_fault(struct emitter *e)
+{
+	put_bytes(e->c, fault_code, sizeof(fault_code));
+	new_exit(e, EXIT_FAULT, e->c->at, e->n->rip)->before = e->at;
+	put32(e->c, 0);
 }
 
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key)
@@ -86,13 +93,15 @@ static void emit_ret_exit(struct emitter *e, const struct texit *x)
 static void emit_exit(struct emitter *e, const struct texit *x)
 {
 	struct code *c = e->c;
-	uint32_t why = x->kind == EXIT_ODD ? LEAVE_ODD : LEAVE_LOOK;
+	bool odd = x->kind == EXIT_ODD || x->kind == EXIT_FAULT;
+	bool constant = x->kind == EXIT_POLL || x->kind == EXIT_FAULT;
+	uint32_t why = odd ? LEAVE_ODD : LEAVE_LOOK;
 	bool far = (x->rip ^ e->s->rip) >> 12;
 
-	if (x->kind == EXIT_POLL && x->from + 4 <= c->size)
-		memcpy(c->base + x->from, &c->at, 4);
-	else
+	if (!constant)
 		land(c, x->from);
+	else if (x->from + 4 <= c->size)
+		memcpy(c->base + x->from, &c->at, 4);
 	if (x->kind == EXIT_JUMP && !e->t->check) {
 		uint32_t link = link_new(e->t, x, far);
 
@@ -103,7 +112,7 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 		emit_ret_exit(e, x);
 		return;
 	}
-	if (x->kind == EXIT_ODD)
+	if (odd)
 		count(e, x->before);
 	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
 	mov_imm(c, T1, why);
@@ -117,15 +126,13 @@ static unsigned slot_size(const struct emitter *e)
 	return wide(e) ? 8 : 4;
 }
 
-/* T0 becomes the host address of the stack slot at `by` from the top. */
+/* The stack slot at `by` from the top. */
 static void reach_stack(struct emitter *e, unsigned base, int32_t by, bool write)
 {
-	need_flags_in_memory(e);
-	if (wide(e))
-		lea64(e->c, T0, at_reg(base, by));
-	else
-		lea32(e->c, T0, at_reg(base, by));
-	emit_translate(e, slot_size(e), write);
+	struct x86_mem m = {
+		.seg = X86_SS, .base = (uint8_t)base, .index = X86_NOREG, .scale = 1, .disp = by};
+
+	reach(e, &m, slot_size(e), slot_size(e), write);
 }
 
 static void move_top(struct emitter *e, unsigned base, int32_t by)
@@ -138,20 +145,20 @@ static void move_top(struct emitter *e, unsigned base, int32_t by)
 
 static void load_slot(struct emitter *e, unsigned to)
 {
-	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, at_reg(T0, 0));
+	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, e->mem);
 }
 
 static void store_slot(struct emitter *e, unsigned from)
 {
-	put_rm(e->c, (struct opcode){.byte = 0x89, .w = wide(e)}, from, at_reg(T0, 0));
+	put_rm(e->c, (struct opcode){.byte = 0x89, .w = wide(e)}, from, e->mem);
 }
 
 static void store_slot_imm(struct emitter *e, uint64_t v)
 {
 	if (wide(e)) {
-		store_imm(e->c, at_reg(T0, 0), v, T1);
+		store_imm(e->c, e->mem, v, T1);
 	} else {
-		put_rm(e->c, OP(0xc7), 0, at_reg(T0, 0));
+		put_rm(e->c, OP(0xc7), 0, e->mem);
 		put32(e->c, (uint32_t)v);
 	}
 }
@@ -160,7 +167,7 @@ void push_scratch(struct emitter *e)
 {
 	int32_t size = (int32_t)slot_size(e);
 
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	load64(e->c, T1, in_state(STATE(scratch)));
 	store_slot(e, T1);
 	move_top(e, G_RSP, -size);
@@ -168,7 +175,7 @@ void push_scratch(struct emitter *e)
 
 void pop_to(struct emitter *e, unsigned to)
 {
-	reach_stack(e, G_RSP, 0, false);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, to);
 }
 
@@ -184,13 +191,11 @@ static void emit_push(struct emitter *e)
 	int32_t size = (int32_t)slot_size(e);
 
 	if (o->kind == X86_OPND_MEM) {
-		need_flags_in_memory(e);
-		emit_address(e, &i->mem, i->addrsize, slot_size(e));
-		emit_translate(e, slot_size(e), false);
+		reach(e, &i->mem, i->addrsize, slot_size(e), false);
 		load_slot(e, T1);
 		store64(e->c, in_state(STATE(scratch)), T1);
 	}
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	if (o->kind == X86_OPND_MEM)
 		load64(e->c, T1, in_state(STATE(scratch)));
 	else if (o->kind == X86_OPND_GPR && home(o->reg) == SPILLED)
@@ -208,7 +213,7 @@ static void emit_pop(struct emitter *e)
 {
 	unsigned guest = e->n->i.opnd[0].reg, to = home(guest);
 
-	reach_stack(e, G_RSP, 0, false);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, to == SPILLED ? T1 : to);
 	if (to == SPILLED)
 		store64(e->c, in_state(GPR(guest)), T1);
@@ -218,9 +223,10 @@ static void emit_pop(struct emitter *e)
 
 static void emit_leave(struct emitter *e)
 {
-	reach_stack(e, G_RBP, 0, false);
+	reach_stack(e, X86_RBP, 0, false);
+	load_slot(e, T1);
 	move_top(e, G_RBP, (int32_t)slot_size(e));
-	load_slot(e, G_RBP);
+	put_rr(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, G_RBP, T1);
 }
 
 /* ---- branches ---- */
@@ -302,8 +308,10 @@ static void emit_ret(struct emitter *e)
 	int32_t by = (int32_t)slot_size(e) + (i->nops ? (int32_t)(i->imm & 0xffff) : 0);
 	struct mem entry;
 
-	reach_stack(e, G_RSP, 0, false);
+	need_flags_in_memory(e);
+	reach_stack(e, X86_RSP, 0, false);
 	load_slot(e, T0);
+	e->flags = IN_MEMORY;
 	entry = find_jump(e, EXIT_RET);
 	e->exit[e->exits - 1].pops = by;
 	count(e, e->at + 1);
@@ -315,7 +323,7 @@ static void emit_call(struct emitter *e)
 {
 	int32_t size = (int32_t)slot_size(e);
 
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	store_slot_imm(e, next_rip(e));
 	move_top(e, G_RSP, -size);
 	jump_out(e, target(e), e->at + 1);
@@ -329,8 +337,7 @@ static void load_target(struct emitter *e)
 
 	need_flags_in_memory(e);
 	if (i->opnd[0].kind == X86_OPND_MEM) {
-		emit_address(e, &i->mem, i->addrsize, slot_size(e));
-		emit_translate(e, slot_size(e), false);
+		reach(e, &i->mem, i->addrsize, slot_size(e), false);
 		load_slot(e, T0);
 	} else if (home(reg) == SPILLED) {
 		load64(e->c, T0, in_state(GPR(reg)));
@@ -362,7 +369,7 @@ static void emit_call_indirect(struct emitter *e)
 	entry = find_jump(e, EXIT_ODD);
 	load64(e->c, T0, entry);
 	store64(e->c, in_state(STATE(scratch)), T0);
-	reach_stack(e, G_RSP, -size, true);
+	reach_stack(e, X86_RSP, -size, true);
 	store_slot_imm(e, next_rip(e));
 	move_top(e, G_RSP, -size);
 	count(e, e->at + 1);
@@ -387,7 +394,7 @@ static void emit_call_of_body(struct emitter *e, uint32_t stub)
 	e->flags = IN_MEMORY;
 }
 
-static void emit_body(struct emitter *e)
+void emit_body(struct emitter *e)
 {
 	emit_call_of_body(e, e->stubs->body);
 }
@@ -412,6 +419,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_RET] = emit_ret,
 	[KIND_JMP_INDIRECT] = emit_jmp_indirect,
 	[KIND_CALL_INDIRECT] = emit_call_indirect,
+	[KIND_STRING] = emit_string,
 	[KIND_BODY] = emit_body,
 	[KIND_CLI] = emit_cli,
 	[KIND_STI] = emit_sti,
@@ -420,6 +428,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_SWAPGS] = emit_swapgs,
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
+	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };
 
@@ -473,25 +482,42 @@ static void emit_end(struct emitter *e)
 		jump_out(e, e->s->end, e->s->count);
 }
 
+/* Behind a block without groups they are allowed again. */
+static uint8_t way_on(struct tcpu *t, const struct tblock *b)
+{
+	struct key key = t->key[b->key];
+	uint8_t number = b->key;
+
+	if (!(key.units & UNITS_SINGLE))
+		return number;
+	key.units &= (uint8_t)~UNITS_SINGLE;
+	number = key_number(t, &key);
+	return number == NO_KEY ? b->key : number;
+}
+
 void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 {
 	struct emitter e = {.t = t,
 		.c = &t->code,
 		.s = s,
-		.key_index = b->key,
+		.key_index = way_on(t, b),
 		.producer = NONE,
+		.first_access = t->accesses,
 		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);
+	plan_accesses(&e);
+	e.n = NULL;
 	emit_entries(&e, b);
 	for (e.at = 0; e.at < s->count; e.at++) {
 		e.n = &s->insn[e.at];
+		e.nth = 0;
 		if (emit_kind[e.n->kind])
 			emit_kind[e.n->kind](&e);
 	}
 	emit_end(&e);
+	emit_misses(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
-	emit_slow_paths(&e);
 }

@@ -24,26 +24,66 @@
 #define G_RBP   R10
 #define SPILLED NOREG
 
-#define FAST_SHIFT  10
-#define FAST_SIZE   (1u << FAST_SHIFT) /* entries of a fast TLB */
-#define JUMP_SHIFT  12
-#define JUMP_SIZE   (1u << JUMP_SHIFT)
-#define KEYS        32u
-#define NO_KEY      0xffu
-#define CODE_SIZE   (32u << 20)
-#define CODE_ROOM   (64u << 10) /* a block is surely smaller */
-#define BLOCKS      (1u << 17)
-#define LINKS       (1u << 18)
-#define INSNS       (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE   (1u << 15)
-#define NONE        UINT32_MAX
-#define BLOCK_INSNS 32u
-#define STACK_ROOM  (64u << 10)
+#define FAST_SHIFT   10
+#define FAST_SIZE    (1u << FAST_SHIFT) /* entries of a fast TLB */
+#define JUMP_SHIFT   12
+#define JUMP_SIZE    (1u << JUMP_SHIFT)
+#define KEYS         32u
+#define NO_KEY       0xffu
+#define CODE_SIZE    (32u << 20)
+#define CODE_ROOM    (64u << 10) /* a block is surely smaller */
+#define BLOCKS       (1u << 17)
+#define LINKS        (1u << 18)
+#define ACCESS_SHIFT 18
+#define ACCESSES     (1u << ACCESS_SHIFT)
+#define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
+#define HASH_SIZE    (1u << 15)
+#define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
+#define NONE         UINT32_MAX
+#define WRITTEN      1024u /* words of 64 pages */
+#define BLOCK_INSNS  32u
+#define STACK_ROOM   (64u << 10)
 
-/* A hit: page is the linear address of the page, addend what makes it a host address. */
+/* A hit: page is the linear address of the page, delta what makes it a host address. */
 struct fast_entry {
-	uint64_t page, addend;
+	uint64_t page, delta;
 };
+
+/* What is known of an access that looks: a leader of a group, or one alone. */
+struct access {
+	uint64_t rip;
+	uint32_t look, back,
+		miss;         /* in the code: its own entry's look; behind it; where it misses */
+	uint64_t since;       /* when its misses began to count: ticks of the TSC */
+	uint16_t recipe;      /* for the flags, or 0 */
+	uint16_t span;        /* bytes that are checked: those of its group */
+	uint16_t down;        /* how far below it they begin */
+	uint8_t size, before; /* before: instructions of the block */
+	bool write;
+	uint8_t align; /* bits of the address that must not be set */
+	bool host;     /* T0 is to be the host address, else the difference */
+};
+
+/*
+ * Lists of accesses whose own entries were filled: those that write by their host page,
+ * behind them those that read; each for pages that are not global and for global ones.
+ */
+#define SITE_HASH     16u
+#define SITE_LISTS    (2 * SITE_HASH + 2)
+#define SITE_SHIFT    12
+#define SITE_ROOM     (1u << SITE_SHIFT)
+#define SITE_FIRST(n) ((n)*16u) /* where list n begins: each in other lines of the host's cache */
+
+/* What the miss of an access needs beside its entry. */
+#define SITE_BUDGET 256
+#define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
+struct site_more {
+	int16_t left; /* misses before it is judged */
+	uint16_t limit;
+};
+
+/* No host address: an access through an entry without a page faults. */
+#define NO_SITE (UINT64_C(1) << 63)
 
 /* Where indirect jumps go. */
 struct jump_entry {
@@ -59,9 +99,10 @@ enum place {
 };
 
 /* Of struct key. */
-#define UNITS_SSE  1u
-#define UNITS_AVX  2u
-#define UNITS_LIVE 4u /* the guest's vector registers are in the host's */
+#define UNITS_SSE    1u
+#define UNITS_AVX    2u
+#define UNITS_LIVE   4u /* the guest's vector registers are in the host's */
+#define UNITS_SINGLE 8u /* each access looks for itself: see access.c */
 
 /*
  * What translated code was made for. Blocks are found by physical address, RIP
@@ -84,7 +125,7 @@ struct recipe {
 struct tblock {
 	gpa_t addr;
 	uint64_t rip;
-	uint32_t code, link, insn, recipe; /* where what is its own begins */
+	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
@@ -136,7 +177,8 @@ struct tstats {
 
 /* Offsets in the code. */
 struct stubs {
-	uint32_t enter, leave_host, leave_memory, slow, body, system;
+	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
+	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
 #define SIGNAL_MAGIC UINT64_C(0x74696e616d6f7521)
@@ -147,6 +189,8 @@ struct signal_stack {
 	uint8_t room[64 << 10];
 };
 
+struct emitter;
+
 struct tcpu {
 	struct cpu c; /* first */
 
@@ -155,10 +199,17 @@ struct tcpu {
 	uint32_t *_Atomic poll; /* NULL: leave at the next block */
 	uint32_t poll_word;
 	uint32_t host_mxcsr;
-	uint32_t flags; /* AH of LAHF in 15:8, OF in bit 0 */
-	int64_t left;   /* instructions before the budget is spent */
+	uint32_t flags;                 /* AH of LAHF in 15:8, OF in bit 0 */
+	int64_t left;                   /* instructions before the budget is spent */
+	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
+	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
+	/* Accesses whose entries were filled. */
+	uint32_t sites_used[SITE_LISTS], site_list[SITE_LISTS][SITE_ROOM];
+	uint8_t fast_global[X86_PRIVILEGES][2][FAST_SIZE];
+	struct site_more more[ACCESSES];
+	struct fast_entry site[ACCESSES];
 
 	/* Only C code reaches these. */
 	int64_t granted;
@@ -179,12 +230,14 @@ struct tcpu {
 	bool can_live, live; /* live: blocks of live keys are asked for */
 	uint8_t live_for;    /* privilege */
 	/* Rings: how many were ever made. The oldest block is what goes next. */
-	uint32_t blocks, links, insns, recipes, oldest;
+	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
 	uint32_t fast_used, far_locals, far_globals;
-	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled */
+	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
+	uint64_t global_pages[1024];       /* hashed linear pages of these */
+	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
 	struct jump_list {
 		uint32_t used; /* more than there is room for: the list is not complete */
 		uint32_t at[JUMP_SIZE];
@@ -197,6 +250,7 @@ struct tcpu {
 	struct tblock block[BLOCKS];
 	struct link link[LINKS];
 	struct recipe recipe[RECIPES]; /* [0] is not used */
+	struct access access[ACCESSES];
 	struct x86_insn insn[INSNS];
 	insn_body *insn_body[INSNS];
 };
@@ -221,7 +275,8 @@ enum kind {
 	KIND_RET,
 	KIND_JMP_INDIRECT,
 	KIND_CALL_INDIRECT,
-	KIND_BODY, /* interpret's body is called */
+	KIND_STRING, /* MOVS, STOS: in one page by the host, else as KIND_BODY */
+	KIND_BODY,   /* interpret's body is called */
 	KIND_CLI,
 	KIND_STI,
 	KIND_PUSHF,
@@ -229,8 +284,9 @@ enum kind {
 	KIND_SWAPGS,
 	KIND_AC, /* STAC, CLAC */
 	KIND_FENCE,
-	KIND_SYSTEM, /* the same, and it ends the block: it may change anything */
-	KIND_ODD     /* ends a block before it */
+	KIND_SELECTOR, /* MOV from a segment register to a general one */
+	KIND_SYSTEM,   /* the same, and it ends the block: it may change anything */
+	KIND_ODD       /* ends a block before it */
 };
 
 struct tinsn {
@@ -268,17 +324,29 @@ enum exit_kind {
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
 	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
-	EXIT_ODD   /* interpret is to execute the instruction */
+	EXIT_ODD,  /* interpret is to execute the instruction */
+	EXIT_FAULT /* the same: the host raised a fault at it, see run.c */
 };
 
 struct texit {
-	uint32_t from; /* a jump's displacement; the poll's constant */
+	uint32_t from; /* a jump's displacement; the constant of a poll or behind what may fault */
 	uint64_t rip;
 	uint8_t place, kind;
 	uint8_t key;     /* of what is jumped to */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
+
+/* The host may raise #DE. */
+static inline bool is_division(const struct x86_insn *i)
+{
+	return i->op == X86_OP_DIV || i->op == X86_OP_IDIV;
+}
+
+static inline bool swaps_pair(const struct x86_insn *i)
+{
+	return i->op == X86_OP_CMPXCHG8B || i->op == X86_OP_CMPXCHG16B;
+}
 
 /* Nothing of the block follows it. */
 bool ends_block(enum kind kind);
@@ -296,6 +364,8 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
+/* Room for bytes of code behind the newest block, to which they belong. */
+bool cache_has(const struct tcpu *t, uint32_t bytes);
 /* The oldest block, and all that leads there. There is one. */
 void cache_evict(struct tcpu *t);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
@@ -307,6 +377,9 @@ void cut_page(struct tcpu *t, uint64_t lin);
 
 /* ---- run.c ---- */
 
+/* What comes before the constant of EXIT_FAULT: nop dword [rax + disp32]. */
+static const uint8_t fault_code[] = {0x0f, 0x1f, 0x80};
+
 /* The index of a key; NO_KEY: there is no room for another. */
 uint8_t key_number(struct tcpu *t, const struct key *key);
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
@@ -316,19 +389,20 @@ void leave_signal_stack(struct tcpu *t);
 
 /* ---- memory.c: the fast TLBs ---- */
 
-void fast_flush(struct tcpu *t);
+void fast_flush(struct tcpu *t, bool globals_too);
 void fast_flush_page(struct tcpu *t, uint64_t lin);
 /* No vCPU's fast TLB lets it write to the page any more. */
 void forget_writes(struct cpu *c, const struct code_page *p);
-/* Called by translated code: host address of an access that missed, or NULL: interpret it. */
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info);
+/* What follows from the entry is remembered for translated code, if it may be. */
+void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
+/* The accesses' own entries forget all, or all but global pages. */
+void sites_flush(struct tcpu *t, bool globals_too);
+enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
 /*
- * info: size, whether it writes, how many instructions of the block came before, and the
- * recipe for the flags or 0.
+ * Called by translated code for an access that missed; lin is where its span begins. The
+ * difference is in tcpu.delta; or interpret it; or the span is in two pages.
  */
-#define INFO(size, write, before, recipe)                                                          \
-	((uint32_t)((size) | (unsigned)(write) << 8 | (before) << 9 | (recipe) << 16))
-#define INFO_BEFORE(info) ((info) >> 9 & 0x7f)
+enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -352,6 +426,7 @@ void check_free(struct check *k);
 enum leave check_block(struct tcpu *t, struct tblock *b);
 /* Before a store of translated code. */
 void check_store(struct check *k, uint8_t *host, unsigned size);
+
 /* ---- torture.c ---- */
 
 /* text: NAME=NUMBER,... -EINVAL, with the reason in err. */
@@ -376,6 +451,9 @@ void translate_probe(struct engine_verdict *v);
 
 /* What executes a string instruction, all iterations of it; NULL: it is none, or of ports. */
 insn_body *string_body(const struct x86_insn *i);
+/* MOVS and STOS that emit_string knows. */
+bool copies_string(const struct x86_insn *i, const struct key *key);
+void emit_string(struct emitter *e);
 
 /* ---- vector.c ---- */
 
@@ -388,10 +466,14 @@ bool loads_mxcsr(const struct x86_insn *i);
 /* Makes code of a scanned block, and its entries. */
 void emit_block(struct tcpu *t, struct scan *s, struct tblock *b);
 
-struct slow {
-	uint32_t from, back; /* the jump to the slow path; where it goes on */
-	uint32_t info, table;
-	uint64_t rip;
+/* Accesses that share a look: access.c. */
+#define NO_GROUP 0xffu
+struct group {
+	uint8_t seg, base, index, scale;
+	uint32_t base_version, index_version, epoch;
+	int64_t low, high;
+	uint8_t members, slot;
+	bool write, open;
 };
 
 struct emitter {
@@ -405,10 +487,41 @@ struct emitter {
 	enum place flags;
 	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
 	uint32_t recipe;   /* IN_RECIPE */
-	unsigned slows, exits;
-	struct slow slow[3 * BLOCK_INSNS];
-	struct texit exit[2 * BLOCK_INSNS + 4];
+	struct mem mem;    /* the memory operand that was reached, in the host */
+	unsigned nth;      /* accesses of this instruction */
+	unsigned exits, groups;
+	uint32_t first_access;
+	uint8_t slots;
+	uint32_t from[2 * BLOCK_INSNS]; /* jumps of its accesses to where they miss */
+	struct texit exit[EXITS];
+	struct group group[2 * BLOCK_INSNS];
+	uint8_t member[BLOCK_INSNS][2];
+	int64_t position[BLOCK_INSNS][2];
 };
+
+/* ---- access.c ---- */
+
+/* Which accesses of the block share a look; before it is emitted. */
+void plan_accesses(struct emitter *e);
+/*
+ * e->mem becomes the operand in the host, which may use T0. T1 is lost, and so are the flags
+ * in the host, which were brought to memory, unless another access has looked.
+ */
+void reach(
+	struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size, bool write);
+/* The same for the instruction's own operand, which it returns, if there is one. */
+const struct x86_operand *reach_memory(struct emitter *e);
+/* The same for linear T0; flags are in memory. */
+void reach_at(struct emitter *e, unsigned size, bool write);
+/* e->mem becomes [T0]. */
+void address_to_t0(struct emitter *e);
+/* `to` becomes the offset that m stands for. */
+void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize);
+/* T0 becomes linear; flags in the host are lost. */
+void add_segment(struct emitter *e, unsigned seg, unsigned size);
+void emit_misses(struct emitter *e);
+/* The access looks into the fast TLB alone from now on. */
+void look_directly(struct tcpu *t, uint32_t access);
 
 /* ---- flags.c ---- */
 
@@ -419,15 +532,11 @@ void rebuild_flags(struct tcpu *t, unsigned which);
 /* The flags are there, too, afterwards; or in a recipe. */
 void need_flags_in_memory(struct emitter *e);
 void need_flags_in_host(struct emitter *e);
-/* T0 becomes the linear address of m, for size bytes; T1 and the flags in the host are lost. */
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size);
-/* T0 becomes the host address of what is at linear T0. T1 and the flags in the host are lost. */
-void emit_translate(struct emitter *e, unsigned size, bool write);
-void emit_slow_paths(struct emitter *e);
-/* T0 becomes the host address of the memory operand, which it returns, if there is one. */
-const struct x86_operand *reach_memory(struct emitter *e);
+struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, uint64_t rip);
 /* The jump at `from` goes to where interpret executes the instruction. Flags are in memory. */
 void exit_odd(struct emitter *e, uint32_t from);
+/* What was emitted last may fault: then interpret executes it. Flags are in memory. */
+void exit_at_fault(struct emitter *e);
 /* Pushes tcpu.scratch; T0 and T1 are lost. */
 void push_scratch(struct emitter *e);
 /* Loads the top of the stack, which stays where it is until move_top_by. */
@@ -440,6 +549,8 @@ void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
+void emit_selector(struct emitter *e);
+void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);
@@ -454,6 +565,18 @@ static inline unsigned home(unsigned guest)
 		SPILLED, SPILLED, SPILLED, R12, R13, R14, R15};
 
 	return where[guest];
+}
+
+/* Of the fast TLB, in the state. */
+static inline uint32_t fast_table(unsigned privilege, bool write)
+{
+	return STATE(fast) +
+	       (uint32_t)sizeof(struct fast_entry) * FAST_SIZE * (privilege * 2u + write);
+}
+
+static inline unsigned site_hash(uint64_t host)
+{
+	return host >> 12 & (SITE_HASH - 1);
 }
 
 static inline bool wide(const struct emitter *e)

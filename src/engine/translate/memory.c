@@ -10,8 +10,9 @@
 
 #include "core/run.h"
 
-#define FAST_MASK (FAST_SIZE - 1)
-#define LIST_SIZE ARRAY_SIZE(((struct tcpu *)0)->fast_list)
+#define FAST_MASK     (FAST_SIZE - 1)
+#define OFTEN_WRITTEN 16u /* versions of a page */
+#define LIST_SIZE     ARRAY_SIZE(((struct tcpu *)0)->fast_list)
 
 static struct fast_entry *fast_all(struct tcpu *t)
 {
@@ -23,15 +24,38 @@ static void clear(struct tcpu *t, unsigned n)
 	fast_all(t)[n].page = ((n & FAST_MASK) ^ 1) << 12;
 }
 
-void fast_flush(struct tcpu *t)
+static void flush_list(struct tcpu *t, unsigned which)
 {
-	if (t->fast_used > LIST_SIZE)
+	const uint32_t *list = t->site_list[which];
+
+	for (uint32_t n = SITE_FIRST(which); n < t->sites_used[which]; n++)
+		t->site[list[n]] = (struct fast_entry){NO_SITE, 0};
+	t->sites_used[which] = SITE_FIRST(which);
+}
+
+void sites_flush(struct tcpu *t, bool globals_too)
+{
+	for (unsigned n = 0; n < SITE_LISTS; n += globals_too ? 1 : 2)
+		flush_list(t, n);
+}
+
+void fast_flush(struct tcpu *t, bool globals_too)
+{
+	if (globals_too || t->fast_used > LIST_SIZE)
 		for (unsigned n = 0; n < X86_PRIVILEGES * 2 * FAST_SIZE; n++)
 			clear(t, n);
 	else
 		for (unsigned n = 0; n < t->fast_used; n++)
 			clear(t, t->fast_list[n]);
 	t->fast_used = 0;
+	if (globals_too)
+		memset(t->global_pages, 0, sizeof(t->global_pages));
+	sites_flush(t, globals_too);
+}
+
+static uint64_t *global_word(struct tcpu *t, uint64_t lin)
+{
+	return &t->global_pages[(lin >> 18) % ARRAY_SIZE(t->global_pages)];
 }
 
 void fast_flush_page(struct tcpu *t, uint64_t lin)
@@ -40,6 +64,40 @@ void fast_flush_page(struct tcpu *t, uint64_t lin)
 
 	for (unsigned k = 0; k < X86_PRIVILEGES * 2; k++)
 		clear(t, k * FAST_SIZE + at);
+	sites_flush(t, *global_word(t, lin) >> (lin >> 12 & 63) & 1);
+}
+
+/* Does an entry for writes lead to the host page, or to one that shares its bit? */
+static uint64_t *written_word(struct tcpu *t, uint64_t host)
+{
+	return &t->written[(host >> 18) % ARRAY_SIZE(t->written)];
+}
+
+static uint64_t written_bit(uint64_t host)
+{
+	return UINT64_C(1) << (host >> 12 & 63);
+}
+
+static bool shares_bit(const struct fast_entry *f, uint64_t host)
+{
+	uint64_t other = f->page + f->delta;
+
+	return (other >> 12) % (64 * WRITTEN) == (host >> 12) % (64 * WRITTEN);
+}
+
+static void forget_host_page(struct tcpu *t, uint64_t host)
+{
+	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
+		for (unsigned n = 0; n < FAST_SIZE; n++)
+			if (shares_bit(&t->fast[k][1][n], host))
+				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+	for (unsigned list = 2 * site_hash(host), end = list + 2; list < end; list++)
+		for (uint32_t n = SITE_FIRST(list); n < t->sites_used[list]; n++) {
+			struct fast_entry *f = &t->site[t->site_list[list][n]];
+
+			if (shares_bit(f, host))
+				*f = (struct fast_entry){NO_SITE, 0};
+		}
 }
 
 void forget_writes(struct cpu *c, const struct code_page *p)
@@ -52,10 +110,10 @@ void forget_writes(struct cpu *c, const struct code_page *p)
 	if (!r || r->region->kind == BUS_IO)
 		return;
 	host = (uint64_t)(uintptr_t)(r->region->host + r->off + (gpa - r->base));
-	for (unsigned k = 0; k < X86_PRIVILEGES; k++)
-		for (unsigned n = 0; n < FAST_SIZE; n++)
-			if (t->fast[k][1][n].addend == host)
-				clear(t, (k * 2 + 1) * FAST_SIZE + n);
+	if (!(*written_word(t, host) & written_bit(host)))
+		return;
+	forget_host_page(t, host);
+	*written_word(t, host) &= ~written_bit(host);
 }
 
 /* The fault of a block under check is interpret's to raise: NULL. */
@@ -72,15 +130,15 @@ static struct tlb_entry *find_quietly(struct cpu *c, uint64_t lin, enum x86_acce
 }
 
 /* What decides is told by interpret's entry; the fault of an access leaves by longjmp. */
-static struct tlb_entry *look_up(
-	struct tcpu *t, uint64_t lin, uint32_t info, enum x86_access access)
+static struct tlb_entry *look_up(struct tcpu *t, uint64_t lin, const struct access *a)
 {
 	struct cpu *c = &t->c;
+	enum x86_access access = a->write ? X86_WRITE : X86_READ;
 	int64_t left = t->left, granted = t->granted;
 	uint64_t executed = c->result->executed, counted = t->stats.counted;
 	struct tlb_entry *e;
 
-	account(t, INFO_BEFORE(info) + 1);
+	account(t, a->before + 1u);
 	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
@@ -103,42 +161,103 @@ static bool direct(const struct cpu *c, const struct tlb_entry *e, enum x86_acce
 	return !atomic_load(&e->code->lines);
 }
 
-uint8_t *slow_access(struct tcpu *t, uint64_t lin, uint32_t info)
+static void fill_site(struct tcpu *t, uint32_t access, const struct fast_entry *f, bool global)
 {
+	unsigned hash = t->access[access].write ? site_hash(f->page + f->delta) : SITE_HASH;
+	unsigned list = 2 * hash + global;
+
+	if (t->sites_used[list] == SITE_ROOM)
+		flush_list(t, list);
+	t->site[access] = *f;
+	t->site_list[list][t->sites_used[list]++] = access;
+}
+
+/* Global pages are in no list: they go when all goes. */
+static const struct fast_entry *fill(
+	struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
+{
+	uint64_t host = (uint64_t)(uintptr_t)e->host;
+	struct fast_entry *f = &t->fast[t->c.privilege][write][lin >> 12 & FAST_MASK];
+
+	f->page = lin & ~UINT64_C(4095);
+	f->delta = host - f->page;
+	t->fast_global[t->c.privilege][write][lin >> 12 & FAST_MASK] = e->global;
+	if (write)
+		*written_word(t, host) |= written_bit(host);
+	if (e->global)
+		*global_word(t, lin) |= UINT64_C(1) << (lin >> 12 & 63);
+	else if (t->fast_used < LIST_SIZE)
+		t->fast_list[t->fast_used++] = (uint32_t)(f - fast_all(t));
+	else
+		t->fast_used = LIST_SIZE + 1;
+	return f;
+}
+
+void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e)
+{
+	if (direct(&t->c, e, write ? X86_WRITE : X86_READ))
+		fill(t, lin, write, e);
+}
+
+/* Code is written there again and again: an entry would have to be found and taken back. */
+static bool changes_often(const struct code_page *p)
+{
+	return p && atomic_load_explicit(&p->version, memory_order_relaxed) > OFTEN_WRITTEN;
+}
+
+static void remember_for(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)
+{
+	const struct fast_entry *f = fill(t, lin, t->access[access].write, e);
+
+	if (t->c.privilege == X86_USER)
+		fill_site(t, access, f, e->global);
+}
+
+/* Its entry missed many times: often, since it sees too many pages, or over a long time? */
+static void judge(struct tcpu *t, uint32_t access)
+{
+	struct access *a = &t->access[access];
+	uint64_t now = __builtin_ia32_rdtsc();
+
+	t->more[access].left = SITE_BUDGET;
+	if (now - a->since < SITE_BUDGET * OFTEN)
+		look_directly(t, access);
+	a->since = now;
+}
+
+enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
+{
+	const struct access *a = &t->access[access];
+	bool check_write = t->check && a->write;
 	struct cpu *c = &t->c;
-	bool write = info >> 8 & 1;
-	enum x86_access access = write ? X86_WRITE : X86_READ;
-	unsigned size = info & 0xff;
-	struct fast_entry *f;
 	struct tlb_entry *e;
 
 	t->stats.slow++;
-	t->stats.slow_writes += write;
+	t->stats.slow_writes += a->write;
+	c->s.rip = a->rip;
 	if (t->live)
 		tidy_vectors(t);
 	flags_from_memory(t);
-	if (info >> 16)
-		rebuild_flags(t, info >> 16);
-	if ((lin & 4095) + size > PAGE_SIZE || (c->mode == X86_MODE_64 && !is_canonical(lin)))
+	if (a->recipe)
+		rebuild_flags(t, a->recipe);
+	if (t->more[access].left < 0)
+		judge(t, access);
+	if ((lin & 4095) + a->span > PAGE_SIZE && a->span > a->size)
+		return SLOW_CROSSES;
+	lin += a->down;
+	if (lin & a->align || (lin & 4095) + a->size > PAGE_SIZE ||
+		(c->mode == X86_MODE_64 && !is_canonical(lin)))
 		goto odd;
-	e = look_up(t, lin, info, access);
-	if (!e || !direct(c, e, access) || refused(t))
+	e = look_up(t, lin, a);
+	if (!e || !direct(c, e, a->write ? X86_WRITE : X86_READ) || refused(t))
 		goto odd;
-	if (t->check && write) { /* it stays a miss */
-		check_store(t->check, e->host + (lin & 4095), size);
-		return e->host + (lin & 4095);
-	}
-	if (t->torture.miss)
-		return e->host + (lin & 4095);
-	f = &t->fast[c->privilege][write][lin >> 12 & FAST_MASK];
-	f->page = lin & ~UINT64_C(4095);
-	f->addend = (uint64_t)(uintptr_t)e->host;
-	if (t->fast_used < LIST_SIZE)
-		t->fast_list[t->fast_used] = (uint32_t)(f - fast_all(t));
-	if (t->fast_used <= LIST_SIZE)
-		t->fast_used++;
-	return e->host + (lin & 4095);
+	t->delta = (uint64_t)(uintptr_t)e->host - (lin & ~UINT64_C(4095));
+	if (check_write) /* it stays a miss */
+		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
+	else if (!t->torture.miss && !(a->write && changes_often(e->code)))
+		remember_for(t, lin, access, e);
+	return SLOW_DONE;
 odd:
-	account(t, INFO_BEFORE(info));
-	return NULL;
+	account(t, a->before);
+	return SLOW_ODD;
 }

@@ -37,120 +37,6 @@ static void host_flags_lost(struct emitter *e)
 		e->flags = IN_MEMORY;
 }
 
-/* ---- addresses ---- */
-
-static unsigned in_host(struct emitter *e, unsigned guest, unsigned instead)
-{
-	if (home(guest) != SPILLED)
-		return home(guest);
-	load64(e->c, instead, in_state(GPR(guest)));
-	return instead;
-}
-
-static uint64_t relative_address(const struct emitter *e, const struct x86_mem *m)
-{
-	return e->n->rip + e->n->i.len + (uint64_t)m->disp;
-}
-
-/* The operand with its registers in the host's: T0 and T1 may be among them. */
-static struct mem rename_mem(struct emitter *e, const struct x86_mem *m)
-{
-	struct mem r = {NOREG, NOREG, 1, (int32_t)m->disp};
-
-	if (m->base != X86_NOREG)
-		r.base = (uint8_t)in_host(e, m->base, T0);
-	if (m->index != X86_NOREG) {
-		r.index = (uint8_t)in_host(e, m->index, T1);
-		r.scale = m->scale;
-	}
-	return r;
-}
-
-/*
- * A segment with a base ends where the offsets do: an operand that lies across
- * that end is interpret's to raise.
- */
-static void add_segment(struct emitter *e, unsigned seg, unsigned size)
-{
-	struct opcode add = {.byte = 0x03, .w = wide(e)};
-	uint32_t off = STATE(c.s.seg) + seg * (uint32_t)sizeof(struct x86_seg) +
-		       (uint32_t)offsetof(struct x86_seg, base);
-
-	if (seg < X86_FS)
-		return;
-	if (!wide(e) && size > 1) {
-		alu_imm32(e->c, false, 7, T0, -(int32_t)size);
-		exit_odd(e, jcc_forward(e->c, CC_A));
-	}
-	put_rm(e->c, add, T0, in_state(off));
-}
-
-/* `to` becomes the offset that m stands for. */
-static void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize)
-{
-	uint64_t mask = size_mask(addrsize);
-
-	if (m->base == X86_REG_IP)
-		mov_imm(e->c, to, relative_address(e, m) & mask);
-	else if (m->base == X86_NOREG && m->index == X86_NOREG)
-		mov_imm(e->c, to, (uint64_t)m->disp & mask);
-	else if (addrsize == 8)
-		lea64(e->c, to, rename_mem(e, m));
-	else
-		lea32(e->c, to, rename_mem(e, m));
-}
-
-void emit_address(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size)
-{
-	emit_offset(e, T0, m, addrsize);
-	host_flags_lost(e);
-	add_segment(e, m->seg, size);
-}
-
-/*
- * T0 - page of the entry is the offset in it, or far too large. What is left
- * of the page must hold the operand. A miss goes to the slow path, which comes
- * back with the host address in T0 or leaves.
- */
-void emit_translate(struct emitter *e, unsigned size, bool write)
-{
-	struct code *c = e->c;
-	uint32_t table = STATE(fast) + (uint32_t)sizeof(struct fast_entry) * FAST_SIZE *
-					       (e->s->key.privilege * 2u + write);
-	struct mem entry = {RSP, T1, 1, (int32_t)table};
-	struct slow *s = &e->slow[e->slows++];
-
-	mov_rr32(c, T1, T0);
-	shift_imm(c, false, 5, T1, 8);
-	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
-	put_rm(c, OP_W(0x2b), T0, entry);
-	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - size));
-	s->from = jcc_forward(c, CC_A);
-	entry.disp += (int32_t)offsetof(struct fast_entry, addend);
-	put_rm(c, OP_W(0x03), T0, entry);
-	s->back = c->at;
-	s->table = table;
-	s->rip = e->n->rip;
-	s->info = INFO(size, write, e->at, e->flags == IN_RECIPE ? e->recipe : 0);
-	host_flags_lost(e);
-}
-
-void emit_slow_paths(struct emitter *e)
-{
-	struct code *c = e->c;
-
-	for (unsigned n = 0; n < e->slows; n++) {
-		struct slow *s = &e->slow[n];
-
-		land(c, s->from);
-		put_rm(c, OP_W(0x03), T0, (struct mem){RSP, T1, 1, (int32_t)s->table});
-		store_imm(c, in_state(STATE(c.s.rip)), s->rip, T1);
-		mov_imm(c, T1, s->info);
-		call_to(c, e->stubs->slow);
-		jmp_to(c, s->back);
-	}
-}
-
 /* ---- copies ---- */
 
 /* What is known of an instruction's registers. */
@@ -264,38 +150,6 @@ static struct opcode opcode_of(const struct x86_insn *i)
 	};
 }
 
-static const struct x86_operand *memory_operand(const struct x86_insn *i)
-{
-	for (unsigned n = 0; n < i->nops; n++)
-		if (i->opnd[n].kind == X86_OPND_MEM)
-			return &i->opnd[n];
-	return NULL;
-}
-
-/* What must be aligned and is not is interpret's to raise, and comes before #PF. T0 is linear. */
-static void check_alignment(struct emitter *e, unsigned size)
-{
-	if (e->n->kind != KIND_VECTOR || size < 16 || !must_be_aligned(&e->n->i))
-		return;
-	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
-	put8(e->c, size - 1);
-	exit_odd(e, jcc_forward(e->c, CC_NZ));
-}
-
-const struct x86_operand *reach_memory(struct emitter *e)
-{
-	const struct x86_insn *i = &e->n->i;
-	const struct x86_operand *o = memory_operand(i);
-
-	if (!o)
-		return NULL;
-	need_flags_in_memory(e);
-	emit_address(e, &i->mem, i->addrsize, o->size);
-	check_alignment(e, o->size);
-	emit_translate(e, o->size, x86_insn_table[i->entry].access[o - i->opnd] >> 1 & 1);
-	return o;
-}
-
 static void put_tail(struct emitter *e)
 {
 	put_bytes(e->c, e->n->bytes + e->n->tail, e->n->i.len - e->n->tail);
@@ -312,11 +166,11 @@ static void put_copy(struct emitter *e, const struct form *f, unsigned reg, unsi
 		reg = i->modrm >> 3 & 7;
 	if (is_moffs(i)) {
 		o.byte = (uint8_t)(0x88 | (i->opcode & 1) | (~i->opcode & 2));
-		put_rm(e->c, o, RAX, at_reg(T0, 0));
+		put_rm(e->c, o, RAX, e->mem);
 		return;
 	}
 	if (f->memory) {
-		put_rm(e->c, o, reg, at_reg(T0, 0));
+		put_rm(e->c, o, reg, e->mem);
 	} else if (f->modrm) {
 		put_rr(e->c, o, reg, rm);
 	} else if (is_short_inc(i)) {
@@ -339,6 +193,11 @@ static bool needs_flags(const struct tinsn *n)
 	return n->reads || (changes && n->live & ~n->writes);
 }
 
+static bool needs_rex_for(struct mem m)
+{
+	return (m.base != NOREG && m.base >= R8) || (m.index != NOREG && m.index >= R8);
+}
+
 void emit_copy(struct emitter *e)
 {
 	const struct tinsn *n = e->n;
@@ -347,11 +206,17 @@ void emit_copy(struct emitter *e)
 	unsigned reg, rm;
 
 	reach_memory(e);
+	if (is_division(&n->i))
+		need_flags_in_memory(e);
+	if (f.reg_high && f.memory && needs_rex_for(e->mem))
+		address_to_t0(e);
 	if (needs_flags(n))
 		need_flags_in_host(e);
 	reg = bring(e, f.reg, f.reg_opnd, f.reg_high, T1);
 	rm = bring(e, f.rm, f.rm_opnd, f.rm_high, T0);
 	put_copy(e, &f, reg, rm);
+	if (is_division(&n->i) || n->i.op == X86_OP_CMPXCHG16B)
+		exit_at_fault(e);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);
 	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
@@ -413,7 +278,7 @@ void emit_bits(struct emitter *e)
 	put_rm(c, (struct opcode){.byte = 0x8d, .w = i->addrsize == 8}, T0, word);
 	host_flags_lost(e);
 	add_segment(e, i->mem.seg, i->opsize);
-	emit_translate(e, i->opsize, write);
+	reach_at(e, i->opsize, write);
 	load_index(e, i->opnd[1].reg, w);
 	alu_imm32(c, false, 4, T1, w ? 63 : 31);
 	if (needs_flags(e->n)) {

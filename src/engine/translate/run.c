@@ -26,19 +26,59 @@ static struct tcpu *vcpu_of_thread(const ucontext_t *uc)
 	return s->magic == SIGNAL_MAGIC ? s->t : NULL;
 }
 
+/* The constant that belongs to the instruction: of a poll its own, else behind it. */
+static const uint8_t *constant_of(const uint8_t *at)
+{
+	struct x86_insn i;
+
+	if (!memcmp(at, poll_code, sizeof(poll_code)))
+		return at + sizeof(poll_code);
+	if (x86_decode(at, X86_INSN_MAX, X86_MODE_64, &i) != X86_DECODE_OK ||
+		memcmp(at + i.len, fault_code, sizeof(fault_code)))
+		return NULL;
+	return at + i.len + sizeof(fault_code);
+}
+
+/*
+ * An entry without a page takes one address for its own, which is not canonical. On to the
+ * slow path as if it had missed: it is the last access that looked.
+ */
+static bool took_no_page(const struct tcpu *t, uint64_t at, ucontext_t *uc)
+{
+	uint32_t last = NONE, n = t->block[t->oldest % BLOCKS].access;
+
+	for (; t->oldest != t->blocks && n != t->accesses; n++) {
+		uint32_t back = t->access[n % ACCESSES].back;
+
+		if (back <= at && (last == NONE || back > t->access[last].back))
+			last = n % ACCESSES;
+	}
+	if (at >= t->code.size || last == NONE || t->site[last].page != NO_SITE)
+		return false;
+	uc->uc_mcontext.gregs[REG_RBP] = (greg_t)NO_SITE;
+	uc->uc_mcontext.gregs[REG_R11] = last;
+	uc->uc_mcontext.gregs[REG_RSP] -= 8; /* the stub takes a return address */
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + t->stubs[t->live].slow);
+	return true;
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 	struct tcpu *t = vcpu_of_thread(uc);
 	uint64_t at = (uint64_t)uc->uc_mcontext.gregs[REG_RIP];
+	const uint8_t *constant = NULL;
 	uint32_t to;
 
-	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size &&
-		!memcmp((const uint8_t *)(uintptr_t)at, poll_code, sizeof(poll_code))) {
-		memcpy(&to, (const uint8_t *)(uintptr_t)at + sizeof(poll_code), 4);
+	if (t && at - (uint64_t)(uintptr_t)t->exec < t->code.size)
+		constant = constant_of((const uint8_t *)(uintptr_t)at);
+	if (constant) {
+		memcpy(&to, constant, 4);
 		uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(t->exec + to);
 		return;
 	}
+	if (t && sig != SIGFPE && took_no_page(t, at - (uint64_t)(uintptr_t)t->exec, uc))
+		return;
 	signal(sig, SIG_DFL); /* not ours: it comes again and ends the process */
 }
 
@@ -46,7 +86,11 @@ int catch_faults(void)
 {
 	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 
-	return sigaction(SIGSEGV, &sa, NULL) ? -errno : 0;
+	/* SIGBUS: an address by RBP that is not canonical. */
+	if (sigaction(SIGSEGV, &sa, NULL) || sigaction(SIGFPE, &sa, NULL) ||
+		sigaction(SIGBUS, &sa, NULL))
+		return -errno;
+	return 0;
 }
 
 /* Before each run: vCPUs may take turns on one thread. */
@@ -104,6 +148,17 @@ uint8_t key_number(struct tcpu *t, const struct key *key)
 	return (uint8_t)t->keys++;
 }
 
+/* The link that waits leads to a block without groups. */
+static bool without_groups(const struct tcpu *t)
+{
+	const struct link *l;
+
+	if (t->pending == NONE)
+		return false;
+	l = &t->link[t->pending];
+	return l->rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
+}
+
 /* false: this is not translated. */
 static bool find_key(struct tcpu *t)
 {
@@ -119,6 +174,8 @@ static bool find_key(struct tcpu *t)
 	t->live = t->live && key.units && t->live_for == c->privilege;
 	if (t->live)
 		key.units |= UNITS_LIVE;
+	if (without_groups(t))
+		key.units |= UNITS_SINGLE;
 	t->key_now = key_number(t, &key);
 	if (t->key_now == NO_KEY) {
 		cache_flush(t);

@@ -111,7 +111,7 @@ static bool copy_1(const struct x86_insn *i)
 		return true;
 	case 0xf6:
 	case 0xf7:
-		return i->op != X86_OP_DIV && i->op != X86_OP_IDIV;
+		return true;
 	case 0xfe:
 	case 0xff:
 		return i->op == X86_OP_INC || i->op == X86_OP_DEC;
@@ -151,6 +151,8 @@ static bool copy_0f(const struct x86_insn *i)
 	case 0xc0:
 	case 0xc1:
 		return true;
+	case 0xc7:
+		return swaps_pair(i);
 	default:
 		return false;
 	}
@@ -235,6 +237,8 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_NOP;
 	if (i->op == X86_OP_LFENCE || i->op == X86_OP_MFENCE || i->op == X86_OP_SFENCE)
 		return KIND_FENCE;
+	if (i->map == X86_MAP_1 && i->opcode == 0x8c && o->kind == X86_OPND_GPR)
+		return KIND_SELECTOR;
 	if (i->op == X86_OP_LEA)
 		return i->addrsize == 2 ? KIND_BODY : KIND_LEA;
 	if (!address_fits(i, key) || !high_fits(i))
@@ -309,6 +313,8 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 {
 	enum kind kind = KIND_ODD;
 
+	if (!t->counting && copies_string(&n->i, key))
+		return KIND_STRING;
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
@@ -317,6 +323,8 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 		return kind;
 	if (is_plain(&n->i))
 		return plain_kind(t, &n->i, key);
+	if (!t->counting && (n->i.op == X86_OP_RDTSC || n->i.op == X86_OP_RDTSCP))
+		return KIND_BODY; /* it changes nothing but registers */
 	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
 		kind = branch_kind(n, key);
 	return kind == KIND_ODD ? system_kind(t, &n->i) : kind;
@@ -326,7 +334,7 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 static bool reg_is_opcode(const struct x86_insn *i)
 {
 	if (i->map == X86_MAP_0F)
-		return i->opcode == 0xba || (i->opcode & 0xf0) == 0x90;
+		return i->opcode == 0xba || i->opcode == 0xc7 || (i->opcode & 0xf0) == 0x90;
 	switch (i->opcode) {
 	case 0x80:
 	case 0x81:
@@ -393,10 +401,14 @@ static uint16_t flags_written(const struct x86_insn *i)
 	return (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
 }
 
+/* Memory, or what else may fault. */
 static bool accesses(const struct tinsn *n)
 {
 	switch (n->kind) {
 	case KIND_COPY:
+		if (is_division(&n->i))
+			return true;
+		/* fall through */
 	case KIND_VECTOR:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
@@ -408,6 +420,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_JMP:
 	case KIND_SWAPGS:
 	case KIND_FENCE:
+	case KIND_SELECTOR:
 		return false;
 	default:
 		return true;
@@ -437,6 +450,7 @@ static bool ends_or_calls(const struct tinsn *n)
 	case KIND_BITS:
 	case KIND_NOP:
 	case KIND_FENCE:
+	case KIND_SELECTOR:
 	case KIND_LEA:
 	case KIND_PUSH:
 	case KIND_POP:

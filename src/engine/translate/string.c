@@ -5,11 +5,13 @@
  * RCX, RSI and RDI are right after every piece, so that a fault or a wish for
  * the vCPU stops between two iterations. What is no plain memory, what crosses
  * a page, and what goes downwards is interpret's, one iteration at a time.
+ * MOVS and STOS of 64-bit code within a page are emitted: the rest calls these.
  * Source: SDM vol. 2B (REP).
  */
 #include "engine/translate/internal.h"
 
-#define SLICE 256u /* iterations of interpret's between two looks */
+#define SHORT 1024u /* bytes */
+#define SLICE 256u  /* iterations of interpret's between two looks */
 
 static insn_body *iteration(const struct x86_insn *i)
 {
@@ -35,8 +37,8 @@ static uint64_t in_page(uint64_t lin, unsigned size)
 	return (PAGE_SIZE - (lin & 4095)) / size;
 }
 
-/* NULL: not simply memory. Raises #PF. */
-static uint8_t *memory_at(struct cpu *c, uint64_t lin, enum x86_access a)
+/* NULL: not simply memory. Raises #PF. Emitted code is to find it next time if len is short. */
+static uint8_t *memory_at(struct cpu *c, uint64_t lin, enum x86_access a, uint64_t len)
 {
 	struct tlb_entry *e = tlb_find(c, lin, c->privilege, a);
 
@@ -45,6 +47,8 @@ static uint8_t *memory_at(struct cpu *c, uint64_t lin, enum x86_access a)
 	if (a == X86_WRITE && e->code &&
 		atomic_load_explicit(&e->code->lines, memory_order_relaxed))
 		return NULL;
+	if (len <= SHORT)
+		remember((struct tcpu *)c, lin, a == X86_WRITE, e);
 	return e->host + (lin & 4095);
 }
 
@@ -106,8 +110,8 @@ static uint64_t do_page(struct cpu *c, const struct x86_insn *i, uint64_t count)
 	if (!count)
 		return 0;
 	if (i->op == X86_OP_MOVS)
-		host_from = memory_at(c, from, X86_READ);
-	host_to = memory_at(c, to, X86_WRITE);
+		host_from = memory_at(c, from, X86_READ, count * size);
+	host_to = memory_at(c, to, X86_WRITE, count * size);
 	if (!host_to || (i->op == X86_OP_MOVS && !host_from))
 		return 0;
 	repeat(i, host_to, host_from, count, c->s.gpr[X86_RAX]);
@@ -154,4 +158,105 @@ insn_body *string_body(const struct x86_insn *i)
 	if (!iteration(i))
 		return NULL;
 	return i->rep == X86_REP_NONE ? iteration(i) : repeated;
+}
+
+/* ---- emitted ---- */
+
+bool copies_string(const struct x86_insn *i, const struct key *key)
+{
+	return (i->op == X86_OP_MOVS || i->op == X86_OP_STOS) && key->mode == X86_MODE_64 &&
+	       i->addrsize == 8 && (i->op == X86_OP_STOS || i->mem.seg < X86_FS);
+}
+
+struct ways {
+	uint32_t from[8];
+	unsigned count;
+};
+
+static void to_body(struct ways *w, struct emitter *e, unsigned cc)
+{
+	w->from[w->count++] = jcc_forward(e->c, cc);
+}
+
+/* T0 becomes the difference for the page at reg, which holds the whole of it. */
+static void find_page(struct emitter *e, struct ways *w, unsigned reg, bool write)
+{
+	struct code *c = e->c;
+	unsigned size = e->n->i.opnd[0].size;
+	struct mem entry = {RSP, T1, 1, (int32_t)fast_table(e->s->key.privilege, write)};
+
+	mov_rr32(c, T1, reg);
+	shift_imm(c, false, 5, T1, 8);
+	alu_imm32(c, false, 4, T1, (FAST_SIZE - 1) << 4);
+	mov_rr(c, T0, reg);
+	put_rm(c, OP_W(0x2b), T0, entry);
+	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - size));
+	to_body(w, e, CC_A);
+	if (e->n->i.rep) {
+		lea64(c, T0, (struct mem){T0, RCX, (uint8_t)size, 0});
+		alu_imm32(c, true, 7, T0, PAGE_SIZE);
+		to_body(w, e, CC_A);
+	}
+	entry.disp += (int32_t)offsetof(struct fast_entry, delta);
+	load64(c, T0, entry);
+}
+
+static void put_string(struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	struct opcode o = {.byte = i->opcode,
+		.w = i->opnd[0].size == 8,
+		.size16 = i->opnd[0].size == 2,
+		.prefix = i->rep ? 0xf3 : 0};
+
+	put_opcode(e->c, o, 0, 0, 0);
+}
+
+/* RSI and RDI are the host's while it is done. */
+static void copy_piece(struct emitter *e, struct ways *w)
+{
+	struct code *c = e->c;
+	bool moves = e->n->i.op == X86_OP_MOVS;
+
+	find_page(e, w, RDI, true);
+	if (moves) {
+		store64(c, in_state(STATE(scratch)), T0);
+		find_page(e, w, RSI, false);
+		load64(c, T1, in_state(STATE(scratch)));
+		put_rr(c, OP_W(0x03), RSI, T0);
+	} else {
+		mov_rr(c, T1, T0);
+	}
+	put_rr(c, OP_W(0x03), RDI, T1);
+	put_string(e);
+	put_rr(c, OP_W(0x2b), RDI, T1);
+	if (moves)
+		put_rr(c, OP_W(0x2b), RSI, T0);
+}
+
+void emit_string(struct emitter *e)
+{
+	struct code *c = e->c;
+	struct ways w = {.count = 0};
+	uint32_t none = 0, done;
+
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	put_rm(c, OP(0xf7), 0, in_state(STATE(c.s.rflags)));
+	put32(c, X86_DF);
+	to_body(&w, e, CC_NZ);
+	if (e->n->i.rep) {
+		put_rr(c, OP_W(0x85), RCX, RCX);
+		none = jcc_forward(c, CC_Z);
+		alu_imm32(c, true, 7, RCX, PAGE_SIZE);
+		to_body(&w, e, CC_A);
+	}
+	copy_piece(e, &w);
+	done = jmp_forward(c);
+	for (unsigned n = 0; n < w.count; n++)
+		land(c, w.from[n]);
+	emit_body(e);
+	land(c, done);
+	if (none)
+		land(c, none);
 }

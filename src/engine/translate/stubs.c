@@ -162,12 +162,112 @@ static void emit_return(struct code *c)
 	put8(c, 0xc3);
 }
 
-/* T0 is the linear address, T1 the info; T0 becomes the host address. */
-static void emit_slow(struct code *c, struct stubs *s, bool live)
+/* RAX, RCX and RDX are kept in the state, `off` above RSP. */
+static void keep_three(struct code *c, bool load, uint32_t off)
 {
-	uint32_t odd;
+	for (unsigned n = 0; n < 3; n++)
+		put_rm(c, OP_W(load ? 0x8b : 0x89), n, in_state(STATE(saved) + 8 * n + off));
+}
 
-	s->slow = c->at;
+/* By the number of the access in T1, above the return address. */
+static struct mem by_access(uint32_t array, unsigned scale)
+{
+	return (struct mem){RSP, T1, (uint8_t)scale, (int32_t)array + 8};
+}
+
+/* RAX becomes the list for a page whose entry in the fast TLB is at RCX; RDX is lost. */
+static void emit_list(struct code *c, bool write)
+{
+	uint32_t global = STATE(fast_global) + FAST_SIZE * (X86_USER * 2 + write) + 8;
+	uint32_t delta =
+		fast_table(X86_USER, write) + 8 + (uint32_t)offsetof(struct fast_entry, delta);
+
+	mov_rr32(c, RAX, RCX);
+	shift_imm(c, false, 5, RAX, 4);
+	put_rm(c, OP_0F(0xb6), RAX, (struct mem){RSP, RAX, 1, (int32_t)global});
+	if (!write) {
+		alu_imm32(c, false, 0, RAX, 2 * SITE_HASH);
+		return;
+	}
+	mov_rr(c, RDX, T0);
+	put_rm(c, OP_W(0x03), RDX, (struct mem){RSP, RCX, 1, (int32_t)delta});
+	shift_imm(c, true, 5, RDX, 12);
+	alu_imm32(c, false, 4, RDX, SITE_HASH - 1);
+	lea32(c, RAX, (struct mem){RAX, RDX, 2, 0});
+}
+
+/*
+ * RCX is the offset of the entry in the fast TLB: it becomes the access's own, which is
+ * put on a list. RDX becomes the difference. Returns the jump that is taken before
+ * anything has changed if the list is full.
+ */
+static uint32_t emit_fill(struct code *c, bool write)
+{
+	struct mem used = {RSP, RAX, 4, (int32_t)STATE(sites_used) + 8};
+	struct mem from = {RSP, RCX, 1, (int32_t)fast_table(X86_USER, write) + 8};
+	struct mem to = {RSP, RAX, 1, (int32_t)STATE(site) + 8};
+	uint32_t full;
+
+	emit_list(c, write);
+	put_rm(c, OP(0x8b), RDX, used);
+	alu_imm32(c, false, 7, RDX, SITE_ROOM);
+	full = jcc_forward(c, CC_AE);
+	put_rm(c, OP(0xff), 0, used);
+	shift_imm(c, false, 4, RAX, SITE_SHIFT);
+	put_rr(c, OP(0x03), RAX, RDX);
+	put_rm(c, OP(0x89), T1, (struct mem){RSP, RAX, 4, (int32_t)STATE(site_list) + 8});
+	mov_rr32(c, RAX, T1);
+	shift_imm(c, false, 4, RAX, 4);
+	load64(c, RDX, from);
+	store64(c, to, RDX);
+	from.disp += 8;
+	to.disp += 8;
+	load64(c, RDX, from);
+	store64(c, to, RDX);
+	return full;
+}
+
+/*
+ * T0 is the linear address less the page of the access's entry, T1 the access. T0 becomes
+ * the difference, T1 the linear address.
+ */
+static void emit_miss(struct code *c, bool write, uint32_t slow)
+{
+	struct mem entry = {RSP, RCX, 1, (int32_t)fast_table(X86_USER, write) + 8};
+	uint32_t judge, full, miss;
+
+	keep_three(c, false, 8);
+	mov_rr32(c, RAX, T1);
+	shift_imm(c, false, 4, RAX, 4);
+	put_rm(c, OP_W(0x03), T0, (struct mem){RSP, RAX, 1, (int32_t)STATE(site) + 8});
+	put_rm(c, (struct opcode){.byte = 0x83, .size16 = true}, 5, by_access(STATE(more), 4));
+	put8(c, 1);
+	judge = jcc_forward(c, CC_S);
+	mov_rr32(c, RCX, T0);
+	shift_imm(c, false, 5, RCX, 8);
+	alu_imm32(c, false, 4, RCX, (FAST_SIZE - 1) << 4);
+	mov_rr(c, RDX, T0);
+	put_rm(c, OP_W(0x2b), RDX, entry);
+	put_rm(c, OP_0F(0xb7), RAX, by_access(STATE(more) + 2, 4));
+	put_rr(c, OP_W(0x3b), RDX, RAX);
+	miss = jcc_forward(c, CC_A);
+	full = emit_fill(c, write);
+	mov_rr(c, T1, T0);
+	mov_rr(c, T0, RDX);
+	keep_three(c, true, 8);
+	put8(c, 0xc3);
+	land(c, judge);
+	land(c, full);
+	land(c, miss);
+	keep_three(c, true, 8);
+	jmp_to(c, slow);
+}
+
+/* T0 is the linear address, T1 the access; further as above. */
+static void emit_slow(struct code *c, bool live)
+{
+	uint32_t odd, done;
+
 	emit_take_return(c);
 	move_registers(c, false);
 	store_vectors(c, live);
@@ -175,15 +275,45 @@ static void emit_slow(struct code *c, struct stubs *s, bool live)
 	mov_rr(c, RSI, T0);
 	mov_rr(c, RDX, T1);
 	emit_call(c, (uint64_t)(uintptr_t)slow_access);
-	put_rr(c, OP_W(0x85), RAX, RAX);
+	put_rr(c, OP(0x85), RAX, RAX);
 	odd = jcc_forward(c, CC_Z);
-	mov_rr(c, T0, RAX);
+	alu_imm32(c, false, 7, RAX, SLOW_DONE);
+	done = jcc_forward(c, CC_Z);
+	put_rm(c, OP_W(0x83), 0, in_state(STATE(ret))); /* over the jump behind the call */
+	put8(c, 5);
+	land(c, done);
+	mov_rr(c, T1, T0);
+	load64(c, T0, in_state(STATE(delta)));
 	load_vectors(c, live);
 	move_registers(c, true);
 	emit_return(c);
 	land(c, odd);
 	mov_imm(c, RAX, LEAVE_ODD);
 	emit_back(c);
+}
+
+static void emit_misses_of(struct code *c, struct stubs *s, bool live)
+{
+	s->slow = c->at;
+	emit_slow(c, live);
+	for (unsigned write = 0; write < 2; write++) {
+		s->miss[write] = c->at;
+		emit_miss(c, write, s->slow);
+	}
+}
+
+/* Flags in memory follow from the recipe T1. */
+static void emit_rebuild(struct code *c, bool live)
+{
+	emit_take_return(c);
+	move_registers(c, false);
+	store_vectors(c, live);
+	mov_rr(c, RDI, RSP);
+	mov_rr(c, RSI, T1);
+	emit_call(c, (uint64_t)(uintptr_t)rebuild_flags);
+	load_vectors(c, live);
+	move_registers(c, true);
+	emit_return(c);
 }
 
 static void keep_count(
@@ -239,7 +369,7 @@ static bool call_system(struct tcpu *t, uint32_t which)
 }
 
 /* T1 is the number of the instruction and how many came before it in the block. */
-static void emit_body(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
+static void emit_body_stub(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
 {
 	uint32_t look;
 
@@ -266,11 +396,13 @@ void make_stubs(struct tcpu *t)
 	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
 		emit_enter(c, &t->stubs[live], live);
 		emit_leave(c, &t->stubs[live], live);
-		emit_slow(c, &t->stubs[live], live);
+		emit_misses_of(c, &t->stubs[live], live);
+		t->stubs[live].rebuild = c->at;
+		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;
-		emit_body(c, live, call_body);
+		emit_body_stub(c, live, call_body);
 		t->stubs[live].system = c->at;
-		emit_body(c, live, call_system);
+		emit_body_stub(c, live, call_system);
 	}
 	t->first_block = c->at;
 }

@@ -138,3 +138,26 @@ void emit_fence(struct emitter *e)
 	put8(e->c, 0xae);
 	put8(e->c, op == X86_OP_LFENCE ? 0xe8 : op == X86_OP_MFENCE ? 0xf0 : 0xf8);
 }
+
+/* A register of 16 bits keeps its upper part. */
+void emit_selector(struct emitter *e)
+{
+	const struct x86_operand *to = &e->n->i.opnd[0];
+	unsigned seg = e->n->i.modrm >> 3 & 7, reg = home(to->reg);
+	struct mem sel = in_state(STATE(c.s.seg) + seg * (uint32_t)sizeof(struct x86_seg) +
+				  (uint32_t)offsetof(struct x86_seg, sel));
+	bool spilled = reg == SPILLED;
+
+	if (spilled)
+		reg = T1;
+	if (to->size != 2) {
+		put_rm(e->c, OP_0F(0xb7), reg, sel);
+		if (spilled)
+			store64(e->c, in_state(GPR(to->reg)), T1);
+		return;
+	}
+	put_rm(e->c, (struct opcode){.byte = 0x8b, .size16 = true}, reg, sel);
+	if (spilled)
+		put_rm(e->c, (struct opcode){.byte = 0x89, .size16 = true}, T1,
+			in_state(GPR(to->reg)));
+}

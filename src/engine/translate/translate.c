@@ -20,7 +20,7 @@ static struct tcpu *tcpu_of(struct vcpu *v)
 static void flushed(struct cpu *c, bool globals_too)
 {
 	((struct tcpu *)c)->stats.tlb_flushes[globals_too]++;
-	fast_flush((struct tcpu *)c);
+	fast_flush((struct tcpu *)c, globals_too);
 	cut_far((struct tcpu *)c, globals_too);
 }
 
@@ -103,7 +103,7 @@ static void set_up(struct tcpu *t)
 	t->tally = t->counting || t->with_stats;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
-	fast_flush(t);
+	fast_flush(t, true);
 	t->c.hooks = &hooks;
 }
 

@@ -86,13 +86,14 @@ static bool sized_by_w(const struct x86_insn *i)
 }
 
 /* Outside 64-bit code there are eight registers, and bits that mean nothing. */
-static void put_vex(struct emitter *e, unsigned reg, unsigned rm)
+static void put_vex(struct emitter *e, unsigned reg, unsigned index, unsigned rm)
 {
 	static const uint8_t prefix[] = {0, 2, 3}; /* by enum x86_rep */
 	const struct x86_insn *i = &e->n->i;
 	unsigned pp = i->rep ? prefix[i->rep] : i->opsize_prefix;
 	bool wide_code = i->mode == X86_MODE_64;
-	unsigned rxb = (reg >> 3 & 1) << 2 | (rm >> 3 & 1), vvvv = i->vvvv & (wide_code ? 15 : 7);
+	unsigned rxb = (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (rm >> 3 & 1);
+	unsigned vvvv = i->vvvv & (wide_code ? 15 : 7);
 	unsigned w = i->rex >> 3 & (wide_code || !sized_by_w(i));
 
 	put8(e->c, 0xc4);
@@ -101,7 +102,7 @@ static void put_vex(struct emitter *e, unsigned reg, unsigned rm)
 	put8(e->c, i->opcode);
 }
 
-static void put_legacy(struct emitter *e, unsigned reg, unsigned rm)
+static void put_legacy(struct emitter *e, unsigned reg, unsigned index, unsigned rm)
 {
 	const struct x86_insn *i = &e->n->i;
 	struct opcode o = {.prefix = !i->rep                ? 0
@@ -112,22 +113,25 @@ static void put_legacy(struct emitter *e, unsigned reg, unsigned rm)
 		.w = i->rex & 8,
 		.size16 = i->opsize_prefix && !i->rep};
 
-	put_opcode(e->c, o, reg, 0, rm);
+	put_opcode(e->c, o, reg, index, rm);
 }
 
 static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 {
 	const struct x86_insn *i = &e->n->i;
 	bool memory = i->has_modrm && i->modrm < 0xc0;
+	unsigned index = 0;
 
-	if (memory)
-		rm = T0;
+	if (memory) {
+		rm = e->mem.base;
+		index = e->mem.index == NOREG ? 0 : e->mem.index;
+	}
 	if (i->vex)
-		put_vex(e, reg, rm);
+		put_vex(e, reg, index, rm);
 	else
-		put_legacy(e, reg, rm);
+		put_legacy(e, reg, index, rm);
 	if (memory)
-		put_mem(e->c, reg, at_reg(T0, 0));
+		put_mem(e->c, reg, e->mem);
 	else if (i->has_modrm)
 		put8(e->c, 0xc0 | (reg & 7) << 3 | (rm & 7));
 	if (i->nops == 4 && i->opnd[3].kind == X86_OPND_XMM)
@@ -136,16 +140,33 @@ static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 		put_bytes(e->c, e->n->bytes + e->n->tail, i->len - e->n->tail);
 }
 
+/*
+ * What must be aligned and is not is interpret's to raise. The host tells by a fault of its
+ * own, but AMD's do not for SHA1MSG2 and its kin. Before a page fault: see slow_access.
+ */
+static void check_alignment(struct emitter *e, unsigned size)
+{
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	address_to_t0(e);
+	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
+	put8(e->c, size - 1);
+	exit_odd(e, jcc_forward(e->c, CC_NZ));
+}
+
 void emit_vector(struct emitter *e)
 {
 	const struct x86_insn *i = &e->n->i;
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 	unsigned rex = i->mode == X86_MODE_64 ? i->rex : 0, host;
 	unsigned reg = (i->modrm >> 3 & 7) | (rex & 4) << 1, rm = (i->modrm & 7) | (rex & 1) << 3;
-	bool is_rm = false;
+	const struct x86_operand *m = reach_memory(e);
+	bool aligned = m && m->size >= 16 && must_be_aligned(i);
+	bool by_host = aligned && i->map == X86_MAP_0F, is_rm = false;
 	const struct x86_operand *g = gpr_of(i, &is_rm);
 
-	reach_memory(e);
+	if (aligned && !by_host)
+		check_alignment(e, m->size);
 	if (g) {
 		host = home(g->reg);
 		if (host == SPILLED) {
@@ -155,6 +176,8 @@ void emit_vector(struct emitter *e)
 		*(is_rm ? &rm : &reg) = host;
 	}
 	put_vector(e, reg, rm);
+	if (by_host)
+		exit_at_fault(e);
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
 	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
