@@ -110,6 +110,35 @@ static bool update(struct vnc *n)
 
 /* ---- clients ---- */
 
+static void *size_mark(const struct vnc *n)
+{
+	return (void *)(uintptr_t)(n->width << 16 | n->height);
+}
+
+static enum rfbNewClientAction remember_size(rfbClientPtr client)
+{
+	client->clientData = size_mark(client->screen->screenData);
+	return RFB_CLIENT_ACCEPT;
+}
+
+/*
+ * The library tells of a new size only those who had asked by then: who asks after it has the
+ * size of his greeting.
+ */
+static void tell_size(struct vnc *n)
+{
+	rfbClientIteratorPtr i = rfbGetClientIterator(n->screen);
+
+	for (rfbClientPtr c; (c = rfbClientIteratorNext(i));) {
+		if (!c->useNewFBSize || c->clientData == size_mark(n))
+			continue;
+		c->clientData = size_mark(n);
+		c->newFBSizePending = TRUE;
+		rfbMarkRectAsModified(n->screen, 0, 0, (int)n->width, (int)n->height);
+	}
+	rfbReleaseClientIterator(i);
+}
+
 static unsigned count_clients(struct vnc *n, struct pollfd *p)
 {
 	rfbClientIteratorPtr i = rfbGetClientIterator(n->screen);
@@ -146,6 +175,7 @@ static bool serve(struct vnc *n)
 		return false;
 	if (p[1].revents & POLLIN)
 		new_client(n, clients);
+	tell_size(n);
 	rfbProcessEvents(n->screen, 0);
 	return true;
 }
@@ -168,6 +198,7 @@ static bool start(struct vnc *n)
 	n->screen->port = n->screen->ipv6port = 0; /* it opens none of its own */
 	n->screen->kbdAddEvent = on_key;
 	n->screen->ptrAddEvent = on_pointer;
+	n->screen->newClientHook = remember_size;
 	rfbInitServer(n->screen);
 	fcntl(VIEWER_FD_LISTEN, F_SETFL, O_NONBLOCK);
 	return true;

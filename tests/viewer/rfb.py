@@ -140,4 +140,7 @@ class Client:
         self.socket.sendall(struct.pack(">BBHH", 5, buttons, x, y))
 
     def close(self):
-        self.socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the server was first
