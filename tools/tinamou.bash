@@ -18,14 +18,14 @@ _tinamou()
 	--display) words="auto terminal blocks sixel text window vnc vnc= none" ;;
 	--jail) words="on off" ;;
 	--trace) words="exits" ;;
-	status | console | pause | resume | reset | stop | kill | screenshot)
+	status | console | monitor | pause | resume | reset | stop | kill | screenshot)
 		words=$(tinamou list 2>/dev/null | awk 'NR > 1 { print $1 }')
 		;;
 	--kernel | -k | --initrd | -i | --disk | -d | --cdrom | --floppy) ;;
 	*)
 		case $cur in
 		-*) words=$(tinamou run --help 2>&1 | grep -oE -e '--[a-z][a-z-]+' | sort -u) ;;
-		*) [ "$COMP_CWORD" -gt 1 ] || words="run qemu list status console pause resume reset stop kill screenshot engines disk version help" ;;
+		*) [ "$COMP_CWORD" -gt 1 ] || words="run qemu list status console monitor pause resume reset stop kill screenshot engines disk version help" ;;
 		esac
 		;;
 	esac

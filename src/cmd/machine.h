@@ -50,7 +50,6 @@ struct machine {
 	struct boot_config boot_config;
 	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
-	bool paused;       /* by request */
 	struct shared_screen *screen;
 	struct shared_picture *picture; /* NULL: nobody looks */
 	unsigned ticks;

@@ -4,8 +4,11 @@
  */
 #include "cmd/machine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define TEXT_MAX 20000 /* of a monitor's answer; JSON may make it longer */
 
 static json_t *ok(void)
 {
@@ -18,24 +21,20 @@ static json_t *answer_status(struct machine *m, const json_t *request)
 
 	for (unsigned i = 0; i < m->vm->vcpus; i++)
 		executed += atomic_load(&m->vm->vcpu[i]->executed);
-	return json_pack("{s:b, s:s, s:f, s:I}", "ok", 1, "state", m->paused ? "paused" : "running",
-		"seconds", (double)clock_now(&m->vm->clock) / 1e9, "instructions",
-		(json_int_t)executed);
+	return json_pack("{s:b, s:s, s:f, s:I}", "ok", 1, "state",
+		m->vm->stopped ? "paused" : "running", "seconds",
+		(double)clock_now(&m->vm->clock) / 1e9, "instructions", (json_int_t)executed);
 }
 
 static json_t *answer_pause(struct machine *m, const json_t *request)
 {
-	if (!m->paused)
-		vm_pause(m->vm);
-	m->paused = true;
+	vm_stop(m->vm);
 	return ok();
 }
 
 static json_t *answer_resume(struct machine *m, const json_t *request)
 {
-	if (m->paused)
-		vm_resume(m->vm);
-	m->paused = false;
+	vm_cont(m->vm);
 	return ok();
 }
 
@@ -51,6 +50,29 @@ static json_t *answer_powerdown(struct machine *m, const json_t *request)
 	return ok();
 }
 
+/* What is longer than a message is cut, and says so. */
+static json_t *answer_monitor(struct machine *m, const json_t *request)
+{
+	static const char cut[] = "\n(cut)\n";
+	const char *line = json_string_value(json_object_get(request, "line"));
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+	json_t *reply;
+
+	if (line)
+		monitor_execute(&m->monitor, line, out);
+	fclose(out);
+	if (!line)
+		reply = json_pack("{s:b, s:s}", "ok", 0, "error", "monitor wants a line");
+	else if (len > TEXT_MAX)
+		reply = json_pack("{s:b, s:s%+}", "ok", 1, "text", text, TEXT_MAX, cut);
+	else
+		reply = json_pack("{s:b, s:s}", "ok", 1, "text", text);
+	free(text);
+	return reply ? reply : json_pack("{s:b, s:s}", "ok", 0, "error", "the answer is no UTF-8");
+}
+
 static const struct {
 	const char *command;
 	json_t *(*answer)(struct machine *m, const json_t *request);
@@ -60,6 +82,7 @@ static const struct {
 	{"resume", answer_resume},
 	{"reset", answer_reset},
 	{"powerdown", answer_powerdown},
+	{"monitor", answer_monitor},
 };
 
 static json_t *answer(struct machine *m, const json_t *request)
@@ -70,7 +93,8 @@ static json_t *answer(struct machine *m, const json_t *request)
 		if (!strcmp(command, commands[i].command))
 			return commands[i].answer(m, request);
 	return json_pack("{s:b, s:s}", "ok", 0, "error",
-		"known are status, pause, resume, reset, powerdown, console, screenshot, quit");
+		"known are status, pause, resume, reset, powerdown, monitor, console, screenshot, "
+		"quit");
 }
 
 void machine_answer(struct machine *m, const char *request, size_t len)

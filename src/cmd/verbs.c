@@ -1,5 +1,5 @@
 /*
- * verbs.c - tinamou list|status|console|pause|resume|stop|kill|reset|screenshot:
+ * verbs.c - tinamou list|status|console|monitor|pause|resume|stop|kill|reset|screenshot:
  * a client of the machines' sockets (control.h).
  */
 #include <errno.h>
@@ -30,6 +30,7 @@
 
 struct verb_args {
 	const char *name, *file; /* file: of screenshot */
+	const char *line;        /* of monitor, or NULL */
 	bool json;
 	unsigned timeout; /* seconds, of stop */
 };
@@ -42,13 +43,15 @@ static int fail(const char *why)
 	return STATUS_HOST;
 }
 
-static int send_request(int socket, const char *command, int fd)
+static int send_request(int socket, const char *request, int fd)
 {
-	char line[128], space[CMSG_SPACE(sizeof(int))] = {0};
+	char line[CONTROL_LINE_MAX], space[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov = {line, 0};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	iov.iov_len = (size_t)snprintf(line, sizeof(line), "{\"command\": \"%s\"}\n", command);
+	iov.iov_len = (size_t)snprintf(line, sizeof(line), "%s\n", request);
+	if (iov.iov_len >= sizeof(line))
+		return -E2BIG;
 	if (fd >= 0) {
 		msg.msg_control = space;
 		msg.msg_controllen = sizeof(space);
@@ -74,14 +77,19 @@ static json_t *receive_answer(int socket)
 	return answer;
 }
 
-/* The answer, which is new, or NULL with a line for the user. */
-static json_t *ask(int socket, const char *command, int fd, char *err, size_t errlen)
+/* The answer, which is new, or NULL with a line for the user. line: of the monitor, or NULL. */
+static json_t *ask_line(
+	int socket, const char *command, const char *line, int fd, char *err, size_t errlen)
 {
+	json_t *request = json_pack("{s:s, s:s*}", "command", command, "line", line);
+	char *text = json_dumps(request, JSON_COMPACT);
 	struct timeval limit = {ANSWER_SECONDS, 0};
 	json_t *answer;
 
 	setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	answer = send_request(socket, command, fd) ? NULL : receive_answer(socket);
+	answer = !text || send_request(socket, text, fd) ? NULL : receive_answer(socket);
+	free(text);
+	json_decref(request);
 	if (answer && json_is_true(json_object_get(answer, "ok")))
 		return answer;
 	if (answer)
@@ -91,6 +99,11 @@ static json_t *ask(int socket, const char *command, int fd, char *err, size_t er
 		snprintf(err, errlen, "%s: the machine does not answer", command);
 	json_decref(answer);
 	return NULL;
+}
+
+static json_t *ask(int socket, const char *command, int fd, char *err, size_t errlen)
+{
+	return ask_line(socket, command, NULL, fd, err, errlen);
 }
 
 static json_t *ask_machine(const char *name, const char *command, int fd, char *err, size_t errlen)
@@ -275,6 +288,44 @@ static int verb_console(const struct verb_args *a)
 	return STATUS_OK;
 }
 
+/* ---- monitor ---- */
+
+static int execute(int socket, const char *line)
+{
+	char err[512];
+	json_t *answer = ask_line(socket, "monitor", line, -1, err, sizeof(err));
+
+	if (!answer)
+		return fail(err);
+	fputs(text_of(answer, "text"), stdout);
+	fflush(stdout);
+	json_decref(answer);
+	return STATUS_OK;
+}
+
+/* One command, or lines of standard input until its end. */
+static int verb_monitor(const struct verb_args *a)
+{
+	char err[512], line[1024];
+	int socket = registry_connect(a->name, err, sizeof(err)), status = STATUS_OK;
+	bool terminal = isatty(STDIN_FILENO);
+
+	if (socket < 0)
+		return fail(err);
+	if (a->line)
+		status = execute(socket, a->line);
+	while (!a->line && !status) {
+		if (terminal)
+			fputs("(tinamou) ", stdout), fflush(stdout);
+		if (!fgets(line, sizeof(line), stdin))
+			break;
+		line[strcspn(line, "\n")] = '\0';
+		status = execute(socket, line);
+	}
+	close(socket);
+	return status;
+}
+
 /* ---- the others ---- */
 
 static int verb_pause(const struct verb_args *a)
@@ -368,6 +419,7 @@ static const struct {
 	{"list", "[--json]", verb_list, false, false},
 	{"status", "NAME [--json]", verb_status, true, false},
 	{"console", "NAME", verb_console, true, false},
+	{"monitor", "NAME ['COMMAND']", verb_monitor, true, false},
 	{"pause", "NAME", verb_pause, true, false},
 	{"resume", "NAME", verb_resume, true, false},
 	{"reset", "NAME", verb_reset, true, false},
@@ -376,7 +428,8 @@ static const struct {
 	{"screenshot", "NAME FILE.png", verb_screenshot, true, true},
 };
 
-static bool parse(struct verb_args *a, bool name, bool file, int argc, char **argv)
+static bool parse(
+	struct verb_args *a, const char *verb, bool name, bool file, int argc, char **argv)
 {
 	for (int i = 0; i < argc; i++) {
 		if (!strcmp(argv[i], "--json"))
@@ -387,6 +440,8 @@ static bool parse(struct verb_args *a, bool name, bool file, int argc, char **ar
 			a->name = argv[i];
 		else if (argv[i][0] != '-' && file && !a->file)
 			a->file = argv[i];
+		else if (argv[i][0] != '-' && !strcmp(verb, "monitor") && !a->line)
+			a->line = argv[i];
 		else
 			return false;
 	}
@@ -400,7 +455,7 @@ int cmd_verb(const char *verb, int argc, char **argv)
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
 		if (strcmp(verb, verbs[i].verb))
 			continue;
-		if (parse(&a, verbs[i].name, verbs[i].file, argc, argv))
+		if (parse(&a, verb, verbs[i].name, verbs[i].file, argc, argv))
 			return verbs[i].run(&a);
 		fprintf(stderr, "tinamou: usage: tinamou %s %s\n", verb, verbs[i].args);
 		return STATUS_USAGE;

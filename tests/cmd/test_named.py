@@ -126,6 +126,18 @@ class Named(Case):
         p.stdin.close()
         p.stdout.close()
 
+    def test_monitor(self):
+        self.start("one")
+        self.assertIn("RIP", self.tinamou("monitor", "one", "info registers").stdout.upper())
+        self.tinamou("monitor", "one", "stop")
+        self.assertEqual(self.status("one")["state"], "paused")
+        p = subprocess.run([TINAMOU, "monitor", "one"], input="cont\ninfo status\n", capture_output=True, text=True,
+                           timeout=20, env=self.environment)
+        self.assertIn("running", p.stdout)
+        answer = self.ask(self.connect("one"), {"command": "monitor", "line": "xp /8192xb 0"})
+        self.assertTrue(answer["ok"])
+        self.assertFalse(self.ask(self.connect("one"), {"command": "monitor"})["ok"])
+
     def test_screenshot(self):
         self.start("one")
         path = os.path.join(self.folder.name, "screen.png")
