@@ -1,11 +1,11 @@
 /* firmware.c - finds firmware's files on the host; see firmware.h. */
 #include "cmd/firmware.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/helper.h"
 #include "util/util.h"
 
 static const struct {
@@ -17,19 +17,14 @@ static const struct {
 	[FIRMWARE_FILE_UEFI_VARS] = {"OVMF_VARS_4M.fd", "ovmf", "/usr/share/OVMF"},
 };
 
-/* <folder of the program>/../firmware */
+/* ../firmware as seen from the program */
 static char *beside_program(void)
 {
-	char path[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-	char *slash;
+	char *own = own_folder(),
+	     *folder = *own ? xasprintf("%s/../firmware", own) : xstrdup("firmware");
 
-	path[n < 0 ? 0 : n] = '\0';
-	slash = strrchr(path, '/');
-	if (!slash)
-		return xstrdup("firmware");
-	*slash = '\0';
-	return xasprintf("%s/../firmware", path);
+	free(own);
+	return folder;
 }
 
 static char *look(const char *folder, const char *name)

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cmd/helper.h"
 #include "cmd/run.h"
 #include "cmd/status.h"
 #include "util/util.h"
@@ -52,35 +53,6 @@ static void choose_mac(const struct config *c, unsigned n, struct net_link *l)
 }
 
 /* ---- the helper ---- */
-
-/* Where our own file is, up to its last slash; the caller frees it. */
-static char *own_folder(void)
-{
-	char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	path[MAX(n, 0)] = '\0';
-	if (strrchr(path, '/'))
-		*strrchr(path, '/') = '\0';
-	return xstrdup(path);
-}
-
-/* NULL: it is not installed. The caller frees it. */
-static char *find_helper(void)
-{
-	static const char *const places[] = {"", "/../libexec/tinamou"};
-	char *folder = own_folder(), *path = NULL;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(places) && !path; i++) {
-		path = xasprintf("%s%s/" HELPER, folder, places[i]);
-		if (access(path, X_OK)) {
-			free(path);
-			path = NULL;
-		}
-	}
-	free(folder);
-	return path;
-}
 
 /* mtu, hostname ("" for none), forwards */
 static void helper_words(const struct config_net *n, const char *path, unsigned mtu, char **argv)
@@ -147,7 +119,7 @@ static int start_helper(char **argv, int *fd)
 
 static int open_user(const struct config_net *n, struct net_link *l)
 {
-	char *path = find_helper(), *argv[CONFIG_MAX_FORWARDS + 4];
+	char *path = helper_find(HELPER), *argv[CONFIG_MAX_FORWARDS + 4];
 	int status;
 
 	l->kind = NET_HELPER;

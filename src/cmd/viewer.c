@@ -9,7 +9,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cmd/helper.h"
 #include "util/util.h"
 
 #define VNC_PORT      5900
@@ -127,32 +127,9 @@ static const char *program_of(const struct config *c)
 	return c->display == DISPLAY_VNC ? "tinamou-vnc" : "tinamou-window";
 }
 
-static char *try_folder(const char *folder, const char *below, const char *name)
-{
-	char *path = xasprintf("%s%s/%s", folder, below, name);
-
-	if (!access(path, X_OK))
-		return path;
-	free(path);
-	return NULL;
-}
-
-static char *find_program(const char *name)
-{
-	char own[PATH_MAX], *slash, *path;
-	ssize_t n = readlink("/proc/self/exe", own, sizeof(own) - 1);
-
-	own[MAX(n, 0)] = '\0';
-	slash = strrchr(own, '/');
-	if (slash)
-		*slash = '\0';
-	path = try_folder(own, "", name);
-	return path ? path : try_folder(own, "/../libexec/tinamou", name);
-}
-
 int viewer_prepare(struct viewer_process *v, const struct config *c)
 {
-	char *path = find_program(program_of(c));
+	char *path = helper_find(program_of(c));
 
 	if (!path) {
 		log_error("--display %s: the program %s is not installed; it comes with "
@@ -192,7 +169,7 @@ static void become_viewer(const char *path, const int *fd)
 int viewer_start(struct viewer_process *v, const struct config *c, int picture)
 {
 	int pair[2], fd[VIEWER_FDS];
-	char *path = find_program(program_of(c));
+	char *path = helper_find(program_of(c));
 
 	if (!path || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
 		free(path);
