@@ -12,8 +12,8 @@ union control {
 	char space[CMSG_SPACE(sizeof(int) * PASSFD_MAX)];
 };
 
-ssize_t passfd_send(int socket, const struct iovec *iov, size_t iovcnt, const int *fd, unsigned fds,
-	int flags)
+ssize_t passfd_send(
+	int socket, const struct iovec *iov, size_t iovcnt, const int *fd, unsigned fds, int flags)
 {
 	union control control = {0};
 	struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = iovcnt};

@@ -13,8 +13,8 @@
  * One sendmsg(2) of the iovcnt parts of iov and the fds descriptors at fd, which stay the
  * caller's. flags: MSG_DONTWAIT; a peer that is gone is no signal. As sendmsg returns, but -errno.
  */
-ssize_t passfd_send(int socket, const struct iovec *iov, size_t iovcnt, const int *fd, unsigned fds,
-	int flags);
+ssize_t passfd_send(
+	int socket, const struct iovec *iov, size_t iovcnt, const int *fd, unsigned fds, int flags);
 
 /*
  * One recvmsg(2) of up to len bytes into buf. Descriptors that came go to fd, at most max of

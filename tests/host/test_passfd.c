@@ -1,4 +1,5 @@
-/* test_passfd.c - descriptors over a socket: what is asked for comes, what is too many is closed. */
+/* test_passfd.c - descriptors over a socket: what is asked for comes, what is too many is closed.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
