@@ -81,6 +81,7 @@ class Root(unittest.TestCase):
         self.assertEqual(done.returncode, 7)
         self.assertEqual((result["reason"], result["status"], result["engine"]), ("exit", 7, ENGINE))
         self.assertGreater(result["seconds"], 0)
+        self.assertGreater(result["instructions"], 10_000_000)  # the boot, whoever executed it
         self.assertEqual(names(self.folder), before)
 
     def test_pipes(self):
