@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/status.h"
 #include "core/vm.h"
+#include "host/jail.h"
 #include "util/util.h"
 
 #define SIGNAL_STATUS 128 /* a command ended by a signal, as a shell says it */
@@ -375,6 +376,25 @@ static void take_terminal(struct front *f)
 		pass_output();
 }
 
+/* From here on bytes of the guest come, and paths go nowhere but to pictures of the screen. */
+static int close_jail(const struct front *f)
+{
+	const pid_t child[] = {f->pid, f->viewer.pid};
+	int err;
+
+	if (!f->config.jail)
+		return STATUS_OK;
+	err = jail_paths_front();
+	if (!err)
+		err = jail_calls_front(child, ARRAY_SIZE(child));
+	if (!err)
+		return STATUS_OK;
+	log_error("the jail of the front cannot be closed: %s; --jail off leaves it away",
+		strerror(-err));
+	kill(f->pid, SIGKILL);
+	return STATUS_HOST;
+}
+
 static int run_here(struct front *f)
 {
 	int status = front_open_control(f);
@@ -392,8 +412,12 @@ static int run_here(struct front *f)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
 	if (!f->config.detach)
 		take_terminal(f);
-	front_loop(f);
+	status = close_jail(f);
+	if (!status)
+		front_loop(f);
 	viewer_stop(&f->viewer);
+	if (status)
+		return status;
 	status = finish(f);
 	write_result(f, status);
 	die_by(f->die_by);

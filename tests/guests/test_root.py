@@ -136,19 +136,20 @@ class Root(unittest.TestCase):
         self.assertEqual(text, b"33 99\r\nkey\r\ngot key\r\n44 111\r\n")
 
     def test_jail(self):
-        """Every thread of the machine and of the share's server is in its jail."""
+        """The front and every thread of the machine and of the share's server are in their jails."""
         with subprocess.Popen(self.command("sh", "-c", "echo up; cat"), stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE) as run:
             self.assertEqual(run.stdout.readline(), b"up\n")
             seen = {}
-            for child in pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
+            children = pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+            for child in [run.pid, *children]:
                 for task in pathlib.Path(f"/proc/{child}/task").iterdir():
                     status = (task / "status").read_text()
                     seen[task.name] = (re.search(r"Seccomp:\t(\d)", status)[1],
                                        re.search(r"NoNewPrivs:\t(\d)", status)[1])
             run.stdin.close()
             self.assertEqual(run.wait(60), 0)
-        self.assertGreaterEqual(len(seen), 6)
+        self.assertGreaterEqual(len(seen), 7)
         self.assertEqual(set(seen.values()), {("2", "1")})
 
     def test_wrong(self):

@@ -165,6 +165,7 @@ static void test_counts(void **state)
 	assert_in_range(jail_count(JAIL_VCPU), 1, 30);
 	assert_in_range(jail_count(JAIL_DISK), 1, 30);
 	assert_in_range(jail_count(JAIL_SHARE), 1, 55);
+	assert_in_range(jail_count(JAIL_FRONT), 1, 45);
 }
 
 /* ---- paths ---- */
