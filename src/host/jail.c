@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -183,8 +184,12 @@ static int add_folder(int rules, int folder, uint64_t rights, bool ro)
 			    LANDLOCK_ACCESS_FS_MAKE_BLOCK;
 	struct landlock_path_beneath_attr a = {.allowed_access = rights & ~no, .parent_fd = folder};
 
+	struct stat st;
+
 	if (ro)
 		a.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+	if (folder >= 0 && !fstat(folder, &st) && !S_ISDIR(st.st_mode))
+		a.allowed_access &= ~(uint64_t)LANDLOCK_ACCESS_FS_READ_DIR;
 	if (folder < 0 || !syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0))
 		return 0;
 	return -errno;

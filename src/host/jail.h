@@ -23,8 +23,8 @@ enum jail_kind {
 
 /*
  * For this thread and those that it starts from now on: files are not to be
- * had by path, or only below the folder (a descriptor, -1: none). 0 or -errno;
- * a kernel without Landlock is 0.
+ * had by path, or only below the folder (a descriptor, -1: none; with ro one of a
+ * file will do). 0 or -errno; a kernel without Landlock is 0.
  */
 int jail_paths(int folder, bool ro);
 /* The same, but files may be made, written and removed: pictures of the screen, sockets. */

@@ -53,7 +53,7 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
         if any(error):
-            sys.stdout.write(self.text[-3000:].decode(errors="replace"))
+            sys.stdout.write(self.text[-int(os.environ.get("TAIL", 3000)):].decode(errors="replace"))
 
     def read(self):
         try:
