@@ -441,7 +441,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n"
-	     "tinamou run [OPTIONS] --root DIR -- COMMAND\n\n"
+	     "tinamou run [OPTIONS] --root DIR [-- COMMAND]\n\n"
 	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
@@ -451,7 +451,8 @@ static int run_help(void)
 /* What a command's machine has that others have not. */
 static int prepare_root(struct config *c, char *err, size_t errlen)
 {
-	static const char begin[] = "console=ttyS0 quiet panic=-1 rdinit=/init";
+	const char *begin = c->words ? "console=ttyS0 quiet panic=-1 rdinit=/init"
+				     : "console=ttyS0 quiet rdinit=/init";
 	const char *added = c->cmdline ? c->cmdline : "";
 	char *cmdline;
 	int rc;
@@ -462,7 +463,7 @@ static int prepare_root(struct config *c, char *err, size_t errlen)
 		return -1;
 	rc = c->cmdline_as_is ? 0 : config_set(c, "append", cmdline, err, errlen);
 	free(cmdline);
-	if (!rc)
+	if (!rc && c->words)
 		rc = config_set(c, "no-reboot", NULL, err, errlen);
 	return rc ? rc : config_set(c, "display", "none", err, errlen);
 }
@@ -471,8 +472,6 @@ static const char *wrong_combination(const struct config *c)
 {
 	if (c->words && !c->root)
 		return "a command is for --root DIR, the folder that it runs over";
-	if (c->root && !c->words)
-		return "--root DIR wants a command: tinamou run --root DIR -- CMD ARGS";
 	if (c->root && (c->initrd || c->image || c->flats))
 		return "--root brings its own initial RAM disk and no image; leave the other away";
 	if (c->root)

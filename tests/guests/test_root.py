@@ -152,8 +152,21 @@ class Root(unittest.TestCase):
         self.assertGreaterEqual(len(seen), 7)
         self.assertEqual(set(seen.values()), {("2", "1")})
 
+    def test_own_init(self):
+        """Without a command the folder's own init is the first process, on the serial line."""
+        init = self.folder / "sbin/init"
+        init.parent.mkdir()
+        init.write_text("#!/bin/sh\ncd /\necho I am $$\necho > /made\nreboot -f\n")
+        init.chmod(0o755)
+        done = subprocess.run([TINAMOU, "run", "-q", "--engine", ENGINE, "--memory", "256M", "--no-reboot", "--console",
+                               "serial", "--root", self.folder], stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+        shutil.rmtree(init.parent)
+        self.assertIn(b"I am 1\r\n", done.stdout)
+        self.assertEqual(done.returncode, 12)
+        self.assertFalse((self.folder / "made").exists())
+
     def test_wrong(self):
-        for words in (["--root", self.folder], ["--", "ls"], ["--root", self.folder, "--initrd", "x", "--", "ls"]):
+        for words in (["--", "ls"], ["--root", self.folder, "--initrd", "x", "--", "ls"]):
             self.assertEqual(subprocess.run([TINAMOU, "run", *words], capture_output=True).returncode, 2, words)
         done = subprocess.run([TINAMOU, "run", "--root", "/nowhere", "--", "ls"], capture_output=True)
         self.assertEqual(done.returncode, 4)
