@@ -168,7 +168,7 @@ enum leave {
 
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
-	uint64_t counted;  /* with --stats: instructions of translated code, bodies among them */
+	uint64_t counted;  /* where tallied: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
 	uint64_t slow_writes, tlb_flushes[2], page_flushes; /* [1]: of global entries, too */
@@ -215,7 +215,7 @@ struct tcpu {
 	int64_t granted;
 	bool with_stats; /* --stats */
 	bool counting;   /* instructions, exactly */
-	bool tally;      /* they are counted, for that or for --stats */
+	bool tally;      /* they are counted, for that or for whom they are told */
 	struct torture torture;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
