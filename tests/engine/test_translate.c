@@ -113,6 +113,20 @@ static struct x86_seg flat(uint32_t type, bool wide)
 		.sel = code ? 8 : 16};
 }
 
+/* Registers of x87 in any state, exceptions masked, but for one in eight. */
+static void set_x87(struct x86_state *s, struct rng *r)
+{
+	uint16_t fcw = (uint16_t)((rng_next(r) & 0xf00) | (rng_one_in(r, 8) ? 0x6f : 0x7f));
+	uint16_t fsw = (uint16_t)(rng_next(r) & 0x7f00);
+
+	memcpy(s->xsave, &fcw, 2);
+	memcpy(s->xsave + 2, &fsw, 2);
+	s->xsave[4] = (uint8_t)rng_next(r); /* tags */
+	for (unsigned n = 0; n < 8; n++)
+		for (unsigned k = 0; k < 10; k++)
+			s->xsave[32 + 16 * n + k] = (uint8_t)rng_next(r);
+}
+
 static void set_state(struct machine *m, struct rng *r, bool wide)
 {
 	struct x86_state *s = &m->s;
@@ -135,6 +149,8 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 	for (unsigned n = 160; n < 416; n++)
 		s->xsave[n] = (uint8_t)rng_next(r);
 	memcpy(s->xsave + 24, &mxcsr, 4);
+	if (!rng_one_in(r, 4))
+		set_x87(s, r);
 }
 
 static void put_code(struct machine *m, struct rng *r, const struct generator *g)

@@ -61,6 +61,7 @@ static unsigned references(const struct tinsn *n, struct reference r[2])
 	switch (n->kind) {
 	case KIND_COPY:
 	case KIND_VECTOR:
+	case KIND_X87:
 		if (o)
 			r[count++] = (struct reference){i->mem, o->size, writes_operand(i, o)};
 		break;
@@ -189,7 +190,7 @@ static bool is_explicit(const struct tinsn *n)
 	case X86_OP_POP:
 		return true;
 	default:
-		return n->kind == KIND_VECTOR;
+		return n->kind == KIND_VECTOR || n->kind == KIND_X87;
 	}
 }
 
@@ -221,6 +222,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 		break;
 	case KIND_COPY:
 	case KIND_VECTOR:
+	case KIND_X87:
 	case KIND_LEA:
 	case KIND_SELECTOR:
 		break;

@@ -407,6 +407,7 @@ static void emit_system(struct emitter *e)
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
+	[KIND_X87] = emit_x87,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
@@ -503,7 +504,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.key_index = way_on(t, b),
 		.producer = NONE,
 		.first_access = t->accesses,
-		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
+		.stubs = &t->stubs[live_of(&s->key)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);
