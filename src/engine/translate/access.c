@@ -62,6 +62,7 @@ static unsigned references(const struct tinsn *n, struct reference r[2])
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_BMI:
 		if (o)
 			r[count++] = (struct reference){i->mem, o->size, writes_operand(i, o)};
 		break;
@@ -190,7 +191,8 @@ static bool is_explicit(const struct tinsn *n)
 	case X86_OP_POP:
 		return true;
 	default:
-		return n->kind == KIND_VECTOR || n->kind == KIND_X87;
+		return n->kind == KIND_VECTOR || n->kind == KIND_X87 || n->kind == KIND_BMI ||
+		       is_0f38(&n->i);
 	}
 }
 
@@ -213,6 +215,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 	case KIND_NOP:
 	case KIND_JCC:
 	case KIND_FENCE:
+	case KIND_DIRECTION:
 		return;
 	case KIND_PUSH:
 		k->moved[X86_RSP] -= 8;
@@ -223,6 +226,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_BMI:
 	case KIND_LEA:
 	case KIND_SELECTOR:
 		break;

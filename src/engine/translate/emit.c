@@ -408,6 +408,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
 	[KIND_X87] = emit_x87,
+	[KIND_BMI] = emit_bmi,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
@@ -429,6 +430,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_SWAPGS] = emit_swapgs,
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
+	[KIND_DIRECTION] = emit_direction,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };

@@ -271,6 +271,7 @@ enum kind {
 	KIND_NOP,
 	KIND_VECTOR, /* and MMX */
 	KIND_X87,
+	KIND_BMI,  /* general registers by VEX */
 	KIND_BITS, /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
@@ -291,9 +292,10 @@ enum kind {
 	KIND_SWAPGS,
 	KIND_AC, /* STAC, CLAC */
 	KIND_FENCE,
-	KIND_SELECTOR, /* MOV from a segment register to a general one */
-	KIND_SYSTEM,   /* the same, and it ends the block: it may change anything */
-	KIND_ODD       /* ends a block before it */
+	KIND_DIRECTION, /* CLD, STD */
+	KIND_SELECTOR,  /* MOV from a segment register to a general one */
+	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
+	KIND_ODD        /* ends a block before it */
 };
 
 struct tinsn {
@@ -348,6 +350,13 @@ struct texit {
 static inline bool is_division(const struct x86_insn *i)
 {
 	return i->op == X86_OP_DIV || i->op == X86_OP_IDIV;
+}
+
+/* General registers and memory alone, in the map 0F 38: the format of two operands. */
+static inline bool is_0f38(const struct x86_insn *i)
+{
+	return i->op == X86_OP_MOVBE || i->op == X86_OP_CRC32 || i->op == X86_OP_ADCX ||
+	       i->op == X86_OP_ADOX;
 }
 
 static inline bool swaps_pair(const struct x86_insn *i)
@@ -482,6 +491,11 @@ bool shows_pointers(const struct x86_insn *i);
 bool loads_fcw(const struct x86_insn *i);
 void emit_x87(struct emitter *e);
 
+/* ---- bmi.c ---- */
+
+bool is_bmi(const struct x86_insn *i);
+void emit_bmi(struct emitter *e);
+
 /* ---- emit.c, operand.c ---- */
 
 /* Makes code of a scanned block, and its entries. */
@@ -570,6 +584,7 @@ void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
+void emit_direction(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */

@@ -95,6 +95,8 @@ static bool copy_1(const struct x86_insn *i)
 	case 0x83:
 	case 0x98:
 	case 0x99:
+	case 0x9e:
+	case 0x9f:
 	case 0xa8:
 	case 0xa9:
 	case 0xc0:
@@ -150,11 +152,25 @@ static bool copy_0f(const struct x86_insn *i)
 	case 0xbf:
 	case 0xc0:
 	case 0xc1:
+	case 0xc3:
 		return true;
 	case 0xc7:
 		return swaps_pair(i);
 	default:
 		return false;
+	}
+}
+
+/* Of those with renamed registers in ModRM or opcode alone. */
+static bool can_copy(const struct x86_insn *i)
+{
+	switch (i->map) {
+	case X86_MAP_1:
+		return copy_1(i);
+	case X86_MAP_0F:
+		return copy_0f(i);
+	default:
+		return is_0f38(i);
 	}
 }
 
@@ -276,9 +292,11 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_LEAVE;
 	if (is_bit_string(i))
 		return KIND_BITS;
-	if (i->vex || (i->map == X86_MAP_1 ? !copy_1(i) : i->map != X86_MAP_0F || !copy_0f(i)))
-		return KIND_BODY;
-	return KIND_COPY;
+	if (i->op == X86_OP_CLD || i->op == X86_OP_STD)
+		return KIND_DIRECTION;
+	if (is_bmi(i))
+		return KIND_BMI;
+	return !i->vex && can_copy(i) ? KIND_COPY : KIND_BODY;
 }
 
 static bool canonical_target(const struct tinsn *n)
@@ -388,8 +406,11 @@ static bool rm_first(const struct x86_insn *i)
 
 	if (i->map == X86_MAP_1)
 		return b < 0x40 ? !(b & 2) : b >= 0x84 && b <= 0x89;
-	return b == 0xa3 || b == 0xab || b == 0xb3 || b == 0xbb || b == 0xa4 || b == 0xa5 ||
-	       b == 0xac || b == 0xad || b == 0xb0 || b == 0xb1 || b == 0xc0 || b == 0xc1;
+	if (i->map == X86_MAP_0F38)
+		return i->op == X86_OP_MOVBE && b == 0xf1;
+	return b == 0xa3 || b == 0xc3 || b == 0xab || b == 0xb3 || b == 0xbb || b == 0xa4 ||
+	       b == 0xa5 || b == 0xac || b == 0xad || b == 0xb0 || b == 0xb1 || b == 0xc0 ||
+	       b == 0xc1;
 }
 
 /* ---- flags ---- */
@@ -436,6 +457,7 @@ static bool accesses(const struct tinsn *n)
 		/* fall through */
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_BMI:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
 				return true;
@@ -447,6 +469,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_SWAPGS:
 	case KIND_FENCE:
 	case KIND_SELECTOR:
+	case KIND_DIRECTION:
 		return false;
 	default:
 		return true;
@@ -456,7 +479,7 @@ static bool accesses(const struct tinsn *n)
 static void note_flags(struct tinsn *n)
 {
 	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR || n->kind == KIND_X87 ||
-		      n->kind == KIND_BITS;
+		      n->kind == KIND_BMI || n->kind == KIND_BITS;
 
 	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
 	n->writes = copied ? flags_written(&n->i) : 0;
@@ -475,6 +498,7 @@ static bool ends_or_calls(const struct tinsn *n)
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_BMI:
 	case KIND_BITS:
 	case KIND_NOP:
 	case KIND_FENCE:
