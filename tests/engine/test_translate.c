@@ -40,7 +40,8 @@ static bool plain(void *ctx, const struct x86_insn *i)
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 
 	return d->class == X86_CLASS_PLAIN || i->op == X86_OP_J || i->op == X86_OP_JMP ||
-	       i->op == X86_OP_CALL || i->op == X86_OP_RET;
+	       i->op == X86_OP_CALL || i->op == X86_OP_RET || i->op == X86_OP_RDFSBASE ||
+	       i->op == X86_OP_RDGSBASE || i->op == X86_OP_WRFSBASE || i->op == X86_OP_WRGSBASE;
 }
 
 static bool machine_new(struct machine *m)
@@ -139,7 +140,7 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 	s->cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_NE | X86_CR0_MP;
 	s->cr3 = TABLES + (wide ? 0 : 0x10000);
 	s->cr4 = X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_PSE |
-		 (wide ? X86_CR4_PAE | X86_CR4_OSXSAVE : 0u);
+		 (wide ? X86_CR4_PAE | X86_CR4_OSXSAVE | X86_CR4_FSGSBASE : 0u);
 	s->efer = wide ? X86_EFER_LME | X86_EFER_LMA : 0;
 	s->xcr0 = wide ? 7 : 1;
 	s->idtr.limit = 0;

@@ -431,6 +431,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
 	[KIND_DIRECTION] = emit_direction,
+	[KIND_BASE] = emit_base,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };

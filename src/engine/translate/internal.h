@@ -293,6 +293,7 @@ enum kind {
 	KIND_AC, /* STAC, CLAC */
 	KIND_FENCE,
 	KIND_DIRECTION, /* CLD, STD */
+	KIND_BASE,      /* RDFSBASE and its kin */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
 	KIND_ODD        /* ends a block before it */
@@ -495,6 +496,11 @@ void emit_x87(struct emitter *e);
 
 bool is_bmi(const struct x86_insn *i);
 void emit_bmi(struct emitter *e);
+
+/* ---- base.c ---- */
+
+bool is_base(const struct x86_insn *i);
+void emit_base(struct emitter *e);
 
 /* ---- emit.c, operand.c ---- */
 

@@ -361,6 +361,8 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
+	if (is_base(&n->i) && offered(t, &n->i))
+		return KIND_BASE;
 	kind = ring_0_kind(&n->i, key, offered(t, &n->i));
 	if (kind != KIND_ODD)
 		return kind;
