@@ -132,7 +132,7 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 
 static int add_virtio(struct chipset *c, const char *name, struct virtio *v, uint32_t class)
 {
-	struct virtio_pci *p = virtio_pci_new(name, v, class);
+	struct virtio_pci *p = virtio_pci_new(name, v, class, &c->vm->clock);
 	int slot = VIRTIO_SLOT;
 
 	while (slot < (int)PCI_SLOTS && pci_at(c->pci, (unsigned)slot * 8))

@@ -12,6 +12,7 @@
 
 #include <sys/uio.h>
 
+#include "core/clock.h"
 #include "core/snapshot.h"
 #include "dev/pci.h"
 #include "util/util.h"
@@ -87,6 +88,8 @@ struct virtio {
 	struct pci_func *func;
 	void (*interrupt)(struct virtio *v, unsigned queue);
 	struct log_limit limit;
+	struct timer later; /* runs the queues of later_queues again */
+	uint32_t later_queues;
 };
 
 /* A chain as it was when it was taken: the driver changes nothing in it any more. */
@@ -105,6 +108,14 @@ void virtio_init(struct virtio *v, const struct virtio_ops *ops, enum virtio_typ
 	unsigned queues, uint64_t features);
 /* The next chain of a queue; false: there is none, or the device is broken. */
 bool virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *c);
+/*
+ * virtio_pop, VIRTIO_BURST times at most: *taken counts from 0. Then false, and the queue is run
+ * again soon, so that a driver that never ceases holds up nobody, and one that has ceased is
+ * served.
+ */
+bool virtio_take(struct virtio *v, unsigned queue, struct virtio_chain *c, unsigned *taken);
+/* As if the driver had notified the queue, from the event loop. */
+void virtio_later(struct virtio *v, unsigned queue);
 /* Gives it back with that many bytes written from the front, and interrupts if asked to. */
 void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t written);
 /* Back to where it was taken from: the last one that was, not given yet. */
@@ -133,6 +144,9 @@ unsigned virtio_slice(
 
 /* ---- for the transport ---- */
 
+/* Before anything else; the clock tells when `later` is. */
+void virtio_connect(struct virtio *v, struct clock *clock);
+void virtio_disconnect(struct virtio *v);
 void virtio_reset(struct virtio *v);
 void virtio_snap(struct virtio *v, struct snap *s);
 /* As the driver writes it; 0 resets. */

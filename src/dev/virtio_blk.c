@@ -213,8 +213,9 @@ static void blk_notify(struct virtio *v, unsigned queue)
 {
 	struct virtio_blk *b = container_of(v, struct virtio_blk, v);
 	struct virtio_chain c;
+	unsigned taken = 0;
 
-	for (unsigned n = 0; n < VIRTIO_BURST && virtio_pop(v, queue, &c); n++)
+	while (virtio_take(v, queue, &c, &taken))
 		take(b, &c);
 }
 

@@ -350,6 +350,7 @@ static void virtio_pci_destroy(struct device *dev)
 {
 	struct virtio_pci *p = container_of(dev, struct virtio_pci, dev);
 
+	virtio_disconnect(p->v);
 	p->v->ops->destroy(p->v);
 	free(p);
 }
@@ -393,7 +394,8 @@ static void add_parts(struct virtio_pci *p)
 	add_window(p);
 }
 
-struct virtio_pci *virtio_pci_new(const char *name, struct virtio *v, uint32_t class)
+struct virtio_pci *virtio_pci_new(
+	const char *name, struct virtio *v, uint32_t class, struct clock *clock)
 {
 	const struct pci_id id = {.vendor = VENDOR,
 		.device = (uint16_t)(DEVICE_BASE + v->type),
@@ -409,6 +411,7 @@ struct virtio_pci *virtio_pci_new(const char *name, struct virtio *v, uint32_t c
 	p->v = v;
 	v->func = &p->func;
 	v->interrupt = interrupt;
+	virtio_connect(v, clock);
 	p->config_vector = VIRTIO_NO_VECTOR;
 	pci_func_init(&p->func, name, &id);
 	region_init(&p->region, name, BAR_SIZE, &bar_ops, p);

@@ -63,11 +63,8 @@ static inline struct virtio *hostile_device(struct hostile *h)
 		h->disk = bench_disk(&h->r.bench, 64, false);
 		return virtio_blk_new(h->disk, "hostile");
 	case HOSTILE_NET:
-		h->net = (struct netdev){.send = hostile_send,
-			.room = hostile_nothing,
-			.later = hostile_nothing,
-			.backend = h,
-			.link = true};
+		h->net = (struct netdev){
+			.send = hostile_send, .room = hostile_nothing, .backend = h, .link = true};
 		return virtio_net_new(&h->net, mac, 1500);
 	case HOSTILE_CONSOLE:
 		h->chr.write = hostile_write;
