@@ -150,7 +150,8 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 	if (n == CHIPSET_DISKS)
 		return -ENOSPC;
 	c->disks++;
-	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+	return add_virtio(c, name[n],
+		virtio_blk_new(disk, name[n], MIN(c->vm->vcpus, VIRTIO_QUEUES)), VIRTIO_BLK_CLASS);
 }
 
 int chipset_add_net(struct chipset *c, const struct chipset_net *net)

@@ -41,7 +41,7 @@ enum virtio_status {
 #define VIRTIO_F_EVENT_IDX     BIT(29)
 #define VIRTIO_F_VERSION_1     BIT(32)
 
-#define VIRTIO_QUEUES       10u
+#define VIRTIO_QUEUES       16u
 #define VIRTIO_QUEUE_MAX    256u /* entries, a power of two */
 #define VIRTIO_SEGMENTS     128u /* of a chain, indirect ones counted */
 #define VIRTIO_CONFIG_SIZE  64u

@@ -61,7 +61,7 @@ static inline struct virtio *hostile_device(struct hostile *h)
 	switch (h->kind) {
 	case HOSTILE_BLK:
 		h->disk = bench_disk(&h->r.bench, 64, false);
-		return virtio_blk_new(h->disk, "hostile");
+		return virtio_blk_new(h->disk, "hostile", HOSTILE_QUEUES);
 	case HOSTILE_NET:
 		h->net = (struct netdev){
 			.send = hostile_send, .room = hostile_nothing, .backend = h, .link = true};

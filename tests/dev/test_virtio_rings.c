@@ -25,8 +25,8 @@ static void refill(void *ctx, gpa_t gpa, uint64_t len)
 
 	if (gpa != ring(f->queue) + USED + 2 || f->offered == TOTAL)
 		return;
-	f->notify |= get(&f->h.r, ring(f->queue) + USED + 4 + 8 * ENTRIES, 2) ==
-		     f->h.r.avail[f->queue];
+	f->notify |=
+		get(&f->h.r, ring(f->queue) + USED + 4 + 8 * ENTRIES, 2) == f->h.r.avail[f->queue];
 	f->offered++;
 	offer(&f->h.r, f->queue, 0);
 }
