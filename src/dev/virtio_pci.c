@@ -101,10 +101,11 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 
 static void fill_queue(const struct virtio_pci *p, struct common *c)
 {
-	const struct virtio_queue *q = &p->v->queue[p->queue_select];
+	const struct virtio_queue *q = p->v->queue;
 
 	if (p->queue_select >= p->v->queues)
 		return;
+	q += p->queue_select;
 	c->queue_size = q->size;
 	c->queue_vector = q->vector;
 	c->queue_enable = q->enabled;

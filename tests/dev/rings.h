@@ -46,7 +46,7 @@ struct rings {
 	bool line;
 	unsigned messages;
 	uint32_t data;     /* of the last message */
-	uint16_t avail[4]; /* indices of the driver */
+	uint16_t avail[8]; /* indices of the driver */
 };
 
 static inline void rings_intx(void *ctx, unsigned devfn, unsigned pin, bool level)

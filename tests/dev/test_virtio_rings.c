@@ -31,29 +31,15 @@ static void refill(void *ctx, gpa_t gpa, uint64_t len)
 	offer(&f->h.r, f->queue, 0);
 }
 
-/* A chain that each of the devices takes: 16 bytes to read or to write, then a byte or more. */
-static void offer_first(struct refill *f)
-{
-	struct rings *r = &f->h.r;
-	bool in = f->h.kind == HOSTILE_RNG, blk = f->h.kind == HOSTILE_BLK;
-
-	memset(r->bench.bytes + DATA, 0, 64);
-	descriptor(r, entry(f->queue, 0), DATA, 16, NEXT | (in ? WRITE : 0), 1);
-	descriptor(r, entry(f->queue, 1), DATA + 64, 513, in || blk ? WRITE : 0, 0);
-	f->offered = 1;
-	f->notify = true;
-	offer(r, f->queue, 0);
-}
-
 static void refill_init(struct refill *f, enum hostile_kind kind)
 {
-	static const unsigned queue[HOSTILE_KINDS] = {0, 1, 1, 0};
-
 	hostile_init(&f->h, kind);
-	f->queue = queue[kind];
+	f->queue = hostile_shape[kind].queue;
 	f->h.r.bench.dma.written = refill;
 	f->h.r.bench.dma.written_ctx = f;
-	offer_first(f);
+	f->offered = 1;
+	f->notify = true;
+	hostile_offer_good(&f->h);
 }
 
 static void test_never_ceases(void **state)
@@ -66,6 +52,8 @@ static void test_never_ceases(void **state)
 			f.notify = false;
 			notify(&f.h.r, f.queue);
 			settle(&f.h.r.bench);
+			if (f.h.share)
+				hostile_serve(&f.h, 100, false);
 		}
 		assert_int_equal(used(&f.h.r, f.queue), TOTAL);
 		assert_false(rings_broken(&f.h.r));
