@@ -18,6 +18,7 @@
 #include "dev/pci_vga.h"
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
+#include "dev/virtio_balloon.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
 #include "dev/virtio_fs.h"
@@ -192,6 +193,13 @@ int chipset_add_ports(struct chipset *c, struct virtio *ports)
 int chipset_add_entropy(struct chipset *c, uint64_t seed)
 {
 	return add_virtio(c, "virtio-rng", virtio_rng_new(seed), VIRTIO_RNG_CLASS);
+}
+
+struct virtio *chipset_add_balloon(struct chipset *c)
+{
+	struct virtio *v = virtio_balloon_new();
+
+	return add_virtio(c, "virtio-balloon", v, VIRTIO_BALLOON_CLASS) ? NULL : v;
 }
 
 /* ---- without firmware ---- */

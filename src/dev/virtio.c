@@ -280,6 +280,7 @@ void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t writte
 
 void virtio_config_changed(struct virtio *v)
 {
+	v->generation++;
 	if (v->status & VIRTIO_DRIVER_OK)
 		v->interrupt(v, VIRTIO_CONFIG_QUEUE);
 }
@@ -501,6 +502,7 @@ void virtio_snap(struct virtio *v, struct snap *s)
 		v->ops->reset(v);
 	snap_u64(s, "accepted", &v->accepted);
 	snap_u8(s, "status", &v->status);
+	snap_u8(s, "generation", &v->generation);
 	for (unsigned i = 0; i < v->queues; i++)
 		snap_queue(&v->queue[i], s);
 	snap_later(v, s);

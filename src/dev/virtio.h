@@ -23,6 +23,7 @@ enum virtio_type {
 	VIRTIO_BLOCK = 2,
 	VIRTIO_CONSOLE = 3,
 	VIRTIO_ENTROPY = 4,
+	VIRTIO_MEMORY_BALLOON = 5,
 	VIRTIO_FILE_SYSTEM = 26
 };
 
@@ -61,6 +62,8 @@ struct virtio_ops {
 	/* Returns with nothing in flight. May be NULL. */
 	void (*quiesce)(struct virtio *v);
 	void (*destroy)(struct virtio *v);
+	/* The driver writes to [off, off + size) of config[], which is there. May be NULL. */
+	void (*configure)(struct virtio *v, unsigned off, unsigned size, uint32_t value);
 };
 
 /* One split virtqueue (2.7). */
@@ -84,6 +87,7 @@ struct virtio {
 	struct virtio_queue queue[VIRTIO_QUEUES];
 	uint8_t config[VIRTIO_CONFIG_SIZE]; /* what the driver reads, little-endian */
 	unsigned config_size;
+	uint8_t generation; /* of config[] */
 	/* The transport's. */
 	struct pci_func *func;
 	void (*interrupt)(struct virtio *v, unsigned queue);

@@ -125,6 +125,7 @@ static uint64_t common_read(const struct virtio_pci *p, uint64_t off, unsigned s
 		.config_vector = p->config_vector,
 		.num_queues = (uint16_t)p->v->queues,
 		.device_status = p->v->status,
+		.config_generation = p->v->generation,
 		.queue_select = p->queue_select,
 	};
 	uint64_t value = 0;
@@ -268,6 +269,9 @@ static void bar_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 		common_write(p, at, (uint32_t)value);
 	else if (part_of(off) == PART_NOTIFY && at % NOTIFY_STRIDE == 0)
 		virtio_notify(p->v, at / NOTIFY_STRIDE);
+	else if (part_of(off) == PART_DEVICE && range_in(at, size, p->v->config_size) &&
+		 p->v->ops->configure)
+		p->v->ops->configure(p->v, at, size, (uint32_t)value);
 }
 
 static const struct bus_ops bar_ops = {bar_read, bar_write, 1, 4};

@@ -10,6 +10,7 @@
 
 #include <sys/socket.h>
 
+#include "dev/virtio_balloon.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
 #include "dev/virtio_fs.h"
@@ -24,6 +25,7 @@ enum hostile_kind {
 	HOSTILE_RNG,
 	HOSTILE_FS,
 	HOSTILE_PORTS,
+	HOSTILE_BALLOON,
 	HOSTILE_KINDS
 };
 
@@ -43,6 +45,7 @@ static const struct hostile_shape hostile_shape[HOSTILE_KINDS] = {
 	[HOSTILE_RNG] = {1, 0, true, true},
 	[HOSTILE_FS] = {2, 1, false, true},
 	[HOSTILE_PORTS] = {6, 1, false, false},
+	[HOSTILE_BALLOON] = {3, 0, false, false},
 };
 
 struct hostile {
@@ -54,6 +57,7 @@ struct hostile {
 	struct share *share;
 	int server; /* its end of the share's socket */
 	bool lied;  /* it did, and the share is gone */
+	struct ram ram;
 	struct virtio *v;
 	bool full; /* the wire takes nothing */
 	uint8_t frame[NET_FRAME_MAX];
@@ -134,6 +138,10 @@ static inline struct virtio *hostile_device(struct hostile *h)
 		return hostile_fs(h);
 	case HOSTILE_PORTS:
 		return hostile_ports(h);
+	case HOSTILE_BALLOON:
+		h->ram = (struct ram){h->r.bench.bytes, BENCH_RAM, -1};
+		h->r.bench.dma.ram = &h->ram;
+		return virtio_balloon_new();
 	default:
 		return virtio_rng_new(1);
 	}
@@ -228,6 +236,8 @@ static inline void hostile_outside(struct hostile *h, const struct hostile_step 
 		chardev_input(&h->chr, h->frame, len);
 	} else if (h->kind == HOSTILE_FS) {
 		hostile_serve(h, (uint32_t)len, s->data[0] == 0xff);
+	} else if (h->kind == HOSTILE_BALLOON) {
+		virtio_balloon_ask(h->v, (uint32_t)len);
 	} else if (h->kind == HOSTILE_PORTS) {
 		virtio_ports_input(h->v, s->data[0] & 1, h->frame, len);
 		if (s->data[1] == 0xff)

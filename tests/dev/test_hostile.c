@@ -79,6 +79,11 @@ static void test_ports(void **state)
 	play(HOSTILE_PORTS);
 }
 
+static void test_balloon(void **state)
+{
+	play(HOSTILE_BALLOON);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -88,6 +93,7 @@ int main(void)
 		cmocka_unit_test(test_rng),
 		cmocka_unit_test(test_fs),
 		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_balloon),
 	};
 
 	log_level = LOG_ERROR;
