@@ -271,8 +271,9 @@ enum kind {
 	KIND_NOP,
 	KIND_VECTOR, /* and MMX */
 	KIND_X87,
-	KIND_BMI,  /* general registers by VEX */
-	KIND_BITS, /* BT and its kin on a bit string in memory */
+	KIND_MXCSR, /* LDMXCSR, STMXCSR, under live keys */
+	KIND_BMI,   /* general registers by VEX */
+	KIND_BITS,  /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -477,6 +478,8 @@ void emit_string(struct emitter *e);
 uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
+bool moves_mxcsr(const struct x86_insn *i); /* and nothing else */
+void emit_mxcsr(struct emitter *e);
 
 /* ---- x87.c ---- */
 
