@@ -121,7 +121,7 @@ int mem_read(struct guest_memory *m, gpa_t gpa, void *buf, uint64_t len)
 	return 0;
 }
 
-static void tell_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
+void mem_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
 {
 	if (m->written && len)
 		m->written(m->written_ctx, gpa, len);
@@ -144,7 +144,7 @@ int mem_write(struct guest_memory *m, gpa_t gpa, const void *buf, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
 	return 0;
 }
 
@@ -163,7 +163,7 @@ int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
 	return 0;
 }
 
