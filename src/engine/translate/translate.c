@@ -100,7 +100,7 @@ static void set_up(struct tcpu *t)
 	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = vm->config.check ? check_new() : NULL;
 	t->with_stats = vm->config.time_exits;
-	t->tally = t->counting || t->with_stats;
+	t->tally = t->counting || vm->config.count_instructions;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t, true);
@@ -159,10 +159,14 @@ static int translate_set_map(struct engine *engine, const struct engine_slot *sl
 static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	struct tcpu *t = tcpu_of(v);
+	uint64_t counted = t->stats.counted;
 
 	use_signal_stack(t);
 	interpret_engine.run(v, budget, r);
 	t->stats.executed += r->executed;
+	if (!t->counting) /* else they are among those */
+		atomic_fetch_add_explicit(
+			&v->executed, t->stats.counted - counted, memory_order_relaxed);
 }
 
 static void translate_step(struct vcpu *v, struct run_result *r)
