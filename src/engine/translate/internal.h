@@ -37,7 +37,7 @@
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE    (1u << 15)
+#define HASH_SIZE    (1u << 17)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
@@ -134,7 +134,8 @@ struct tblock {
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page;
+	uint32_t next_hash, next_page, prev_page;
+	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
 	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
@@ -334,7 +335,7 @@ enum exit_kind {
 	EXIT_JUMP, /* to another block */
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
-	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
+	EXIT_RET,  /* a return or jump to what is not in the table of jumps; T0: where to */
 	EXIT_ODD,  /* interpret is to execute the instruction */
 	EXIT_FAULT /* the same: the host raised a fault at it, see run.c */
 };
