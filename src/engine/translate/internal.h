@@ -223,6 +223,8 @@ struct tcpu {
 	bool counting;   /* instructions, exactly */
 	bool tally;      /* they are counted, for that or for whom they are told */
 	struct torture torture;
+	timer_t storm; /* of torture.signals, if storms */
+	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
 	struct check *check;  /* --check, or NULL: then blocks are not chained */
@@ -452,6 +454,8 @@ void check_store(struct check *k, uint8_t *host, unsigned size);
 int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
 /* On the vCPU's thread; the signals begin. 0 or -errno. */
 int torture_start(struct tcpu *t);
+/* The signals end; may be called by any thread, and if none have begun. */
+void torture_stop(struct tcpu *t);
 /* Before code is entered. */
 void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */
