@@ -479,7 +479,7 @@ int front_open_all(struct front *f)
 		if (f->result_fd < 0)
 			return STATUS_HOST;
 	}
-	if (f->config.root && front_open_streams(f))
+	if (f->config.words && front_open_streams(f))
 		return STATUS_HOST;
 	return f->config.gdb ? open_gdb(f) : STATUS_OK;
 }

@@ -42,7 +42,6 @@ struct net {
 	int fd, listener; /* -1: none */
 	struct loop_fd *watch, *listen_watch;
 	bool full; /* the other side takes nothing for now */
-	bool soon; /* the device asked to be called */
 	struct slot slot[BATCH];
 	size_t len[BATCH];   /* of messages */
 	unsigned from, held; /* those not delivered: slot[from] to slot[held - 1] */
@@ -56,8 +55,8 @@ static void disconnect(struct net *n);
 static void wait_events(struct net *n)
 {
 	if (n->watch)
-		loop_set_events(n->watch,
-			(n->from < n->held ? 0 : EPOLLIN) | (n->full || n->soon ? EPOLLOUT : 0));
+		loop_set_events(
+			n->watch, (n->from < n->held ? 0 : EPOLLIN) | (n->full ? EPOLLOUT : 0));
 }
 
 static bool gone(int error)
@@ -89,14 +88,6 @@ static bool net_send(void *backend, const struct iovec *iov, unsigned count)
 	n->full = true;
 	wait_events(n);
 	return false;
-}
-
-static void net_later(void *backend)
-{
-	struct net *n = backend;
-
-	n->soon = true;
-	wait_events(n);
 }
 
 /* ---- from the outside ---- */
@@ -182,7 +173,7 @@ static void on_events(void *ctx, uint32_t events)
 	struct net *n = ctx;
 
 	if (events & EPOLLOUT) {
-		n->full = n->soon = false;
+		n->full = false;
 		wait_events(n);
 		if (n->dev.device)
 			n->dev.writable(n->dev.device);
@@ -205,7 +196,7 @@ static void set_link(struct net *n, bool up)
 static void connect_fd(struct net *n, int fd)
 {
 	n->fd = fd;
-	n->full = n->soon = false;
+	n->full = false;
 	n->from = n->held = 0;
 	n->watch = loop_add(n->loop, fd, EPOLLIN, on_events, n);
 	set_link(n, n->watch != NULL);
@@ -262,7 +253,6 @@ struct net *net_new(const struct net_link *l, const char *name, struct loop *loo
 	n->fd = n->listener = -1;
 	n->dev.send = net_send;
 	n->dev.room = net_room;
-	n->dev.later = net_later;
 	n->dev.backend = n;
 	if (l->kind == NET_LISTEN) {
 		n->listener = l->fd;
@@ -294,17 +284,6 @@ struct netdev *net_dev(struct net *n)
 
 /* ---- opening ---- */
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
 int net_open_tap(struct net_link *l, const char *name, char *err, size_t errlen)
 {
 	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -312,15 +291,16 @@ int net_open_tap(struct net_link *l, const char *name, char *err, size_t errlen)
 	int header = HEADER;
 
 	if (fd < 0)
-		return fail(err, errlen, "--net tap=%s: /dev/net/tun: %s", name, strerror(errno));
+		return fail_line(
+			err, errlen, "--net tap=%s: /dev/net/tun: %s", name, strerror(errno));
 	if (strlen(name) >= sizeof(r.ifr_name)) {
 		close(fd);
-		return fail(err, errlen, "--net tap=%s: a name has at most 15 letters", name);
+		return fail_line(err, errlen, "--net tap=%s: a name has at most 15 letters", name);
 	}
 	strcpy(r.ifr_name, name);
 	if (ioctl(fd, TUNSETIFF, &r) || ioctl(fd, TUNSETVNETHDRSZ, &header) ||
 		ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) {
-		fail(err, errlen,
+		fail_line(err, errlen,
 			"--net tap=%s: %s; make one of your own with: sudo ip tuntap add %s mode "
 			"tap user $USER",
 			name, strerror(errno), name);
@@ -352,10 +332,10 @@ int net_open_socket(struct net_link *l, const char *path, char *err, size_t errl
 	int rc = 0;
 
 	if (fd < 0)
-		return fail(err, errlen, "--net socket=%s: %s", path, strerror(errno));
+		return fail_line(err, errlen, "--net socket=%s: %s", path, strerror(errno));
 	if (strlen(path) >= sizeof(at.sun_path)) {
 		close(fd);
-		return fail(err, errlen, "--net socket=%s: the path is too long", path);
+		return fail_line(err, errlen, "--net socket=%s: the path is too long", path);
 	}
 	strcpy(at.sun_path, path);
 	l->fd = fd;
@@ -367,5 +347,5 @@ int net_open_socket(struct net_link *l, const char *path, char *err, size_t errl
 	if (!rc)
 		return 0;
 	close(fd);
-	return fail(err, errlen, "--net socket=%s: %s", path, strerror(-rc));
+	return fail_line(err, errlen, "--net socket=%s: %s", path, strerror(-rc));
 }
