@@ -198,6 +198,7 @@ static int translate_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 
 static int translate_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count)
 {
+	cache_flush(tcpu_of(v)); /* of what ran past them */
 	return interpret_engine.set_stops(v, stop, count);
 }
 
