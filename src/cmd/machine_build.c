@@ -427,6 +427,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.no_exit_port = m->config.no_exit_port,
 		.poweroff_stops = m->config.poweroff_stops,
 		.entropy = m->config.kernel,
+		.balloon = m->config.balloon,
 		.testdev = m->config.testdev};
 
 	machine_serial_attach(m);

@@ -143,12 +143,17 @@ static void translate_vcpu_close(struct vcpu *v)
 	v->priv = NULL;
 }
 
-static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
+/* What was made from memory that stays is kept, unless all pages get other versions. */
+static int translate_set_map(struct engine *engine, const struct engine_slot *slot, unsigned count)
 {
-	for (unsigned n = 0; n < e->vm->vcpus; n++)
-		if (e->vm->vcpu[n]->priv)
-			cache_flush(tcpu_of(e->vm->vcpu[n]));
-	return interpret_engine.set_map(e, slot, count);
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+	const struct code_page *code = e->code;
+	int err = interpret_engine.set_map(engine, slot, count);
+
+	for (unsigned n = 0; n < engine->vm->vcpus && e->code != code; n++)
+		if (engine->vm->vcpu[n]->priv)
+			cache_flush(tcpu_of(engine->vm->vcpu[n]));
+	return err;
 }
 
 static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
