@@ -26,6 +26,7 @@ SOURCE = pathlib.Path(sys.argv[2]).resolve()
 BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
 BOOT = 900 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
+PATIENCE = 120 if ENGINE != "interpret" else 600  # for an answer
 POWER_BUTTON = b"\x01p"
 APPEND = "root=LABEL=root console=ttyS0 quiet systemd.default_timeout_start_sec=900"  # hosts are busy
 
@@ -85,13 +86,13 @@ class Machine:
         self.expect("login: ", BOOT)
         took = time.monotonic() - self.began
         self.type("root\n")
-        self.expect("Password: ")
+        self.expect("Password: ", PATIENCE)
         self.type("tinamou\n")
-        self.expect("# ")
+        self.expect("# ", PATIENCE)
         self.run("export TERM=dumb SYSTEMD_PAGER=cat; dmesg -n 1; stty -echo")
         return took
 
-    def run(self, command, timeout=120):
+    def run(self, command, timeout=PATIENCE):
         """A command's output; it must end well."""
         self.type(f'{command}; echo "@e""nd $?"\n')
         before, found = self.expect(r"@end (\d+)\r*\n", timeout)
@@ -99,7 +100,7 @@ class Machine:
             raise Failed(f"{command}: status {found.group(1).decode()}: {before[-800:]}")
         return before.replace("\r", "")
 
-    def wait(self, timeout=120):
+    def wait(self, timeout=PATIENCE):
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
