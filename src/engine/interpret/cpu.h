@@ -250,7 +250,9 @@ void refresh(struct cpu *c);
 /* stops.c: notes accesses that the debugger watches; what stands at linear address lin. */
 void stops_note(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a);
 bool stops_here(const struct cpu *c, uint64_t lin);
-bool stops_any(const struct cpu *c, bool exec);
+/* Is there one in the page of code? Blocks, which run past them, are not made of it. */
+bool stops_in_page(const struct cpu *c, uint64_t lin);
+bool stops_watch(const struct cpu *c);
 int interpret_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count);
 /* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
 void tell_clock(struct cpu *c);

@@ -409,6 +409,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
 	[KIND_X87] = emit_x87,
+	[KIND_MXCSR] = emit_mxcsr,
 	[KIND_BMI] = emit_bmi,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,

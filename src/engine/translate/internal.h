@@ -229,6 +229,8 @@ struct tcpu {
 	bool counting;  /* instructions, exactly */
 	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
+	timer_t storm; /* of torture.signals, if storms */
+	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
 	struct check *check;  /* --check, or NULL: then blocks are not chained */
@@ -291,8 +293,9 @@ enum kind {
 	KIND_NOP,
 	KIND_VECTOR, /* and MMX */
 	KIND_X87,
-	KIND_BMI,  /* general registers by VEX */
-	KIND_BITS, /* BT and its kin on a bit string in memory */
+	KIND_MXCSR, /* LDMXCSR, STMXCSR, under live keys */
+	KIND_BMI,   /* general registers by VEX */
+	KIND_BITS,  /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -470,6 +473,8 @@ void check_store(struct check *k, uint8_t *host, unsigned size);
 int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
 /* On the vCPU's thread; the signals begin. 0 or -errno. */
 int torture_start(struct tcpu *t);
+/* The signals end; may be called by any thread, and if none have begun. */
+void torture_stop(struct tcpu *t);
 /* Before code is entered. */
 void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */
@@ -497,6 +502,8 @@ void emit_string(struct emitter *e);
 uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
+bool moves_mxcsr(const struct x86_insn *i); /* and nothing else */
+void emit_mxcsr(struct emitter *e);
 
 /* ---- x87.c ---- */
 

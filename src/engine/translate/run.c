@@ -241,6 +241,8 @@ static struct tblock *find(struct tcpu *t)
 
 	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
 		return NULL;
+	if (unlikely(c->stops) && stops_in_page(c, rip))
+		return NULL;
 	e = tlb_find(c, rip, code_privilege(c), X86_FETCH);
 	if (!e->code || !e->host)
 		return NULL;
