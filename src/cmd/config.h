@@ -141,7 +141,7 @@ struct config {
 	char *display_address; /* of VNC; NULL: the first port that is free */
 	char *screenshot;      /* PNG file, or NULL */
 	bool hvc;              /* serial is a virtio console, not COM1 */
-	bool testdev;
+	bool testdev, balloon;
 	char *name; /* in the registry, or NULL */
 	bool detach;
 	bool no_reboot, triple_fault_resets, stay_halted, poweroff_stops; /* --on */
@@ -149,6 +149,8 @@ struct config {
 	bool no_exit_port;
 	uint16_t exit_port; /* 0: the board's */
 	enum monitor_way monitor;
+	char *gdb;        /* where a debugger may come (listen.h), or NULL */
+	uint8_t gdb_arch; /* enum gdb_arch */
 	/* The front's, of the qemu command alone. */
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */

@@ -25,7 +25,7 @@
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
 	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
-			     vars, initramfs};  descriptors: below */
+			     vars, initramfs, gdb};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_VIEWER = 'v', /* struct viewer_event: a key, or the pointer */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */
@@ -74,7 +74,8 @@ struct shares {
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {
 	struct shares shares;
-	int stream[STREAMS]; /* the machine's ends, with --root */
+	int stream[STREAMS]; /* the machine's ends, with a command */
+	bool has_streams;
 	struct {
 		enum media_kind kind;
 		int unit; /* of struct config_disk */

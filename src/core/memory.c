@@ -8,6 +8,8 @@
 
 #include "util/util.h"
 
+#define PAGE UINT64_C(4096)
+
 static int map_shared(struct ram *ram)
 {
 	ram->fd = memfd_create("tinamou-ram", MFD_CLOEXEC);
@@ -121,7 +123,7 @@ int mem_read(struct guest_memory *m, gpa_t gpa, void *buf, uint64_t len)
 	return 0;
 }
 
-static void tell_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
+void mem_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
 {
 	if (m->written && len)
 		m->written(m->written_ctx, gpa, len);
@@ -144,7 +146,7 @@ int mem_write(struct guest_memory *m, gpa_t gpa, const void *buf, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
 	return 0;
 }
 
@@ -163,7 +165,27 @@ int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
+	return 0;
+}
+
+int mem_discard(struct guest_memory *m, gpa_t gpa, uint64_t len)
+{
+	gpa_t first = (gpa + PAGE - 1) & ~(PAGE - 1), end = (gpa + len) & ~(PAGE - 1);
+	uint8_t *host;
+
+	if (range_bad(gpa, len) || first >= end)
+		return range_bad(gpa, len) ? -EFAULT : 0;
+	host = mem_ptr(m, first, end - first);
+	if (!host)
+		return -EFAULT;
+	if (!m->ram || host < m->ram->host ||
+		!range_in((uint64_t)(host - m->ram->host), end - first, m->ram->size) ||
+		(uintptr_t)host & (PAGE - 1))
+		return -EOPNOTSUPP;
+	if (madvise(host, end - first, MADV_DONTNEED))
+		return -errno;
+	mem_written(m, first, end - first);
 	return 0;
 }
 

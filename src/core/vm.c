@@ -126,7 +126,7 @@ static void wake_loop(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	loop_wake(vm->loop);
+	loop_nudge(vm->loop);
 }
 
 static void init_locks(struct vm *vm)
@@ -157,7 +157,8 @@ static void init_buses(struct vm *vm)
 	vm->mem_bus.changing = map_changing;
 	vm->mem_bus.changed = map_changed;
 	vm->mem_bus.hook_ctx = vm;
-	vm->mem = (struct guest_memory){&vm->mem_bus, ram_written, vm};
+	vm->mem = (struct guest_memory){
+		.bus = &vm->mem_bus, .written = ram_written, .written_ctx = vm};
 }
 
 struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
@@ -204,6 +205,8 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			(unsigned long long)(config->ram_size / MiB));
 		goto fail;
 	}
+	if (config->backing == RAM_PRIVATE && !(config->engine->caps & ENGINE_CAP_PINS))
+		vm->mem.ram = &vm->ram;
 	if (config->engine->open(vm, &vm->engine, err, errlen))
 		goto fail;
 	add_vcpus(vm);
@@ -275,6 +278,7 @@ static int reset_vcpu(struct vcpu *v)
 
 	x86_state_reset(&s, v->vm->model.signature);
 	s.events.run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
+	v->intr_level = false;
 	atomic_store(&v->intr_line, false);
 	atomic_store(&v->nmi_line, 0);
 	return vcpu_put(v, &s, X86_GROUP_ALL & ~X86_GROUP_TSC);
@@ -334,6 +338,8 @@ void vm_stop(struct vm *vm)
 		return;
 	vm->stopped = true;
 	vm_pause(vm);
+	if (vm->debugger)
+		vm->debugger->stopped(vm->debugger_ctx);
 }
 
 void vm_cont(struct vm *vm)

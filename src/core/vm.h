@@ -55,6 +55,7 @@ struct vm_config {
 	bool triple_fault_resets; /* it does not end it */
 	bool stay_halted;         /* nor does a halt for good */
 	bool time_exits;          /* --stats: measure host time by exit reason */
+	bool count_instructions;  /* all of them, even where that costs speed */
 	bool check; /* --check: the engine checks itself against interpret, block by block */
 	/*
 	 * Gives rights up: by each vCPU's thread once it has what it needs, by the machine's
@@ -80,6 +81,14 @@ struct vm_apic {
 	 */
 	unsigned (*send_ipis)(
 		void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr);
+};
+
+/* Who debugs the machine; vm->lock held. */
+struct vm_debugger {
+	/* On the vCPU's thread, behind run or step: a stop was met, or STEP_ONE is done. */
+	void (*met)(void *ctx, struct vcpu *v, const struct run_result *r);
+	/* vm_stop has stopped the machine, whoever wanted it. */
+	void (*stopped)(void *ctx);
 };
 
 struct vm {
@@ -108,6 +117,8 @@ struct vm {
 	void *apic_ctx;
 	struct vcpu
 		*accessing; /* whose access the buses carry, for what each vCPU has its own of */
+	const struct vm_debugger *debugger; /* NULL: none */
+	void *debugger_ctx;
 	/* After RESET of vCPUs and devices: load the image again, set vCPU 0's entry state. */
 	int (*boot)(void *ctx, struct vm *vm);
 	void *boot_ctx;

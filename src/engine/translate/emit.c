@@ -61,7 +61,7 @@ static void poll(struct emitter *e)
 }
 
 /*
- * The return is done, unless its target is not canonical: then it is
+ * The return or jump is done, unless its target is not canonical: then it is
  * interpret's. T0 is the target.
  */
 static void emit_ret_exit(struct emitter *e, const struct texit *x)
@@ -355,7 +355,8 @@ static void emit_jmp_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e, EXIT_ODD);
+	entry = find_jump(e, EXIT_RET);
+	e->exit[e->exits - 1].pops = 0;
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }
@@ -407,6 +408,9 @@ static void emit_system(struct emitter *e)
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
+	[KIND_X87] = emit_x87,
+	[KIND_MXCSR] = emit_mxcsr,
+	[KIND_BMI] = emit_bmi,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
@@ -428,6 +432,8 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_SWAPGS] = emit_swapgs,
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
+	[KIND_DIRECTION] = emit_direction,
+	[KIND_BASE] = emit_base,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };
@@ -503,7 +509,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.key_index = way_on(t, b),
 		.producer = NONE,
 		.first_access = t->accesses,
-		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
+		.stubs = &t->stubs[live_of(&s->key)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);

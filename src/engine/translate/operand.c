@@ -184,8 +184,7 @@ static void put_copy(struct emitter *e, const struct form *f, unsigned reg, unsi
 	put_tail(e);
 }
 
-/* Does it change some flags and keep others that matter, or read any? */
-static bool needs_flags(const struct tinsn *n)
+bool needs_flags(const struct tinsn *n)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
 	bool changes = (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
@@ -198,10 +197,19 @@ static bool needs_rex_for(struct mem m)
 	return (m.base != NOREG && m.base >= R8) || (m.index != NOREG && m.index >= R8);
 }
 
+void note_new_flags(struct emitter *e)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[e->n->i.entry];
+
+	if (!((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH))
+		return;
+	e->flags = IN_HOST;
+	e->producer = e->at;
+}
+
 void emit_copy(struct emitter *e)
 {
 	const struct tinsn *n = e->n;
-	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
 	struct form f = form_of(n);
 	unsigned reg, rm;
 
@@ -219,10 +227,7 @@ void emit_copy(struct emitter *e)
 		exit_at_fault(e);
 	put_back(e, f.reg, f.reg_opnd, reg);
 	put_back(e, f.rm, f.rm_opnd, rm);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
-		e->flags = IN_HOST;
-		e->producer = e->at;
-	}
+	note_new_flags(e);
 }
 
 /* ---- LEA ---- */

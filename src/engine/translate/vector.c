@@ -1,11 +1,11 @@
 /*
- * vector.c - SSE and AVX: copied with their memory operand rewritten, on the
+ * vector.c - SSE, AVX and MMX: copied with their memory operand rewritten, on the
  * guest's own vector registers.
  *
  * These are in the host's only while blocks of a `live` key run: ways in and
- * out of those move them (stubs.c), and all C code finds them in s.xsave. x87
- * and MMX are interpret's. MXCSR is the guest's own then; a guest that unmasks
- * an exception of it gets no live blocks.
+ * out of those move them (stubs.c), and all C code finds them in s.xsave. MMX
+ * asks for x87's (x87.c). MXCSR is the guest's own then; a guest that unmasks an
+ * exception of it gets no live blocks.
  * Source: SDM vol. 2A 2.3 (VEX), vol. 1 11.6.
  */
 #include "engine/translate/internal.h"
@@ -27,6 +27,8 @@ uint8_t usable_units(const struct tcpu *t)
 		units |= UNITS_SSE;
 	if (c->s.cr4 & X86_CR4_OSXSAVE && (c->s.xcr0 & avx) == avx)
 		units |= UNITS_AVX;
+	if (x87_usable(t))
+		units |= UNITS_X87;
 	return units;
 }
 
@@ -56,6 +58,12 @@ bool loads_mxcsr(const struct x86_insn *i)
 	default:
 		return false;
 	}
+}
+
+bool moves_mxcsr(const struct x86_insn *i)
+{
+	return i->op == X86_OP_LDMXCSR || i->op == X86_OP_VLDMXCSR || i->op == X86_OP_STMXCSR ||
+	       i->op == X86_OP_VSTMXCSR;
 }
 
 /* A general register is ModRM.rm if it is the last operand but for constants, or here. */
@@ -180,8 +188,26 @@ void emit_vector(struct emitter *e)
 		exit_at_fault(e);
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
-		e->flags = IN_HOST;
-		e->producer = e->at;
+	note_new_flags(e);
+}
+
+/* Read once, since another vCPU may write: what is reserved or unmasks is interpret's. */
+void emit_mxcsr(struct emitter *e)
+{
+	struct code *c = e->c;
+
+	reach_memory(e);
+	if (!loads_mxcsr(&e->n->i)) {
+		put_rm(c, OP_0F(0xae), 3, e->mem);
+		return;
 	}
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	put_rm(c, OP(0x8b), T1, e->mem);
+	put_rm(c, OP(0x89), T1, in_state(STATE(scratch)));
+	alu_imm32(c, false, 6, T1, MXCSR_MASKS);
+	put_rr(c, OP(0xf7), 0, T1); /* test */
+	put32(c, ~MXCSR_MASK | MXCSR_MASKS);
+	exit_odd(e, jcc_forward(c, CC_NZ));
+	put_rm(c, OP_0F(0xae), 2, in_state(STATE(scratch)));
 }
