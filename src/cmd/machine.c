@@ -19,7 +19,7 @@
 #include "cmd/status.h"
 #include "util/passfd.h"
 
-#define SCREEN_INTERVAL_NS 25000000
+#define SCREEN_INTERVAL_NS 40000000
 
 /* ---- talking to the front ---- */
 

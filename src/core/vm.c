@@ -126,7 +126,7 @@ static void wake_loop(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	loop_wake(vm->loop);
+	loop_nudge(vm->loop);
 }
 
 static void init_locks(struct vm *vm)
