@@ -41,8 +41,8 @@ static void show(struct virtio_balloon *b)
 static void discard(struct virtio_balloon *b, uint64_t first, uint64_t end)
 {
 	/* What is not RAM has nothing to give back. */
-	pci_func_discard(b->v.func, first * VIRTIO_BALLOON_PAGE,
-		(end - first) * VIRTIO_BALLOON_PAGE);
+	pci_func_discard(
+		b->v.func, first * VIRTIO_BALLOON_PAGE, (end - first) * VIRTIO_BALLOON_PAGE);
 }
 
 /* Page numbers in any order; neighbours go together. Returns how many there were. */
@@ -87,8 +87,8 @@ static void balloon_notify(struct virtio *v, unsigned queue)
 
 	while (pages < PAGES_BURST && virtio_take(v, queue, &c, &taken)) {
 		if (c.out_len > sizeof(b->pfn)) {
-			virtio_break(v, "%llu bytes of page numbers",
-				(unsigned long long)c.out_len);
+			virtio_break(
+				v, "%llu bytes of page numbers", (unsigned long long)c.out_len);
 			return;
 		}
 		if (queue == INFLATE)

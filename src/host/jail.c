@@ -15,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +64,12 @@ static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_S
 	SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(syncfs),
 	SCMP_SYS(copy_file_range), SCMP_SYS(fcntl), SCMP_SYS(fsync)};
 
+/* Unix sockets only. */
+static const int vsock_calls[] = {COMMON, SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
+	SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(accept4),
+	SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(fstat),
+	SCMP_SYS(newfstatat), SCMP_SYS(restart_syscall)};
+
 static const struct {
 	const int *call;
 	unsigned count;
@@ -71,6 +78,7 @@ static const struct {
 	[JAIL_VCPU] = {vcpu_calls, ARRAY_SIZE(vcpu_calls)},
 	[JAIL_DISK] = {disk_calls, ARRAY_SIZE(disk_calls)},
 	[JAIL_SHARE] = {share_calls, ARRAY_SIZE(share_calls)},
+	[JAIL_VSOCK] = {vsock_calls, ARRAY_SIZE(vsock_calls)},
 };
 
 unsigned jail_count(enum jail_kind kind)
@@ -88,6 +96,8 @@ static int allow(scmp_filter_ctx c, int call)
 	if (call == SCMP_SYS(mmap) || call == SCMP_SYS(mprotect))
 		return seccomp_rule_add(
 			c, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+	if (call == SCMP_SYS(socket))
+		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 	if (call != SCMP_SYS(ioctl))
 		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
 	err = seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,

@@ -16,6 +16,7 @@ enum jail_kind {
 	JAIL_VCPU,
 	JAIL_DISK,  /* a thread that serves a disk */
 	JAIL_SHARE, /* the process behind a shared folder */
+	JAIL_VSOCK, /* the process behind --vsock */
 	JAIL_KINDS
 };
 
