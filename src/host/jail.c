@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -80,6 +81,12 @@ static const int front_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP
 static const unsigned terminal_ioctls[] = {
 	TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TIOCGWINSZ, FIONREAD, TIOCGPTN, TIOCGPTPEER};
 
+/* Unix sockets only. */
+static const int vsock_calls[] = {COMMON, SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
+	SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(accept4),
+	SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(fstat),
+	SCMP_SYS(newfstatat), SCMP_SYS(restart_syscall)};
+
 static const struct {
 	const int *call;
 	unsigned count;
@@ -89,6 +96,7 @@ static const struct {
 	[JAIL_DISK] = {disk_calls, ARRAY_SIZE(disk_calls)},
 	[JAIL_SHARE] = {share_calls, ARRAY_SIZE(share_calls)},
 	[JAIL_FRONT] = {front_calls, ARRAY_SIZE(front_calls)},
+	[JAIL_VSOCK] = {vsock_calls, ARRAY_SIZE(vsock_calls)},
 };
 
 unsigned jail_count(enum jail_kind kind)
@@ -132,6 +140,8 @@ static int allow(scmp_filter_ctx c, enum jail_kind kind, int call)
 	if (call == SCMP_SYS(openat) && kind == JAIL_FRONT)
 		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_WRONLY | O_CREAT));
+	if (call == SCMP_SYS(socket))
+		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 	return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
 }
 
