@@ -86,8 +86,8 @@ static uint32_t changes(const struct tinsn *n)
 /* An access of it that fails goes by the slow path alone. */
 static bool only_slow(const struct emitter *e, const struct tinsn *n)
 {
-	return n->kind != KIND_VECTOR && n->i.op != X86_OP_FLDCW && !is_division(&n->i) &&
-	       (wide(e) || n->i.mem.seg < X86_FS);
+	return n->kind != KIND_VECTOR && n->kind != KIND_MXCSR && n->i.op != X86_OP_FLDCW &&
+	       !is_division(&n->i) && (wide(e) || n->i.mem.seg < X86_FS);
 }
 
 static uint32_t operands(const struct x86_insn *i)
