@@ -412,9 +412,8 @@ static void packet_put_one(struct gdb *g, const char *args)
 
 static struct view view_of(struct gdb *g, const struct x86_state *s)
 {
-	return (struct view){.mem = &g->vm->mem,
-		.state = s,
-		.phys_bits = x86_model_phys_bits(&g->vm->model)};
+	return (struct view){
+		.mem = &g->vm->mem, .state = s, .phys_bits = x86_model_phys_bits(&g->vm->model)};
 }
 
 /* ADDR,LEN */
@@ -501,8 +500,8 @@ static unsigned find_stop(const struct gdb *g, unsigned type, const struct debug
 {
 	unsigned n = 0;
 
-	while (n < g->stops && (g->type[n] != type || g->stop[n].addr != s->addr ||
-				       g->stop[n].len != s->len))
+	while (n < g->stops &&
+		(g->type[n] != type || g->stop[n].addr != s->addr || g->stop[n].len != s->len))
 		n++;
 	return n;
 }
@@ -525,7 +524,7 @@ static void packet_insert(struct gdb *g, const char *args)
 		g->type[n] = (uint8_t)type;
 		err = set_stops(g, n + 1);
 	}
-	answer(g, !err			? "OK"
+	answer(g, !err             ? "OK"
 		  : err == -ENOSPC ? "E.the engine has no room for more"
 				   : "E.the engine has no breakpoints");
 }

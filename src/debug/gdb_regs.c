@@ -9,21 +9,21 @@
 #include "util/util.h"
 
 /* The XSAVE area, standard format. */
-#define FXSAVE_FCW    0
-#define FXSAVE_FSW    2
-#define FXSAVE_FTW    4 /* a bit a register: not empty */
-#define FXSAVE_FOP    6
-#define FXSAVE_FIP    8
-#define FXSAVE_FCS    12
-#define FXSAVE_FDP    16
-#define FXSAVE_FDS    20
-#define FXSAVE_MXCSR  24
-#define FXSAVE_ST     32
-#define FXSAVE_XMM    160
-#define XSAVE_BV      512
-#define XSAVE_YMMH    576
-#define FCW_INIT      0x37f
-#define MXCSR_MASK    0xffffu
+#define FXSAVE_FCW   0
+#define FXSAVE_FSW   2
+#define FXSAVE_FTW   4 /* a bit a register: not empty */
+#define FXSAVE_FOP   6
+#define FXSAVE_FIP   8
+#define FXSAVE_FCS   12
+#define FXSAVE_FDP   16
+#define FXSAVE_FDS   20
+#define FXSAVE_MXCSR 24
+#define FXSAVE_ST    32
+#define FXSAVE_XMM   160
+#define XSAVE_BV     512
+#define XSAVE_YMMH   576
+#define FCW_INIT     0x37f
+#define MXCSR_MASK   0xffffu
 
 enum kind { PC, FLAGS, GPR, SEG, BASE, CONTROL, X87_WORD, ST, XMM, MXCSR, YMMH };
 
@@ -48,16 +48,19 @@ struct row {
 };
 
 static const struct row rows[] = {
-	{CORE, GPR, 8, 16, 0, "int", {"eax ecx edx ebx esp ebp esi edi",
-		"rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15"},
+	{CORE, GPR, 8, 16, 0, "int",
+		{"eax ecx edx ebx esp ebp esi edi",
+			"rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15"},
 		{0, 3, 1, 2, 6, 7, 5, 4, 8, 9, 10, 11, 12, 13, 14, 15}},
 	{CORE, PC, 1, 1, 0, "code_ptr", {"eip", "rip"}, {0}},
 	{CORE, FLAGS, 1, 1, 32, "int32", {"eflags", "eflags"}, {0}},
 	{CORE, SEG, 6, 6, 32, "int32", {"cs ss ds es fs gs", "cs ss ds es fs gs"},
 		{X86_CS, X86_SS, X86_DS, X86_ES, X86_FS, X86_GS}},
 	{CORE, ST, 8, 8, 80, "i387_ext", {"st%", "st%"}, {0}},
-	{CORE, X87_WORD, 8, 8, 32, "int32", {"fctrl fstat ftag fiseg fioff foseg fooff fop",
-		"fctrl fstat ftag fiseg fioff foseg fooff fop"}, {0}},
+	{CORE, X87_WORD, 8, 8, 32, "int32",
+		{"fctrl fstat ftag fiseg fioff foseg fooff fop",
+			"fctrl fstat ftag fiseg fioff foseg fooff fop"},
+		{0}},
 	{SSE, XMM, 8, 16, 128, "vec128", {"xmm%", "xmm%"}, {0}},
 	{SSE, MXCSR, 1, 1, 32, "int32", {"mxcsr", "mxcsr"}, {0}},
 	{AVX, YMMH, 8, 16, 128, "uint128", {"ymm%h", "ymm%h"}, {0}},
@@ -331,7 +334,9 @@ static void describe_row(const struct gdb_regs *g, const struct row *r, FILE *ou
 		fputs("<reg name=\"", out);
 		print_name(r->name[g->wide], n, out);
 		fprintf(out, "\" bitsize=\"%u\" type=\"%s%s\"/>\n", bits, r->type,
-			strcmp(r->type, "int") ? "" : bits == 64 ? "64" : "32");
+			strcmp(r->type, "int") ? ""
+			: bits == 64           ? "64"
+					       : "32");
 	}
 }
 

@@ -12,7 +12,7 @@
 
 #include "x86/state.h"
 
-#define GDB_REG_BYTES 16u  /* the longest */
+#define GDB_REG_BYTES 16u   /* the longest */
 #define GDB_ALL_BYTES 1024u /* all of them together, at most */
 
 struct gdb_regs {
