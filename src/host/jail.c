@@ -29,12 +29,13 @@
 #define HOST_TYPE   0xae /* of <linux/kvm.h> */
 #define MODULE_TYPE 0xd7 /* of driver/abi.h */
 
-/* What every thread needs: locks, memory, signals, its end. */
+/* What every thread needs: locks, memory, signals, the end of all; its own only where it is not the
+ * main one. */
 #define COMMON                                                                                     \
 	SCMP_SYS(futex), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk),      \
 		SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(rt_sigprocmask),                     \
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(tgkill), SCMP_SYS(getpid),                        \
-		SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit), SCMP_SYS(exit_group)
+		SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit_group)
 
 #define DISK_CALLS                                                                                 \
 	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),                \
@@ -50,16 +51,16 @@ static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS
 	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
 /* Device handlers run on these threads; sockets were opened before. */
-static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl), SCMP_SYS(close),
-	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(shutdown),
-	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
+static const int vcpu_calls[] = {COMMON, SCMP_SYS(exit), SCMP_SYS(read), SCMP_SYS(writev),
+	SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(close), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom),
+	SCMP_SYS(shutdown), SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
-static const int disk_calls[] = {COMMON, DISK_CALLS};
+static const int disk_calls[] = {COMMON, SCMP_SYS(exit), DISK_CALLS};
 
 /* The folder is reached by descriptors and single names; Landlock says the same again. */
-static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_SYS(sendto),
-	SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(openat), SCMP_SYS(openat2),
+static const int share_calls[] = {COMMON, SCMP_SYS(exit), DISK_CALLS, SCMP_SYS(recvfrom),
+	SCMP_SYS(sendto), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(openat), SCMP_SYS(openat2),
 	SCMP_SYS(getdents64), SCMP_SYS(readlinkat), SCMP_SYS(fstatfs), SCMP_SYS(faccessat),
 	SCMP_SYS(faccessat2), SCMP_SYS(fchmodat), SCMP_SYS(fchownat), SCMP_SYS(utimensat),
 	SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(symlinkat), SCMP_SYS(linkat),
