@@ -60,6 +60,14 @@ static void note_page(struct tcpu *t, uint64_t rip)
 	t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] |= UINT64_C(1) << page % 64;
 }
 
+/* Of a block that is jumped to, and holds as long as they are where they were. */
+static void note_pages(struct tcpu *t, const struct tblock *b)
+{
+	note_page(t, b->rip);
+	if (b->tail.present)
+		note_page(t, b->rip + PAGE_SIZE);
+}
+
 static bool page_noted(const struct tcpu *t, uint64_t rip)
 {
 	uint64_t page = rip >> 12;
@@ -87,7 +95,7 @@ void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 		list->at[list->used] = n;
 	if (list->used <= JUMP_SIZE)
 		list->used++;
-	note_page(t, b->rip);
+	note_pages(t, b);
 }
 
 static void jump_remove(struct tcpu *t, const struct tblock *b)
@@ -183,9 +191,9 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 	t->stats.links++;
 	set_target(&t->code, l->patch, entry_for(l, to));
 	l->closed = true;
-	if (!l->far)
+	if (!l->far && !to->tail.present)
 		return;
-	note_page(t, to->rip);
+	note_pages(t, to);
 	if (global)
 		list_far(t, link, t->far_global, &t->far_globals);
 	else
@@ -221,6 +229,28 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 			return b;
 	}
 	return NULL;
+}
+
+void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail)
+{
+	uint32_t *list = &t->tail[tail->page % TAILS];
+
+	b->tail = *tail;
+	b->next_tail = *list;
+	*list = (uint32_t)(b - t->block);
+}
+
+static void drop_tail(struct tcpu *t, uint32_t which)
+{
+	struct tblock *b = &t->block[which];
+	uint32_t *p = &t->tail[b->tail.page % TAILS];
+
+	if (!b->tail.present)
+		return;
+	while (*p != which)
+		p = &t->block[*p].next_tail;
+	*p = b->next_tail;
+	b->tail.present = false;
 }
 
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)
@@ -262,6 +292,7 @@ static void drop(struct tcpu *t, uint32_t which)
 
 	b->live = false;
 	unhash(t, which);
+	drop_tail(t, which);
 	for (uint32_t l = b->links_in, next; l != NONE; l = next) {
 		next = t->link[l].next_in;
 		if (t->link[l].closed)
@@ -343,6 +374,22 @@ void cache_reserve(struct tcpu *t)
 		cache_evict(t);
 }
 
+/* Blocks whose instruction ends in a page and is not of its present version. */
+static void drop_tails(struct tcpu *t, uint64_t page, uint32_t version)
+{
+	for (uint32_t n = t->tail[page % TAILS], next; n != NONE; n = next) {
+		struct tblock *b = &t->block[n];
+
+		next = b->next_tail;
+		if (b->tail.page != page || b->tail.version == version)
+			continue;
+		jump_remove(t, b);
+		unlist(t, n);
+		drop(t, n);
+		t->stats.stale++;
+	}
+}
+
 /* Blocks of a page that are not of its present version. */
 static void drop_page(struct tcpu *t, uint64_t page)
 {
@@ -351,6 +398,7 @@ static void drop_page(struct tcpu *t, uint64_t page)
 	if (page >= t->c.e->code_pages)
 		return;
 	version = atomic_load_explicit(&t->c.e->code[page].version, memory_order_acquire);
+	drop_tails(t, page, version);
 	while (*p != NONE) {
 		struct tblock *b = &t->block[*p];
 
@@ -392,6 +440,7 @@ void cache_flush(struct tcpu *t)
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));
 	memset(t->page, 0xff, sizeof(t->page));
+	memset(t->tail, 0xff, sizeof(t->tail));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
 	jump_flush(t, true);
 }
