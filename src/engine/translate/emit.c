@@ -61,7 +61,7 @@ static void poll(struct emitter *e)
 }
 
 /*
- * The return is done, unless its target is not canonical: then it is
+ * The return or jump is done, unless its target is not canonical: then it is
  * interpret's. T0 is the target.
  */
 static void emit_ret_exit(struct emitter *e, const struct texit *x)
@@ -355,7 +355,8 @@ static void emit_jmp_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e, EXIT_ODD);
+	entry = find_jump(e, EXIT_RET);
+	e->exit[e->exits - 1].pops = 0;
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }

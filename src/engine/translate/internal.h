@@ -37,7 +37,7 @@
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE    (1u << 15)
+#define HASH_SIZE    (1u << 17)
 #define TAILS        (1u << 10)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
@@ -142,8 +142,9 @@ struct tblock {
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page, next_tail;
+	uint32_t next_hash, next_page, prev_page, next_tail;
 	struct tail tail;
+	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
 	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
@@ -231,6 +232,8 @@ struct tcpu {
 	bool counting;   /* instructions, exactly */
 	bool tally;      /* they are counted, for that or for whom they are told */
 	struct torture torture;
+	timer_t storm; /* of torture.signals, if storms */
+	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
 	struct check *check;  /* --check, or NULL: then blocks are not chained */
@@ -348,7 +351,7 @@ enum exit_kind {
 	EXIT_JUMP, /* to another block */
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
-	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
+	EXIT_RET,  /* a return or jump to what is not in the table of jumps; T0: where to */
 	EXIT_ODD,  /* interpret is to execute the instruction */
 	EXIT_FAULT /* the same: the host raised a fault at it, see run.c */
 };
@@ -467,6 +470,8 @@ void check_store(struct check *k, uint8_t *host, unsigned size);
 int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
 /* On the vCPU's thread; the signals begin. 0 or -errno. */
 int torture_start(struct tcpu *t);
+/* The signals end; may be called by any thread, and if none have begun. */
+void torture_stop(struct tcpu *t);
 /* Before code is entered. */
 void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */

@@ -206,6 +206,7 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	cache_reserve(t);
 	scan(t, &t->key[t->key_now], page, rip, &s);
 	b = cache_add(t, page->gpa + (rip & 4095), rip, t->key_now, version);
+	b->len = (uint16_t)(s.end - s.rip);
 	from = t->code.at;
 	if (s.count && s.across.present)
 		cache_add_tail(t, b, &s.across);
@@ -251,6 +252,8 @@ static struct tblock *find(struct tcpu *t)
 
 	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
 		return NULL;
+	if (unlikely(c->stops) && stops_in_page(c, rip))
+		return NULL;
 	e = tlb_find(c, rip, code_privilege(c), X86_FETCH);
 	if (!e->code || !e->host)
 		return NULL;
@@ -273,11 +276,16 @@ static struct tblock *find(struct tcpu *t)
 
 /* ---- the way in ---- */
 
-/* Armed before the look: who kicks after it clears the pointer. */
+static bool any_stale(const struct tcpu *t)
+{
+	return t->stale_seen != atomic_load_explicit(&t->c.e->stale_count, memory_order_acquire);
+}
+
+/* Armed before the look: who kicks, or writes to code, after it clears the pointer. */
 static bool wanted(struct tcpu *t)
 {
 	atomic_store(&t->poll, &t->poll_word);
-	return vcpu_kicked(t->c.v);
+	return vcpu_kicked(t->c.v) || any_stale(t);
 }
 
 static enum leave run_code(struct tcpu *t, const uint8_t *entry)
@@ -317,7 +325,7 @@ static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
 
 	c->one_block = false;
 	torture_enter(t);
-	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
+	if (any_stale(t))
 		cache_drop_stale(t);
 	if (!find_key(t))
 		return false;

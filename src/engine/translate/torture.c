@@ -90,11 +90,10 @@ static void in_storm(int sig)
 
 int torture_start(struct tcpu *t)
 {
-	const uint32_t ns = t->torture.signals * 1000u;
-	const struct itimerspec every = {
-		{ns / 1000000000u, ns % 1000000000u}, {0, ns % 1000000000u}};
+	const struct timespec period = {
+		t->torture.signals / 1000000u, (long)(t->torture.signals % 1000000u) * 1000};
+	const struct itimerspec every = {period, period};
 	struct sigaction sa = {.sa_handler = in_storm, .sa_flags = SA_ONSTACK | SA_RESTART};
-	timer_t timer; /* it ends with the process: the vCPU's jail has no call for that */
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STORM_SIGNAL};
 
 	t->random = 1 + t->c.v->id;
@@ -102,7 +101,15 @@ int torture_start(struct tcpu *t)
 	if (!t->torture.signals)
 		return 0;
 	event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
-	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer))
+	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &t->storm))
 		return -errno;
-	return timer_settime(timer, 0, &every, NULL) ? -errno : 0;
+	t->storms = true;
+	return timer_settime(t->storm, 0, &every, NULL) ? -errno : 0;
+}
+
+void torture_stop(struct tcpu *t)
+{
+	if (t->storms)
+		timer_delete(t->storm);
+	t->storms = false;
 }
