@@ -698,6 +698,8 @@ static int add_chipset(struct board *b)
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
+	if (!err && b->config.vsock)
+		err = chipset_add_vsock(&b->chipset, b->config.vsock);
 	if (!err && b->config.balloon) {
 		b->balloon = chipset_add_balloon(&b->chipset);
 		err = b->balloon ? 0 : -ENOSPC;

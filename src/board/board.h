@@ -46,6 +46,7 @@ struct board_config {
 	bool poweroff_stops;  /* the machine stands still after it, and does not end */
 	struct virtio *ports; /* a console device with streams; the board's from then on */
 	bool entropy;         /* a virtio device with random numbers */
+	struct vsock *vsock;  /* of a socket device; NULL: none. Not owned. */
 	bool balloon;         /* one by which the guest gives memory back */
 	bool testdev;         /* the device that test programs for CPUs expect */
 };

@@ -25,6 +25,7 @@
 #include "dev/virtio_net.h"
 #include "dev/virtio_pci.h"
 #include "dev/virtio_rng.h"
+#include "dev/virtio_vsock.h"
 #include "util/util.h"
 
 #define ISA_SLOT    1
@@ -193,6 +194,11 @@ int chipset_add_ports(struct chipset *c, struct virtio *ports)
 int chipset_add_entropy(struct chipset *c, uint64_t seed)
 {
 	return add_virtio(c, "virtio-rng", virtio_rng_new(seed), VIRTIO_RNG_CLASS);
+}
+
+int chipset_add_vsock(struct chipset *c, struct vsock *link)
+{
+	return add_virtio(c, "virtio-vsock", virtio_vsock_new(link), VIRTIO_VSOCK_CLASS);
 }
 
 struct virtio *chipset_add_balloon(struct chipset *c)

@@ -24,6 +24,8 @@ struct chipset_drive {
 	struct disk *disk; /* not owned; NULL: a CD-ROM drive without a disc */
 };
 
+struct vsock;
+
 struct chipset_share {
 	struct share *share; /* not owned */
 	const char *tag;
@@ -80,6 +82,8 @@ int chipset_add_console(struct chipset *c, struct chardev *chr);
 /* A console device with streams; takes it over. */
 int chipset_add_ports(struct chipset *c, struct virtio *ports);
 int chipset_add_entropy(struct chipset *c, uint64_t seed);
+/* Sockets, likewise; link is not owned. */
+int chipset_add_vsock(struct chipset *c, struct vsock *link);
 /* A memory balloon, likewise; NULL: there is no slot for it. */
 struct virtio *chipset_add_balloon(struct chipset *c);
 

@@ -10,6 +10,7 @@
 #include "cmd/listen.h"
 #include "core/vm.h"
 #include "debug/gdb.h"
+#include "host/vsock.h"
 #include "util/util.h"
 
 #define MEMORY_DEFAULT (512 * MiB)
@@ -741,6 +742,33 @@ static int flag_testdev(struct context *x, const char *value)
 	return 0;
 }
 
+/* [cid=N,]socket=PATH */
+static int opt_vsock(struct context *x, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *part, *end;
+	struct config *c = x->c;
+	unsigned long cid;
+	int rc = 0;
+
+	c->vsock_cid = VSOCK_CID_MIN;
+	while (!rc && (part = config_next_part(&rest))) {
+		if (!strncmp(part, "socket=", 7) && part[7]) {
+			free(c->vsock);
+			c->vsock = xstrdup(part + 7);
+		} else if (!strncmp(part, "cid=", 4) && isdigit((unsigned char)part[4])) {
+			cid = strtoul(part + 4, &end, 10);
+			if (*end || cid < VSOCK_CID_MIN || cid >= UINT32_MAX)
+				rc = fail(x, "--vsock: %s: a guest has 3 to 4294967294", part);
+			c->vsock_cid = (uint32_t)cid;
+		} else {
+			rc = fail(
+				x, "--vsock: unknown key '%s'; known are cid=N, socket=PATH", part);
+		}
+	}
+	free(copy);
+	return rc || c->vsock ? rc : fail(x, "--vsock %s: no socket=PATH", value);
+}
+
 static int flag_balloon(struct context *x, const char *value)
 {
 	x->c->balloon = true;
@@ -879,6 +907,8 @@ static const struct option options[] = {
 		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
+	{"vsock", 0, "[cid=N,]socket=PATH", opt_vsock, false, false,
+		"AF_VSOCK of the guest, by a unix socket of the host"},
 	{"balloon", 0, NULL, flag_balloon, false, false,
 		"the guest gives the host memory back: free pages, and on demand"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
@@ -1030,6 +1060,7 @@ void config_free(struct config *c)
 	free(c->variable);
 	free(c->root);
 	free(c->result);
+	free(c->vsock);
 	free(c->firmware_path);
 	free(c->firmware_vars);
 	free(c->boot);

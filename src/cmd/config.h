@@ -142,6 +142,8 @@ struct config {
 	char *screenshot;      /* PNG file, or NULL */
 	bool hvc;              /* serial is a virtio console, not COM1 */
 	bool testdev, balloon;
+	char *vsock; /* the path of its socket, or NULL */
+	uint32_t vsock_cid;
 	char *name; /* in the registry, or NULL */
 	bool detach;
 	bool no_reboot, triple_fault_resets, stay_halted, poweroff_stops; /* --on */

@@ -143,6 +143,8 @@ int front_open_shares(struct front *f);
 int front_start_shares(struct front *f);
 void front_close_shares(struct front *f);
 void front_wait_shares(struct front *f);
+/* The process behind --vsock, likewise. */
+int front_open_vsock(struct front *f);
 
 /* Carries bytes between the terminal and the machine until the machine is gone. */
 void front_loop(struct front *f);

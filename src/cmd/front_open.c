@@ -327,6 +327,8 @@ static int open_images(struct front *f)
 	if (!status)
 		status = front_open_shares(f);
 	if (!status)
+		status = front_open_vsock(f);
+	if (!status)
 		status = open_firmware(f);
 	if (!status)
 		status = net_open_all(c, f->media.net, &f->media.nets);

@@ -1,6 +1,7 @@
 /*
  * front_share.c - shared folders: the front opens them, and starts a server
- * process for each, which keeps the folder and gives the rest up.
+ * process for each, which keeps the folder and gives the rest up. Likewise the
+ * one behind --vsock.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,10 +64,10 @@ static void close_others(int *keep, unsigned n)
 	syscall(SYS_close_range, from, ~0u, 0);
 }
 
-/* In the child. A reader of our output shall not wait for it to end. */
-static void serve(struct share_server *s, bool jail)
+/* In a child. A reader of our output shall not wait for it to end. */
+static void become_server(int *keep, unsigned n)
 {
-	int keep[SHARE_FDS], null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	sigset_t all;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -76,10 +77,65 @@ static void serve(struct share_server *s, bool jail)
 		dup2(null, STDIN_FILENO);
 		dup2(null, STDOUT_FILENO);
 	}
+	close_others(keep, n);
+}
+
+static void serve(struct share_server *s, bool jail)
+{
+	int keep[SHARE_FDS];
+
 	share_fds(s, keep);
-	close_others(keep, SHARE_FDS);
+	become_server(keep, SHARE_FDS);
 	_exit(share_serve(s, jail) ? STATUS_HOST : STATUS_OK);
 }
+
+/* ---- vsock ---- */
+
+int front_open_vsock(struct front *f)
+{
+	const struct config *c = &f->config;
+	char err[512];
+
+	if (!c->vsock)
+		return STATUS_OK;
+	f->media.vsock = vsock_server_open(c->vsock, c->vsock_cid, err, sizeof(err));
+	if (f->media.vsock)
+		return STATUS_OK;
+	log_error("%s", err);
+	return STATUS_HOST;
+}
+
+static void serve_vsock(struct vsock_server *s, bool jail)
+{
+	int keep[VSOCK_SERVER_FDS];
+
+	vsock_server_fds(s, keep);
+	become_server(keep, VSOCK_SERVER_FDS);
+	_exit(vsock_serve(s, jail) ? STATUS_HOST : STATUS_OK);
+}
+
+static int start_vsock(struct front *f)
+{
+	if (!f->media.vsock)
+		return 0;
+	f->media.vsock_pid = fork();
+	if (!f->media.vsock_pid)
+		serve_vsock(f->media.vsock, f->config.jail);
+	return f->media.vsock_pid < 0 ? -errno : 0;
+}
+
+/* Its path is ours to remove: it is jailed. */
+static void end_vsock(struct front *f)
+{
+	if (f->media.vsock_pid <= 0)
+		return;
+	while (waitpid(f->media.vsock_pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	f->media.vsock_pid = 0;
+	unlink(f->config.vsock);
+}
+
+/* ---- starting and ending ---- */
 
 int front_start_shares(struct front *f)
 {
@@ -92,7 +148,7 @@ int front_start_shares(struct front *f)
 		if (s->pid[i] < 0)
 			return -errno;
 	}
-	return 0;
+	return start_vsock(f);
 }
 
 void front_close_shares(struct front *f)
@@ -103,6 +159,9 @@ void front_close_shares(struct front *f)
 		if (s->item[i])
 			share_close(s->item[i]);
 	memset(s->item, 0, sizeof(s->item));
+	if (f->media.vsock)
+		vsock_server_close(f->media.vsock);
+	f->media.vsock = NULL;
 }
 
 /* They end when the machine has; what the guest wrote is in its files then. */
@@ -114,4 +173,5 @@ void front_wait_shares(struct front *f)
 		while (s->pid[i] > 0 && waitpid(s->pid[i], NULL, 0) < 0 && errno == EINTR)
 			;
 	s->count = 0;
+	end_vsock(f);
 }

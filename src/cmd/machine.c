@@ -196,6 +196,7 @@ static int run(struct machine *m)
 	machine_free_shares(m);
 	machine_free_disks(m);
 	machine_free_nets(m);
+	machine_free_vsock(m);
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);

@@ -43,6 +43,7 @@ struct machine {
 	struct net *net[CONFIG_MAX_NETS];
 	struct share *share[CONFIG_MAX_SHARES + 1];
 	unsigned shares;
+	struct vsock *vsock; /* NULL: none */
 	struct stream stream[STREAMS];
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
@@ -84,6 +85,7 @@ int machine_build(struct machine *m, char *err, size_t errlen);
 /* Unpacked, a kernel is large. A reset reads it again, and checks it again. */
 void machine_forget_kernel(struct machine *m);
 void machine_free_shares(struct machine *m);
+void machine_free_vsock(struct machine *m);
 void machine_free_disks(struct machine *m);
 void machine_free_nets(struct machine *m);
 

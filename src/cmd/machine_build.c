@@ -310,6 +310,26 @@ static int make_shares(struct machine *m, struct board_config *bc, char *err, si
 	return 0;
 }
 
+/* The guest's sockets: the machine keeps its end. */
+static void make_vsock(struct machine *m, struct board_config *bc)
+{
+	struct vsock_server *from = m->media->vsock;
+	int socket;
+
+	if (!from)
+		return;
+	socket = fcntl(vsock_server_socket(from), F_DUPFD_CLOEXEC, 0);
+	vsock_server_close(from);
+	m->vsock = vsock_new(socket, m->config.vsock_cid, m->vm->loop);
+	bc->vsock = m->vsock;
+}
+
+void machine_free_vsock(struct machine *m)
+{
+	if (m->vsock)
+		vsock_free(m->vsock);
+}
+
 void machine_free_shares(struct machine *m)
 {
 	vm_lock(m->vm);
@@ -445,6 +465,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 	if (map_firmware(m, &bc))
 		return -EIO;
 	make_nets(m, &bc);
+	make_vsock(m, &bc);
 	if (make_disks(m, &bc, err, errlen) || make_shares(m, &bc, err, errlen) ||
 		machine_make_streams(m, &bc) || board_new(m->vm, &bc, &m->board, err, errlen))
 		return -EIO;

@@ -16,6 +16,7 @@
 #include "host/net.h"
 #include "host/share.h"
 #include "host/viewer.h"
+#include "host/vsock.h"
 
 #define BOOT_SECTOR_ADDR 0x7c00
 
@@ -85,6 +86,8 @@ struct media {
 	bool has_image; /* the first one is the command line's IMAGE */
 	struct net_link net[CONFIG_MAX_NETS];
 	unsigned nets;
+	struct vsock_server *vsock; /* NULL: none; the machine takes its end */
+	pid_t vsock_pid;
 };
 
 int cmd_run(int argc, char **argv);

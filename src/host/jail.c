@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,12 +29,13 @@
 #define HOST_TYPE   0xae /* of <linux/kvm.h> */
 #define MODULE_TYPE 0xd7 /* of driver/abi.h */
 
-/* What every thread needs: locks, memory, signals, its end. */
+/* What every thread needs: locks, memory, signals, the end of all; its own only where it is not the
+ * main one. */
 #define COMMON                                                                                     \
 	SCMP_SYS(futex), SCMP_SYS(mmap), SCMP_SYS(munmap), SCMP_SYS(mprotect), SCMP_SYS(brk),      \
 		SCMP_SYS(madvise), SCMP_SYS(mremap), SCMP_SYS(rt_sigprocmask),                     \
 		SCMP_SYS(rt_sigreturn), SCMP_SYS(tgkill), SCMP_SYS(getpid),                        \
-		SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit), SCMP_SYS(exit_group)
+		SCMP_SYS(clock_gettime), SCMP_SYS(write), SCMP_SYS(exit_group)
 
 #define DISK_CALLS                                                                                 \
 	SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv), SCMP_SYS(pwritev),                \
@@ -46,19 +48,19 @@ static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS
 	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
 	SCMP_SYS(accept4), SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(shutdown),
 	SCMP_SYS(timerfd_settime), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
-	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(timer_delete), SCMP_SYS(ioctl)};
+	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
 /* Device handlers run on these threads; sockets were opened before. */
-static const int vcpu_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(preadv2),
-	SCMP_SYS(pwritev2), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl), SCMP_SYS(close),
-	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(shutdown),
-	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(timer_delete), SCMP_SYS(ioctl)};
+static const int vcpu_calls[] = {COMMON, SCMP_SYS(exit), SCMP_SYS(read), SCMP_SYS(writev),
+	SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(newfstatat), SCMP_SYS(epoll_ctl),
+	SCMP_SYS(close), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom),
+	SCMP_SYS(shutdown), SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
-static const int disk_calls[] = {COMMON, DISK_CALLS};
+static const int disk_calls[] = {COMMON, SCMP_SYS(exit), DISK_CALLS};
 
 /* The folder is reached by descriptors and single names; Landlock says the same again. */
-static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_SYS(sendto),
-	SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(openat), SCMP_SYS(openat2),
+static const int share_calls[] = {COMMON, SCMP_SYS(exit), DISK_CALLS, SCMP_SYS(recvfrom),
+	SCMP_SYS(sendto), SCMP_SYS(shutdown), SCMP_SYS(close), SCMP_SYS(openat), SCMP_SYS(openat2),
 	SCMP_SYS(getdents64), SCMP_SYS(readlinkat), SCMP_SYS(fstatfs), SCMP_SYS(faccessat),
 	SCMP_SYS(faccessat2), SCMP_SYS(fchmodat), SCMP_SYS(fchownat), SCMP_SYS(utimensat),
 	SCMP_SYS(mkdirat), SCMP_SYS(mknodat), SCMP_SYS(symlinkat), SCMP_SYS(linkat),
@@ -80,6 +82,12 @@ static const int front_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP
 static const unsigned terminal_ioctls[] = {
 	TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TIOCGWINSZ, FIONREAD, TIOCGPTN, TIOCGPTPEER};
 
+/* Unix sockets only. */
+static const int vsock_calls[] = {COMMON, SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(read),
+	SCMP_SYS(readv), SCMP_SYS(close), SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(accept4),
+	SCMP_SYS(sendto), SCMP_SYS(recvfrom), SCMP_SYS(shutdown), SCMP_SYS(fstat),
+	SCMP_SYS(newfstatat), SCMP_SYS(restart_syscall)};
+
 static const struct {
 	const int *call;
 	unsigned count;
@@ -89,6 +97,7 @@ static const struct {
 	[JAIL_DISK] = {disk_calls, ARRAY_SIZE(disk_calls)},
 	[JAIL_SHARE] = {share_calls, ARRAY_SIZE(share_calls)},
 	[JAIL_FRONT] = {front_calls, ARRAY_SIZE(front_calls)},
+	[JAIL_VSOCK] = {vsock_calls, ARRAY_SIZE(vsock_calls)},
 };
 
 unsigned jail_count(enum jail_kind kind)
@@ -132,6 +141,8 @@ static int allow(scmp_filter_ctx c, enum jail_kind kind, int call)
 	if (call == SCMP_SYS(openat) && kind == JAIL_FRONT)
 		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
 			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_WRONLY | O_CREAT));
+	if (call == SCMP_SYS(socket))
+		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1, SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
 	return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
 }
 

@@ -18,6 +18,7 @@ enum jail_kind {
 	JAIL_DISK,  /* a thread that serves a disk */
 	JAIL_SHARE, /* the process behind a shared folder */
 	JAIL_FRONT, /* what has the terminal and the command line */
+	JAIL_VSOCK, /* the process behind --vsock */
 	JAIL_KINDS
 };
 

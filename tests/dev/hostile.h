@@ -17,6 +17,7 @@
 #include "dev/virtio_net.h"
 #include "dev/virtio_ports.h"
 #include "dev/virtio_rng.h"
+#include "dev/virtio_vsock.h"
 
 enum hostile_kind {
 	HOSTILE_BLK,
@@ -26,6 +27,7 @@ enum hostile_kind {
 	HOSTILE_FS,
 	HOSTILE_PORTS,
 	HOSTILE_BALLOON,
+	HOSTILE_VSOCK,
 	HOSTILE_KINDS
 };
 
@@ -46,6 +48,7 @@ static const struct hostile_shape hostile_shape[HOSTILE_KINDS] = {
 	[HOSTILE_FS] = {2, 1, false, true},
 	[HOSTILE_PORTS] = {6, 1, false, false},
 	[HOSTILE_BALLOON] = {3, 0, false, false},
+	[HOSTILE_VSOCK] = {3, 1, false, false},
 };
 
 struct hostile {
@@ -55,7 +58,8 @@ struct hostile {
 	struct netdev net;
 	struct chardev chr;
 	struct share *share;
-	int server; /* its end of the share's socket */
+	struct vsock *vsock;
+	int server; /* the other end of the share's socket, or of the sockets' */
 	bool lied;  /* it did, and the share is gone */
 	struct ram ram;
 	struct virtio *v;
@@ -118,6 +122,17 @@ static inline struct virtio *hostile_fs(struct hostile *h)
 	return virtio_fs_new(h->share, "hostile");
 }
 
+static inline struct virtio *hostile_vsock(struct hostile *h)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+		abort();
+	h->server = pair[0];
+	h->vsock = vsock_new(pair[1], 3, h->r.bench.loop);
+	return virtio_vsock_new(h->vsock);
+}
+
 static inline struct virtio *hostile_device(struct hostile *h)
 {
 	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
@@ -138,6 +153,8 @@ static inline struct virtio *hostile_device(struct hostile *h)
 		return hostile_fs(h);
 	case HOSTILE_PORTS:
 		return hostile_ports(h);
+	case HOSTILE_VSOCK:
+		return hostile_vsock(h);
 	case HOSTILE_BALLOON:
 		h->ram = (struct ram){h->r.bench.bytes, BENCH_RAM, -1};
 		h->r.bench.dma.ram = &h->ram;
@@ -175,6 +192,10 @@ static inline void hostile_destroy(struct hostile *h)
 		share_free(h->share);
 		close(h->server);
 	}
+	if (h->vsock) {
+		vsock_free(h->vsock);
+		close(h->server);
+	}
 	rings_destroy(&h->r);
 }
 
@@ -197,6 +218,23 @@ static inline void hostile_serve(struct hostile *h, uint32_t len, bool lie)
 	loop_poll(h->r.bench.loop, 0, hostile_no_lock, hostile_no_lock, NULL);
 }
 
+/* What is under way to the server of sockets is read, and a packet comes back, or a lie. */
+static inline void hostile_packet(struct hostile *h, uint32_t len, bool lie)
+{
+	struct {
+		struct vsock_header h;
+		uint8_t data[VSOCK_IN_MAX];
+	} p = {.h = {VSOCK_HOST, 3, 1, 2, len, VSOCK_STREAM, VSOCK_RW, 0, 0, 0}};
+
+	while (recv(h->server, h->frame, sizeof(h->frame), MSG_DONTWAIT) > 0)
+		;
+	p.h.len = lie ? len + 1 : MIN(len, VSOCK_IN_MAX);
+	if (len && send(h->server, &p, sizeof(p.h) + MIN(len, VSOCK_IN_MAX),
+			   MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		h->lied |= lie;
+	loop_poll(h->r.bench.loop, 0, hostile_no_lock, hostile_no_lock, NULL);
+}
+
 /* As hostile_init left it, but for the bytes on the disk: that takes a hundred times as long. */
 static inline void hostile_renew(struct hostile *h)
 {
@@ -212,6 +250,8 @@ static inline void hostile_renew(struct hostile *h)
 		disk_drain(h->disk);
 	if (h->share)
 		hostile_serve(h, 0, false);
+	if (h->vsock)
+		hostile_packet(h, 0, false);
 	h->full = false;
 	memset(h->r.bench.bytes, 0, BENCH_RAM);
 	memset(h->frame, 0, 512);
@@ -235,7 +275,9 @@ static inline void hostile_outside(struct hostile *h, const struct hostile_step 
 	} else if (h->kind == HOSTILE_CONSOLE) {
 		chardev_input(&h->chr, h->frame, len);
 	} else if (h->kind == HOSTILE_FS) {
-		hostile_serve(h, (uint32_t)len, s->data[0] == 0xff);
+		hostile_serve(h, (uint32_t)len, s->data[0] == 0xff && s->data[1] == 0xfe);
+	} else if (h->kind == HOSTILE_VSOCK) {
+		hostile_packet(h, (uint32_t)len / 8, s->data[0] == 0xff && s->data[1] == 0xfe);
 	} else if (h->kind == HOSTILE_BALLOON) {
 		virtio_balloon_ask(h->v, (uint32_t)len);
 	} else if (h->kind == HOSTILE_PORTS) {

@@ -84,6 +84,11 @@ static void test_balloon(void **state)
 	play(HOSTILE_BALLOON);
 }
 
+static void test_vsock(void **state)
+{
+	play(HOSTILE_VSOCK);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -94,6 +99,7 @@ int main(void)
 		cmocka_unit_test(test_fs),
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_balloon),
+		cmocka_unit_test(test_vsock),
 	};
 
 	log_level = LOG_ERROR;

@@ -5,8 +5,9 @@
 
 Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
 qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
-cloud (cloud-init's NoCloud seed), root (a folder of the host is the root), day (the README's). The image comes
-from tools/debian-image. Exit status 77: it is not to be had.
+cloud (cloud-init's NoCloud seed), root (a folder of the host is the root), day (the README's),
+fio (verified data on a raw and a qcow2 disk, TINAMOU_FIO_SECONDS each, or 60). The image comes from
+tools/debian-image. Exit status 77: it is not to be had.
 """
 import hashlib
 import http.server
@@ -286,7 +287,27 @@ def day(folder):
         raise Failed(f"the day ended with {done.returncode}: {done.stdout[-1000:]}")
 
 
-CASES = {"day": day, "daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
+def fio(folder):
+    """fio writes and verifies with crc32c, eight at a time, on a raw and on a qcow2 disk."""
+    seconds = int(os.environ.get("TINAMOU_FIO_SECONDS", "60"))
+    raw, packed = folder / "raw", folder / "packed.qcow2"
+    subprocess.run(["truncate", "-s", "128M", raw], check=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", packed, "128M"], check=True)
+    with Machine(*options(image(), "--disk", f"{raw},format=raw", "--disk", packed)) as m:
+        m.login()
+        for disk in ("vdb", "vdc"):
+            out = m.run(f"fio --name={disk} --filename=/dev/{disk} --rw=randrw --bsrange=4k-64k --iodepth=8 --direct=1 "
+                        f"--ioengine=libaio --verify=crc32c --verify_fatal=1 --verify_backlog=256 --time_based "
+                        f"--runtime={seconds} --output-format=terse", seconds * 3 + 300)
+            words = out[out.index(";fio-"):].split(";")
+            print(f"     {disk}: {seconds} s, {int(words[4]) // 1024} MiB read, {int(words[45]) // 1024} MiB written, error {words[3]}")
+        power_off(m, "poweroff")
+    done = subprocess.run(["qemu-img", "check", "-q", packed])
+    if done.returncode:
+        raise Failed("qemu-img check found errors")
+
+
+CASES = {"fio": fio, "day": day, "daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
 
 
 def main():

@@ -68,10 +68,10 @@ wait
 echo 0 >events/k/enable; echo >kprobe_events
 """ % TRACING
 BAD = ("WARNING", "BUG", "stall", "unstable", "lockup", "KASAN", "possible recursive", "inconsistent lock", "Call Trace",
-       "blocked for more", "FAILED", "Oops", "invalid opcode", "general protection")
+       "blocked for more", "FAILED", "not ok ", "Oops", "invalid opcode", "general protection")
 APPLETS = "sort uniq md5sum gzip awk sed hexdump seq sh"
 # What the log of a kernel with its own tests says of them.
-SELF_TESTS = ("kprobes: kprobe selftest", "Testing tracer function: PASSED", "Good, all")
+SELF_TESTS = ("- kprobes_test", "Testing tracer function: PASSED", "Good, all")
 
 
 # Each script, and how often it does the load.

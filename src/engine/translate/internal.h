@@ -181,12 +181,16 @@ enum leave {
 	LEAVE_LINK = 256 /* + link */
 };
 
+/* What a vCPU's time goes into: with --stats. */
+enum spent { SPENT_REST, SPENT_CODE, SPENT_TRANSLATING, SPENT_MISSES, SPENT_CALLS, SPENT_KINDS };
+
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
 	uint64_t counted;  /* where tallied: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
 	uint64_t slow_writes, tlb_flushes[2], page_flushes; /* [1]: of global entries, too */
+	uint64_t ticks[SPENT_KINDS];                        /* of the host's TSC, by enum spent */
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
@@ -229,8 +233,10 @@ struct tcpu {
 	/* Only C code reaches these. */
 	int64_t granted;
 	bool with_stats; /* --stats */
-	bool counting;   /* instructions, exactly */
-	bool tally;      /* they are counted, for that or for whom they are told */
+	enum spent spending;
+	uint64_t since; /* when it began to */
+	bool counting;  /* instructions, exactly */
+	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
 	timer_t storm; /* of torture.signals, if storms */
 	bool storms;
@@ -272,6 +278,19 @@ struct tcpu {
 	struct x86_insn insn[INSNS];
 	insn_body *insn_body[INSNS];
 };
+
+/* From now on time goes into `next`. */
+static inline void spend(struct tcpu *t, enum spent next)
+{
+	uint64_t now;
+
+	if (!t->with_stats)
+		return;
+	now = __builtin_ia32_rdtsc();
+	t->stats.ticks[t->spending] += now - t->since;
+	t->since = now;
+	t->spending = next;
+}
 
 #define STATE(field) ((uint32_t)offsetof(struct tcpu, field))
 #define GPR(n)       ((uint32_t)(offsetof(struct tcpu, c.s.gpr) + 8u * (n)))

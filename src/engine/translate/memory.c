@@ -139,11 +139,13 @@ static struct tlb_entry *look_up(struct tcpu *t, uint64_t lin, const struct acce
 	struct tlb_entry *e;
 
 	account(t, a->before + 1u);
+	spend(t, SPENT_MISSES);
 	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
 	c->result->executed = executed;
 	t->stats.counted = counted;
+	spend(t, SPENT_CODE);
 	return e;
 }
 

@@ -203,6 +203,7 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	struct tblock *b;
 	struct scan s;
 
+	spend(t, SPENT_TRANSLATING);
 	cache_reserve(t);
 	scan(t, &t->key[t->key_now], page, rip, &s);
 	b = cache_add(t, page->gpa + (rip & 4095), rip, t->key_now, version);
@@ -218,6 +219,7 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	t->stats.insns += s.count;
 	t->stats.bytes += s.end - s.rip;
 	t->stats.expanded += t->code.at - from;
+	spend(t, SPENT_REST);
 	return b;
 }
 
@@ -293,7 +295,9 @@ static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 	enum leave why;
 
 	flags_to_memory(t);
+	spend(t, SPENT_CODE);
 	why = enter(t, entry);
+	spend(t, SPENT_REST);
 	flags_from_memory(t);
 	account(t, 0);
 	return why;
@@ -354,6 +358,7 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 		c->one_block = false;
 		return false;
 	}
+	spend(t, SPENT_REST); /* a fault may have come out of code */
 	do
 		done = advance(t, budget, r);
 	while (done && r->executed < budget && is_quiet(c));

@@ -88,6 +88,15 @@ static void in_storm(int sig)
 {
 }
 
+static void storm_mask(int how)
+{
+	sigset_t storm;
+
+	sigemptyset(&storm);
+	sigaddset(&storm, STORM_SIGNAL);
+	pthread_sigmask(how, &storm, NULL);
+}
+
 int torture_start(struct tcpu *t)
 {
 	const struct timespec period = {
@@ -104,12 +113,14 @@ int torture_start(struct tcpu *t)
 	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &t->storm))
 		return -errno;
 	t->storms = true;
+	storm_mask(SIG_UNBLOCK);
 	return timer_settime(t->storm, 0, &every, NULL) ? -errno : 0;
 }
 
+/* The timer itself ends with the process: a jailed thread may not delete it. */
 void torture_stop(struct tcpu *t)
 {
 	if (t->storms)
-		timer_delete(t->storm);
+		storm_mask(SIG_BLOCK);
 	t->storms = false;
 }

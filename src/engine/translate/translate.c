@@ -164,7 +164,9 @@ static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 	uint64_t counted = t->stats.counted;
 
 	use_signal_stack(t);
+	t->since = __builtin_ia32_rdtsc();
 	interpret_engine.run(v, budget, r);
+	spend(t, SPENT_REST);
 	t->stats.executed += r->executed;
 	if (!t->counting) /* else they are among those */
 		atomic_fetch_add_explicit(
