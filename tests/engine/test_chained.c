@@ -153,7 +153,7 @@ static void set_state(struct x86_state *s, struct rng *r)
 		set_x87(s, r);
 }
 
-/* A loop of random instructions, all in one page: RCX, if nothing changes it, says how often. */
+/* A loop of random instructions: RCX, if nothing changes it, says how often. */
 static unsigned make_code(uint8_t *code, struct rng *r, const struct generator *g)
 {
 	unsigned at = 0;
@@ -171,21 +171,30 @@ static unsigned make_code(uint8_t *code, struct rng *r, const struct generator *
 	return at;
 }
 
-static void write_code(struct machine *m, uint64_t gpa, const uint8_t *code, unsigned len)
+/* Where linear addresses are: fill_tables. */
+static uint64_t physical(uint64_t lin)
 {
-	memcpy(m->vm->ram.host + gpa, code, len);
-	m->ops->ram_changed(m->vm->engine, gpa, len);
+	return (lin >> 12 & 0x1ff) * 37 % 256 << 12 | (lin & 4095);
+}
+
+/* It may lie across the end of a page. */
+static void write_code(struct machine *m, uint64_t lin, const uint8_t *code, unsigned len)
+{
+	for (unsigned n = 0; n < len; n++) {
+		m->vm->ram.host[physical(lin + n)] = code[n];
+		m->ops->ram_changed(m->vm->engine, physical(lin + n), 1);
+	}
 }
 
 /* Jumps lead into the middle of instructions, so that anything may be there. */
 static bool is_defined(const struct machine *m, uint64_t rip)
 {
-	uint64_t page = rip >> 12 & 0x1ff, off = rip & 4095;
-	const uint8_t *code = m->vm->ram.host + (page * 37 % 256 << 12) + off;
+	uint8_t code[X86_INSN_MAX];
 	struct x86_insn i;
 
-	return off + X86_INSN_MAX <= 4096 &&
-	       x86_decode(code, X86_INSN_MAX, X86_MODE_64, &i) == X86_DECODE_OK &&
+	for (unsigned n = 0; n < sizeof(code); n++)
+		code[n] = m->vm->ram.host[physical(rip + n)];
+	return x86_decode(code, X86_INSN_MAX, X86_MODE_64, &i) == X86_DECODE_OK &&
 	       !leaves_undefined(&i);
 }
 
@@ -221,15 +230,17 @@ static bool sample(
 	struct x86_state s, a, b;
 	uint8_t code[256];
 	unsigned len = make_code(code, r, &g);
-	uint64_t page = rng_below(r, 256), gpa = (page * 37 % 256) << 12;
+	uint64_t start = (uint64_t)rng_below(r, 256) << 12;
 	enum run_exit exit;
 
+	if (rng_one_in(r, 2))
+		start += 4096 - rng_below(r, len);
 	set_state(&s, r);
-	s.rip = page << 12;
+	s.rip = start;
 	if (rng_one_in(r, 2))
 		s.gpr[X86_RCX] = 1 + rng_below(r, 12);
-	write_code(oracle, gpa, code, len);
-	write_code(m, gpa, code, len);
+	write_code(oracle, start, code, len);
+	write_code(m, start, code, len);
 	exit = run(oracle, &s, &b);
 	if (exit != RUN_HALTED && exit != RUN_SHUTDOWN) {
 		copy_memory(oracle, m);

@@ -60,6 +60,14 @@ static void note_page(struct tcpu *t, uint64_t rip)
 	t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] |= UINT64_C(1) << page % 64;
 }
 
+/* Of a block that is jumped to, and holds as long as they are where they were. */
+static void note_pages(struct tcpu *t, const struct tblock *b)
+{
+	note_page(t, b->rip);
+	if (b->tail.present)
+		note_page(t, b->rip + PAGE_SIZE);
+}
+
 static bool page_noted(const struct tcpu *t, uint64_t rip)
 {
 	uint64_t page = rip >> 12;
@@ -87,7 +95,7 @@ void jump_add(struct tcpu *t, const struct tblock *b, bool global)
 		list->at[list->used] = n;
 	if (list->used <= JUMP_SIZE)
 		list->used++;
-	note_page(t, b->rip);
+	note_pages(t, b);
 }
 
 static void jump_remove(struct tcpu *t, const struct tblock *b)
@@ -183,9 +191,9 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 	t->stats.links++;
 	set_target(&t->code, l->patch, entry_for(l, to));
 	l->closed = true;
-	if (!l->far)
+	if (!l->far && !to->tail.present)
 		return;
-	note_page(t, to->rip);
+	note_pages(t, to);
 	if (global)
 		list_far(t, link, t->far_global, &t->far_globals);
 	else
@@ -221,6 +229,28 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 			return b;
 	}
 	return NULL;
+}
+
+void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail)
+{
+	uint32_t *list = &t->tail[tail->page % TAILS];
+
+	b->tail = *tail;
+	b->next_tail = *list;
+	*list = (uint32_t)(b - t->block);
+}
+
+static void drop_tail(struct tcpu *t, uint32_t which)
+{
+	struct tblock *b = &t->block[which];
+	uint32_t *p = &t->tail[b->tail.page % TAILS];
+
+	if (!b->tail.present)
+		return;
+	while (*p != which)
+		p = &t->block[*p].next_tail;
+	*p = b->next_tail;
+	b->tail.present = false;
 }
 
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)
@@ -265,6 +295,7 @@ static void drop(struct tcpu *t, uint32_t which)
 
 	b->live = false;
 	unhash(t, which);
+	drop_tail(t, which);
 	for (uint32_t l = b->links_in, next; l != NONE; l = next) {
 		next = t->link[l].next_in;
 		if (t->link[l].closed)
@@ -357,6 +388,29 @@ static bool was_written(const struct tblock *b, const struct stale *s)
 	return at >> LINE_SHIFT <= s->last && (end - 1) >> LINE_SHIFT >= s->first;
 }
 
+/* The same for those whose one instruction ends in the page. */
+static void drop_tails(struct tcpu *t, const struct stale *s)
+{
+	uint32_t next;
+
+	for (uint32_t n = t->tail[s->page % TAILS]; n != NONE; n = next) {
+		struct tblock *b = &t->block[n];
+		uint32_t behind = (s->version - b->tail.version) & STALE_VERSION;
+
+		next = b->next_tail;
+		if (b->tail.page != s->page || !behind || behind > STALE_VERSION / 2)
+			continue;
+		if (behind == 1 && s->first > (X86_INSN_MAX - 1) >> LINE_SHIFT) {
+			b->tail.version++;
+			continue;
+		}
+		jump_remove(t, b);
+		unlist(t, n);
+		drop(t, n);
+		t->stats.stale++;
+	}
+}
+
 /* A block of the version before stays if it lies elsewhere in the page. */
 static void drop_written(struct tcpu *t, const struct stale *s)
 {
@@ -391,8 +445,10 @@ void cache_drop_stale(struct tcpu *t)
 		cache_flush(t);
 		t->stale_seen = now;
 	}
-	for (; t->stale_seen < now && stale_number(e, t->stale_seen, &s); t->stale_seen++)
+	for (; t->stale_seen < now && stale_number(e, t->stale_seen, &s); t->stale_seen++) {
 		drop_written(t, &s);
+		drop_tails(t, &s);
+	}
 }
 
 void cache_flush(struct tcpu *t)
@@ -407,6 +463,7 @@ void cache_flush(struct tcpu *t)
 	t->far_locals = t->far_globals = 0;
 	memset(t->hash, 0xff, sizeof(t->hash));
 	memset(t->page, 0xff, sizeof(t->page));
+	memset(t->tail, 0xff, sizeof(t->tail));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
 	jump_flush(t, true);
 }

@@ -38,6 +38,7 @@
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
 #define HASH_SIZE    (1u << 17)
+#define TAILS        (1u << 10)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
@@ -127,6 +128,13 @@ struct recipe {
 	int32_t imm;
 };
 
+/* The second page of an instruction that lies across the end of one. */
+struct tail {
+	uint64_t page; /* physical, >> 12 */
+	uint32_t version;
+	bool global, present;
+};
+
 struct tblock {
 	gpa_t addr;
 	uint64_t rip;
@@ -134,7 +142,8 @@ struct tblock {
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page, prev_page;
+	uint32_t next_hash, next_page, prev_page, next_tail;
+	struct tail tail;
 	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
@@ -248,7 +257,7 @@ struct tcpu {
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
 	uint32_t pending; /* the link that waits for its block, or NONE */
-	uint32_t hash[HASH_SIZE], page[HASH_SIZE];
+	uint32_t hash[HASH_SIZE], page[HASH_SIZE], tail[TAILS]; /* tail: by second pages */
 	uint32_t fast_used, far_locals, far_globals;
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
@@ -343,14 +352,19 @@ struct scan {
 	unsigned count;
 	uint64_t rip, end; /* of the last instruction */
 	struct key key;
-	bool start_reads; /* the flags at the start are read before memory is accessed */
-	uint8_t wants;    /* enum live: of the next instruction */
-	bool start_dead;  /* ... are overwritten before anything can see them */
+	struct tail across;          /* its one instruction lies across the end of the page */
+	uint8_t bytes[X86_INSN_MAX]; /* then it is here */
+	bool start_reads;            /* the flags at the start are read before memory is accessed */
+	uint8_t wants;               /* enum live: of the next instruction */
+	bool start_dead;             /* ... are overwritten before anything can see them */
 };
 
-/* Decodes from rip, up to the end of its page. */
+/* Decodes from rip, up to the end of its page; or what lies across it, which may raise a fault. */
 void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, uint64_t rip,
 	struct scan *s);
+
+/* The page behind that of rip, of which t executes; false: it has none, or no memory. */
+bool find_tail(struct tcpu *t, uint64_t rip, struct tail *tail, const struct tlb_entry **entry);
 
 enum exit_kind {
 	EXIT_JUMP, /* to another block */
@@ -400,6 +414,8 @@ void cache_free(struct tcpu *t);
 void cache_flush(struct tcpu *t); /* everything */
 struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
+/* The block lasts as long as that page does. */
+void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail);
 /* Before a block of at most CODE_ROOM bytes is written: the oldest ones make room. */
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);

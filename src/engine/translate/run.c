@@ -209,6 +209,8 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	b = cache_add(t, page->gpa + (rip & 4095), rip, t->key_now, version);
 	b->len = (uint16_t)(s.end - s.rip);
 	from = t->code.at;
+	if (s.count && s.across.present)
+		cache_add_tail(t, b, &s.across);
 	if (s.count)
 		emit_block(t, &s, b);
 	else
@@ -231,6 +233,16 @@ static struct tblock *find_live(struct tcpu *t, enum live live)
 	return find_key(t) ? find(t) : NULL;
 }
 
+/* The second page of its instruction is where it was, and unchanged. */
+static bool has_tail(struct tcpu *t, const struct tblock *b)
+{
+	const struct tlb_entry *e;
+	struct tail now;
+
+	return find_tail(t, b->rip, &now, &e) && now.page == b->tail.page &&
+	       now.version == b->tail.version && now.global == b->tail.global;
+}
+
 /* The block at rIP, or NULL if interpret must go on; raises the faults of a fetch. */
 static struct tblock *find(struct tcpu *t)
 {
@@ -238,6 +250,7 @@ static struct tblock *find(struct tcpu *t)
 	uint64_t rip = c->s.rip;
 	const struct tlb_entry *e;
 	struct tblock *b;
+	bool global;
 
 	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
 		return NULL;
@@ -247,17 +260,19 @@ static struct tblock *find(struct tcpu *t)
 	if (!e->code || !e->host)
 		return NULL;
 	b = cache_find(t, e->gpa + (rip & 4095), rip, t->key_now);
-	if (!b || b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
+	if (!b || b->version != atomic_load_explicit(&e->code->version, memory_order_acquire) ||
+		(b->tail.present && !has_tail(t, b)))
 		b = translate(t, e, rip);
+	global = e->global && (!b->tail.present || b->tail.global);
 	if (t->pending != NONE && b->from_memory)
-		link_close(t, t->pending, b, e->global);
+		link_close(t, t->pending, b, global);
 	t->pending = NONE;
 	if (b->wants)
 		return find_live(t, b->wants);
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)
-		jump_add(t, b, e->global);
+		jump_add(t, b, global);
 	return b;
 }
 

@@ -590,6 +590,40 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 	return true;
 }
 
+bool find_tail(struct tcpu *t, uint64_t rip, struct tail *tail, const struct tlb_entry **entry)
+{
+	struct cpu *c = &t->c;
+	uint64_t next = (rip | (PAGE_SIZE - 1)) + 1;
+	const struct tlb_entry *e;
+
+	if (c->mode == X86_MODE_64 ? !is_canonical(next) : next > UINT32_MAX)
+		return false;
+	e = tlb_find(c, next, code_privilege(c), X86_FETCH);
+	if (!e->code || !e->host)
+		return false;
+	*tail = (struct tail){.page = e->gpa >> 12,
+		.version = atomic_load_explicit(&e->code->version, memory_order_acquire),
+		.global = e->global,
+		.present = true};
+	*entry = e;
+	return true;
+}
+
+/* An instruction across the end of its page is a block of its own. */
+static void scan_across(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned room)
+{
+	const struct tlb_entry *next;
+	struct x86_insn i;
+
+	if (room >= X86_INSN_MAX || x86_decode(code, room, s->key.mode, &i) != X86_DECODE_MORE ||
+		!find_tail(t, s->rip, &s->across, &next))
+		return;
+	mark_code(&t->c, next->code, next->gpa, X86_INSN_MAX - room);
+	memcpy(s->bytes, code, room);
+	memcpy(s->bytes + room, next->host, X86_INSN_MAX - room);
+	add(t, s, s->bytes, X86_INSN_MAX);
+}
+
 void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, uint64_t rip,
 	struct scan *s)
 {
@@ -600,6 +634,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->key = *key;
 	s->start_reads = s->start_dead = false;
 	s->wants = LIVE_NONE;
+	s->across.present = false;
 	while (s->count < t->block_insns && at < PAGE_SIZE) {
 		const struct tinsn *n = &s->insn[s->count];
 
@@ -611,5 +646,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 		if (ends_block(n->kind) || (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS))
 			break;
 	}
+	if (!s->count && at < PAGE_SIZE)
+		scan_across(t, s, page->host + at, PAGE_SIZE - at);
 	find_live(s);
 }
