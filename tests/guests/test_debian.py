@@ -300,7 +300,7 @@ def fio(folder):
                         f"--ioengine=libaio --verify=crc32c --verify_fatal=1 --verify_backlog=256 --time_based "
                         f"--runtime={seconds} --output-format=terse", seconds * 3 + 300)
             words = out[out.index(";fio-"):].split(";")
-            print(f"     {disk}: {seconds} s, {int(words[4]) // 1024} MiB read, {int(words[45]) // 1024} MiB written, error {words[3]}")
+            print(f"     {disk}: {seconds} s, {int(words[5]) // 1024} MiB read, {int(words[46]) // 1024} MiB written, error {words[4]}")
         power_off(m, "poweroff")
     done = subprocess.run(["qemu-img", "check", "-q", packed])
     if done.returncode:
