@@ -100,14 +100,16 @@ static bool kept_until_set(const struct emitter *e)
 	const struct tinsn *from = &e->s->insn[e->producer], *n = from + 1;
 	const struct tinsn *end = &e->s->insn[e->s->count];
 	uint32_t need = operands(&from->i);
+	bool kept = true;
 
 	for (; n < end; n++) {
-		if (!only_slow(e, n))
+		if (n->accesses && (!kept || !only_slow(e, n)))
 			return false;
 		if (n->writes == X86_FLAGS_ARITH)
 			return true;
-		if (n->writes || changes(n) & need)
+		if (n->writes)
 			return false;
+		kept = kept && !(changes(n) & need);
 	}
 	return false;
 }

@@ -41,7 +41,7 @@
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
-#define BLOCK_INSNS  32u
+#define BLOCK_INSNS  64u
 #define STACK_ROOM   (64u << 10)
 
 /* A hit: page is the linear address of the page, delta what makes it a host address. */
