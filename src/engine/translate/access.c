@@ -12,8 +12,8 @@
  * A slot is good to the end of its block, since mappings change between blocks.
  *
  * Who looks for a user does it in an entry of its own (tcpu.site): five
- * instructions. A miss asks the fast TLB, in a stub, and fills the entry. An
- * access that misses often is made to ask the fast TLB at once (look_directly),
+ * instructions. A miss asks the fast TLB, in a stub, and fills the entry. The block
+ * of an access that misses often is made anew, and the access asks the fast TLB at once,
  * as those of kernels do.
  *
  * In 64-bit mode T0 becomes the difference and the operand keeps its registers;
@@ -363,6 +363,8 @@ void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsign
 {
 	if (is_fixed(m))
 		mov_imm(e->c, to, fixed_address(e, m) & size_mask(addrsize));
+	else if (addrsize == 8 && m->index == X86_NOREG && !m->disp && home(m->base) != SPILLED)
+		mov_rr(e->c, to, home(m->base));
 	else if (addrsize == 8)
 		lea64(e->c, to, rename_mem(e, m));
 	else
@@ -449,10 +451,22 @@ static uint32_t look_in_table(struct code *c, const struct access *a, unsigned p
 	return look_at(c, a, in_table(a, privilege));
 }
 
+static uint64_t *roaming_word(struct tcpu *t, uint64_t rip)
+{
+	return &t->roaming[rip / 64 % ARRAY_SIZE(t->roaming)];
+}
+
+void note_roaming(struct tcpu *t, uint64_t rip)
+{
+	*roaming_word(t, rip) |= UINT64_C(1) << rip % 64;
+}
+
 /* Kernels run through much code once: their entries would not stay in the host's cache. */
 static bool has_site(const struct emitter *e)
 {
-	return e->s->key.privilege == X86_USER;
+	uint64_t rip = e->n->rip;
+
+	return e->s->key.privilege == X86_USER && !(*roaming_word(e->t, rip) >> rip % 64 & 1);
 }
 
 static void emit_look(struct emitter *e, uint32_t access)
@@ -462,9 +476,8 @@ static void emit_look(struct emitter *e, uint32_t access)
 	uint32_t *from = &e->from[(access - e->first_access) % ACCESSES];
 
 	e->t->more[access] = (struct site_more){SITE_BUDGET, (uint16_t)(PAGE_SIZE - a->span)};
-	a->look = c->at;
-	*from = has_site(e) ? look_at(c, a, site(access))
-			    : look_in_table(c, a, e->s->key.privilege);
+	a->own = has_site(e);
+	*from = a->own ? look_at(c, a, site(access)) : look_in_table(c, a, e->s->key.privilege);
 	a->back = c->at;
 	if (e->flags != IN_RECIPE)
 		e->flags = IN_MEMORY;
@@ -587,12 +600,17 @@ void address_to_t0(struct emitter *e)
 
 /* ---- misses ---- */
 
-/* The span crosses a page: on to a block without groups. */
+/* T0 less a page: if the span crosses a page, on to a block without groups. */
 static void leave_group(struct emitter *e, const struct access *a)
 {
 	struct key key = e->s->key;
+	uint32_t inside;
 	uint8_t single;
 
+	mov_rr32(e->c, T1, T0);
+	alu_imm32(e->c, false, 4, T1, PAGE_SIZE - 1);
+	alu_imm32(e->c, false, 7, T1, (int32_t)(PAGE_SIZE - a->span));
+	inside = jcc_forward(e->c, CC_BE);
 	if (a->recipe) {
 		mov_imm(e->c, T1, a->recipe);
 		call_to(e->c, e->stubs->rebuild);
@@ -605,9 +623,10 @@ static void leave_group(struct emitter *e, const struct access *a)
 		new_exit(e, EXIT_ODD, jmp_forward(e->c), a->rip)->before = a->before;
 	else
 		jump_out_to(e, a->rip, a->before, single);
+	land(e->c, inside);
 }
 
-/* The stub comes back here, behind the jump if the span crosses a page. T1 is linear then. */
+/* The stub comes back here. T1 is linear then. */
 static void call_miss(struct code *c, const struct access *a, uint32_t access, uint32_t stub)
 {
 	mov_imm(c, T1, access);
@@ -624,34 +643,10 @@ void emit_misses(struct emitter *e)
 		struct access *a = &e->t->access[n];
 
 		land(e->c, e->from[k - e->first_access]);
-		a->miss = e->c->at;
-		if (!has_site(e))
+		if (!a->own)
 			put_rm(e->c, OP_W(0x03), T0, in_table(a, e->s->key.privilege));
-		call_miss(e->c, a, n, has_site(e) ? e->stubs->miss[a->write] : e->stubs->slow);
 		if (a->span > a->size)
 			leave_group(e, a);
+		call_miss(e->c, a, n, a->own ? e->stubs->miss[a->write] : e->stubs->slow);
 	}
-}
-
-/* Behind the jump back of call_miss: where leave_group begins. */
-#define LEAVE_GROUP 16u
-
-/* In place of its own entry: the jump to code that looks into the table. */
-void look_directly(struct tcpu *t, uint32_t access)
-{
-	const struct access *a = &t->access[access];
-	struct code *c = &t->code, look = *c;
-	uint32_t slow;
-
-	if (!cache_has(t, 128))
-		return;
-	look.at = a->look;
-	jmp_to(&look, c->at);
-	slow = look_in_table(c, a, X86_USER);
-	jmp_to(c, a->back);
-	land(c, slow);
-	put_rm(c, OP_W(0x03), T0, in_table(a, X86_USER));
-	call_miss(c, a, access, t->stubs[t->live].slow);
-	if (a->span > a->size)
-		jmp_to(c, a->miss + LEAVE_GROUP);
 }

@@ -41,6 +41,7 @@
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
+#define ROAMING      1024u /* words of 64 addresses */
 #define BLOCK_INSNS  64u
 #define STACK_ROOM   (64u << 10)
 
@@ -52,8 +53,7 @@ struct fast_entry {
 /* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
 	uint64_t rip;
-	uint32_t look, back,
-		miss;         /* in the code: its own entry's look; behind it; where it misses */
+	uint32_t back;        /* in the code: behind the look */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
 	uint16_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
@@ -62,6 +62,7 @@ struct access {
 	bool write;
 	uint8_t align; /* bits of the address that must not be set */
 	bool host;     /* T0 is to be the host address, else the difference */
+	bool own;      /* it looks into an entry of its own */
 };
 
 /*
@@ -238,6 +239,7 @@ struct tcpu {
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
+	uint64_t roaming[ROAMING];         /* hashed addresses of users' accesses that miss often */
 	struct jump_list {
 		uint32_t used; /* more than there is room for: the list is not complete */
 		uint32_t at[JUMP_SIZE];
@@ -364,8 +366,8 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
-/* Room for bytes of code behind the newest block, to which they belong. */
-bool cache_has(const struct tcpu *t, uint32_t bytes);
+/* The block of the access is found no more; it may be what runs. */
+void cache_forget(struct tcpu *t, uint32_t access);
 /* The oldest block, and all that leads there. There is one. */
 void cache_evict(struct tcpu *t);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
@@ -397,12 +399,11 @@ void forget_writes(struct cpu *c, const struct code_page *p);
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
-enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
 /*
  * Called by translated code for an access that missed; lin is where its span begins. The
- * difference is in tcpu.delta; or interpret it; or the span is in two pages.
+ * difference is in tcpu.delta; false: interpret it.
  */
-enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
+bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -520,8 +521,8 @@ void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsign
 /* T0 becomes linear; flags in the host are lost. */
 void add_segment(struct emitter *e, unsigned seg, unsigned size);
 void emit_misses(struct emitter *e);
-/* The access looks into the fast TLB alone from now on. */
-void look_directly(struct tcpu *t, uint32_t access);
+/* Users' accesses at rip look into the fast TLB alone, in blocks made from now on. */
+void note_roaming(struct tcpu *t, uint64_t rip);
 
 /* ---- flags.c ---- */
 
