@@ -119,6 +119,7 @@ struct key {
 #define RECIPES (1u << 16)
 struct recipe {
 	uint16_t op;
+	bool stored;        /* the operands are in tcpu.kept */
 	uint8_t size, a, b; /* registers; b: NOREG for imm */
 	int32_t imm;
 };
@@ -202,6 +203,7 @@ struct tcpu {
 	uint32_t host_mxcsr;
 	uint32_t flags;                 /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;                   /* instructions before the budget is spent */
+	uint64_t kept[2];               /* operands that a recipe needs: flags.c */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
@@ -335,6 +337,7 @@ struct texit {
 	uint64_t rip;
 	uint8_t place, kind;
 	uint8_t key;     /* of what is jumped to */
+	uint16_t recipe; /* for the flags, or 0 */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
@@ -487,6 +490,7 @@ struct emitter {
 	const struct stubs *stubs;
 	enum place flags;
 	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
+	unsigned kept;     /* which instruction stored its operands, or NONE */
 	uint32_t recipe;   /* IN_RECIPE */
 	struct mem mem;    /* the memory operand that was reached, in the host */
 	unsigned nth;      /* accesses of this instruction */
@@ -528,6 +532,8 @@ void note_roaming(struct tcpu *t, uint64_t rip);
 
 /* Flags that are in the host may be lost by the present access: a recipe is made. */
 bool flags_can_be_lost(struct emitter *e);
+/* The present instruction is to store its operands, so that its flags can be lost. */
+bool stores_operands(const struct emitter *e);
 void rebuild_flags(struct tcpu *t, unsigned which);
 
 /* The flags are there, too, afterwards; or in a recipe. */

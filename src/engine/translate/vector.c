@@ -147,7 +147,8 @@ static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 static void check_alignment(struct emitter *e, unsigned size)
 {
 	need_flags_in_memory(e);
-	e->flags = IN_MEMORY;
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 	address_to_t0(e);
 	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
 	put8(e->c, size - 1);
