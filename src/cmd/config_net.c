@@ -10,17 +10,6 @@
 #define MTU_MIN 68u /* RFC 791 */
 #define MTU_MAX 65520u
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
 /* What follows prefix, or NULL. */
 static const char *after(const char *text, const char *prefix)
 {
@@ -39,7 +28,7 @@ int config_net_kind(struct config_net *n, const char *text, char *err, size_t er
 		return 0;
 	}
 	if (!(tap && *tap) && !(path && *path))
-		return fail(
+		return fail_line(
 			err, errlen, "--net %s: known are user, tap=NAME, socket=PATH, none", text);
 	n->kind = tap ? NET_WITH_TAP : NET_WITH_SOCKET;
 	n->path = xstrdup(tap ? tap : path);
@@ -95,7 +84,8 @@ int config_net_forward(struct config_net *n, const char *text, char *err, size_t
 	if (!rest)
 		rest = after(text, "tcp:") ? after(text, "tcp:") : text;
 	if (n->forwards == CONFIG_MAX_FORWARDS)
-		return fail(err, errlen, "at most %d ports lead to the guest", CONFIG_MAX_FORWARDS);
+		return fail_line(
+			err, errlen, "at most %d ports lead to the guest", CONFIG_MAX_FORWARDS);
 	if (sscanf(rest, "%3u.%3u.%3u.%3u:%n", &a[0], &a[1], &a[2], &a[3], &used) == 4 && used)
 		rest += used;
 	else
@@ -104,7 +94,7 @@ int config_net_forward(struct config_net *n, const char *text, char *err, size_t
 	if (sscanf(rest, "%5u:%5u%n", &host, &guest, &used) != 2 || !used || rest[used] || !host ||
 		!guest || host > UINT16_MAX || guest > UINT16_MAX ||
 		MAX(MAX(a[0], a[1]), MAX(a[2], a[3])) > 255)
-		return fail(err, errlen,
+		return fail_line(err, errlen,
 			"%s: write [tcp:|udp:][ADDRESS:]PORT:GUESTPORT, for example 2222:22", text);
 	n->forward[n->forwards++] =
 		xasprintf("%s:%u.%u.%u.%u:%u:%u", proto, a[0], a[1], a[2], a[3], host, guest);
@@ -120,25 +110,26 @@ int config_net_key(struct config_net *n, const char *text, char *err, size_t err
 	if ((value = after(text, "mac="))) {
 		n->has_mac = parse_mac(value, n->mac);
 		return n->has_mac ? 0
-				  : fail(err, errlen,
+				  : fail_line(err, errlen,
 					    "--net: mac=%s is no card's address; write for example "
 					    "52:54:00:12:34:56",
 					    value);
 	}
 	if ((value = after(text, "mtu="))) {
 		if (!parse_number(value, MTU_MIN, MTU_MAX, &mtu))
-			return fail(err, errlen, "--net: mtu=%s: must be %u to %u", value, MTU_MIN,
-				MTU_MAX);
+			return fail_line(err, errlen, "--net: mtu=%s: must be %u to %u", value,
+				MTU_MIN, MTU_MAX);
 		n->mtu = (uint16_t)mtu;
 		return 0;
 	}
 	if (user && (value = after(text, "forward=")))
 		return config_net_forward(n, value, err, errlen);
 	if (!user || !(value = after(text, "hostname=")))
-		return fail(err, errlen, "--net: unknown key '%s'; known are mac=, mtu=%s", text,
-			user ? ", forward=, hostname=" : "");
+		return fail_line(err, errlen, "--net: unknown key '%s'; known are mac=, mtu=%s",
+			text, user ? ", forward=, hostname=" : "");
 	if (!valid_hostname(value))
-		return fail(err, errlen, "--net: hostname=%s: letters, digits, '-' and '.'", value);
+		return fail_line(
+			err, errlen, "--net: hostname=%s: letters, digits, '-' and '.'", value);
 	free(n->hostname);
 	n->hostname = xstrdup(value);
 	return 0;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "cmd/registry.h"
+#include "util/passfd.h"
 #include "util/util.h"
 
 struct client {
@@ -259,38 +260,25 @@ void control_answer(struct control *c, const char *text, size_t len)
 
 /* ---- descriptors ---- */
 
-/* The first; the space for one has room for two, and nobody asked for that. */
-static int passed_descriptor(struct msghdr *msg)
+static void keep_descriptor(struct client *client, int fd)
 {
-	struct cmsghdr *m = CMSG_FIRSTHDR(msg);
-	int fd[2] = {-1, -1};
-
-	if (!m || m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
-		return -1;
-	memcpy(fd, CMSG_DATA(m), MIN(m->cmsg_len - CMSG_LEN(0), sizeof(fd)));
-	if (fd[1] >= 0)
-		close(fd[1]);
-	return fd[0];
+	if (client->passed >= 0)
+		close(client->passed);
+	client->passed = fd;
 }
 
 static void receive(struct control *c, struct client *client)
 {
-	char space[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {client->in + client->in_len, sizeof(client->in) - client->in_len};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = space,
-		.msg_controllen = sizeof(space)};
-	ssize_t n = recvmsg(client->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	int fd = n > 0 ? passed_descriptor(&msg) : -1;
+	int fd;
+	unsigned fds;
+	ssize_t n = passfd_receive(client->fd, client->in + client->in_len,
+		sizeof(client->in) - client->in_len, &fd, 1, &fds, MSG_DONTWAIT);
 
-	if (fd >= 0 && client->passed >= 0)
-		close(client->passed);
-	if (fd >= 0)
-		client->passed = fd;
+	if (fds)
+		keep_descriptor(client, fd);
 	if (n == 0 && (client->asked || client->out_len)) {
 		client->ended = true; /* it says no more, but still listens */
-	} else if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+	} else if (n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR)) {
 		drop(c, client);
 	} else if (n > 0) {
 		client->in_len += (size_t)n;

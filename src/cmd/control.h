@@ -39,7 +39,7 @@ struct control_ops {
 /* Takes the name in the registry. NULL with a line for the user in err. */
 struct control *control_new(
 	const char *name, const struct control_ops *ops, void *front, char *err, size_t errlen);
-/* Says the answer `last` to who still waits, if it is not NULL; gives the name back. */
+/* Who still waits hears no more; gives the name back. */
 void control_free(struct control *c);
 
 /* In the process of the machine, which has nothing to do with them. */

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "cmd/status.h"
+#include "util/passfd.h"
 #include "util/util.h"
 
 #define OWN_POLLS  5 /* of the front's loop, before streams and clients */
@@ -109,19 +110,10 @@ static void serial_says(struct front *f)
 
 bool front_send(struct front *f, char type, const void *data, size_t len, int fd)
 {
-	char control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov[2] = {{&type, 1}, {(void *)data, len}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 
-	if (fd >= 0) {
-		msg.msg_control = control;
-		msg.msg_controllen = sizeof(control);
-		*CMSG_FIRSTHDR(&msg) =
-			(struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &fd, sizeof(fd));
-	}
 	/* A machine that does not read loses keys, but cannot hold the front. */
-	return sendmsg(f->ctl, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+	return passfd_send(f->ctl, iov, 2, &fd, fd >= 0, MSG_DONTWAIT) >= 0;
 }
 
 void front_monitor_send(struct front *f, const char *line)

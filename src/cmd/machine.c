@@ -17,6 +17,7 @@
 
 #include "cmd/engines.h"
 #include "cmd/status.h"
+#include "util/passfd.h"
 
 #define SCREEN_INTERVAL_NS 25000000
 
@@ -45,31 +46,13 @@ static int cannot_start(struct machine *m, int status, const char *why)
 	return status;
 }
 
-static void take_descriptors(struct machine *m, struct msghdr *msg)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		m->fds = (unsigned)MIN(n, MACHINE_MAX_FDS);
-		memcpy(m->fd, CMSG_DATA(c), m->fds * sizeof(int));
-	}
-}
-
 static json_t *receive_start(struct machine *m)
 {
-	char buf[MACHINE_MESSAGE_MAX], control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)];
-	struct iovec iov = {buf, sizeof(buf)};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(m->ctl, &msg, MSG_CMSG_CLOEXEC);
+	char buf[MACHINE_MESSAGE_MAX];
+	ssize_t n = passfd_receive(m->ctl, buf, sizeof(buf), m->fd, MACHINE_MAX_FDS, &m->fds, 0);
 
 	if (n < 1 || buf[0] != MSG_START)
 		return NULL;
-	take_descriptors(m, &msg);
 	return json_loadb(buf + 1, (size_t)n - 1, 0, NULL);
 }
 
@@ -125,37 +108,22 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	}
 }
 
-/* The descriptor of a message, or -1. */
-static int message_descriptor(struct msghdr *msg)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 static void on_control(void *ctx, uint32_t events)
 {
 	struct machine *m = ctx;
-	char buf[4096], control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = {buf, sizeof(buf) - 1};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control,
-		.msg_controllen = sizeof(control)};
-	ssize_t n = recvmsg(m->ctl, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	int fd = n > 0 ? message_descriptor(&msg) : -1;
+	char buf[4096];
+	int fd;
+	unsigned fds;
+	ssize_t n = passfd_receive(m->ctl, buf, sizeof(buf) - 1, &fd, 1, &fds, MSG_DONTWAIT);
 
 	buf[MAX(n, 0)] = '\0'; /* lines end so */
-	if (n > 0 && buf[0] == MSG_SCREENSHOT && fd >= 0)
+	if (n > 0 && buf[0] == MSG_SCREENSHOT && fds)
 		machine_save_picture(m, fd);
 	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
-	else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+	else if (n != -EAGAIN && n != -EINTR)
 		_exit(STATUS_HOST); /* the front is gone: nobody to run for */
-	if (fd >= 0)
+	if (fds)
 		close(fd);
 }
 

@@ -20,20 +20,31 @@
 #define TRACE_BUFFER 65536
 #define CDROM_UNIT   3 /* as struct config_disk counts */
 
-static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+/* The whole of a file, which is not empty: *bytes of *len. */
+static int map_whole(int fd, int prot, int flags, uint8_t **bytes, size_t *len)
 {
-	struct board_image *im = &m->image[m->images];
 	struct stat st;
 	void *p;
 
 	if (fstat(fd, &st) || st.st_size <= 0)
 		return -EIO;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	p = mmap(NULL, (size_t)st.st_size, prot, flags, fd, 0);
 	if (p == MAP_FAILED)
 		return -errno;
-	*im = (struct board_image){name, p, (size_t)st.st_size, addr};
-	m->images++;
+	*bytes = p;
+	*len = (size_t)st.st_size;
 	return 0;
+}
+
+static int map_image(struct machine *m, int fd, const char *name, uint64_t addr)
+{
+	uint8_t *bytes;
+	size_t len;
+	int err = map_whole(fd, PROT_READ, MAP_PRIVATE, &bytes, &len);
+
+	if (!err)
+		m->image[m->images++] = (struct board_image){name, bytes, len, addr};
+	return err;
 }
 
 int machine_map_images(struct machine *m)
@@ -48,55 +59,35 @@ int machine_map_images(struct machine *m)
 	return err;
 }
 
-/* All of a file; its descriptor is at that index. */
-static int map_file(struct machine *m, int index, const uint8_t **bytes, size_t *len)
+/* A file of MSG_START that may be left out: index < 0. */
+static int map_given(
+	struct machine *m, int index, int prot, int flags, uint8_t **bytes, size_t *len)
 {
-	struct stat st;
-	void *p;
-
 	if (index < 0)
 		return 0;
-	if (index >= (int)m->fds || fstat(m->fd[index], &st) || st.st_size <= 0)
-		return -EIO;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, m->fd[index], 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	*bytes = p;
-	*len = (size_t)st.st_size;
-	return 0;
+	return index < (int)m->fds ? map_whole(m->fd[index], prot, flags, bytes, len) : -EIO;
 }
 
-/* The user's file gets what is written; a package's own only gives the start. */
-static int map_vars(struct machine *m, struct firmware *f)
-{
-	bool users = m->config.firmware_vars;
-	struct stat st;
-	void *p;
-
-	if (m->vars_fd < 0)
-		return 0;
-	if (m->vars_fd >= (int)m->fds || fstat(m->fd[m->vars_fd], &st) || st.st_size <= 0)
-		return -EIO;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ | PROT_WRITE, users ? MAP_SHARED : MAP_PRIVATE,
-		m->fd[m->vars_fd], 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	f->vars = p;
-	f->vars_len = (size_t)st.st_size;
-	return 0;
-}
-
-/* The medium given first is tried first. */
+/*
+ * The user's file of variables gets what is written; a package's own only gives the start. The
+ * medium given first is tried first.
+ */
 static int map_firmware(struct machine *m, struct board_config *bc)
 {
 	static const char *const first[] = {"c", "d", "a"};
 	struct firmware *f = &bc->firmware;
-	int err = map_file(m, m->firmware_fd, &f->code, &f->code_len);
+	int vars = m->config.firmware_vars ? MAP_SHARED : MAP_PRIVATE;
+	uint8_t *code = NULL, *vgabios = NULL;
+	int err = map_given(m, m->firmware_fd, PROT_READ, MAP_PRIVATE, &code, &f->code_len);
 
 	if (!err)
-		err = map_file(m, m->vgabios_fd, &f->vgabios, &f->vgabios_len);
+		err = map_given(
+			m, m->vgabios_fd, PROT_READ, MAP_PRIVATE, &vgabios, &f->vgabios_len);
 	if (!err)
-		err = map_vars(m, f);
+		err = map_given(
+			m, m->vars_fd, PROT_READ | PROT_WRITE, vars, &f->vars, &f->vars_len);
+	f->code = code;
+	f->vgabios = vgabios;
 	f->boot = m->config.boot;
 	if (!f->boot && m->media->has_image)
 		f->boot = first[m->media->item[0].kind];
@@ -131,17 +122,14 @@ static int read_kernel(struct machine *m, int fd, struct boot_file *f)
 /* An initrd is only copied to the guest, so it may be mapped. */
 static int map_module(struct boot_config *c, int fd, const struct config_module *module)
 {
-	struct stat st;
-	void *p;
+	uint8_t *bytes;
+	size_t len;
+	int err = map_whole(fd, PROT_READ, MAP_PRIVATE, &bytes, &len);
 
-	if (fstat(fd, &st) || st.st_size <= 0)
-		return -EIO;
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	c->module[c->modules++] = (struct boot_file){
-		.name = module->path, .data = p, .len = (size_t)st.st_size, .args = module->args};
-	return 0;
+	if (!err)
+		c->module[c->modules++] = (struct boot_file){
+			.name = module->path, .data = bytes, .len = len, .args = module->args};
+	return err;
 }
 
 int machine_open_kernel(struct machine *m)

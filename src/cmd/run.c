@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/status.h"
 #include "core/vm.h"
+#include "util/passfd.h"
 #include "util/util.h"
 
 #define SIGNAL_STATUS 128 /* a command ended by a signal, as a shell says it */
@@ -36,27 +37,17 @@ bool cmd_file_exists(const char *path)
 
 static int send_start(struct front *f)
 {
-	char control[CMSG_SPACE(sizeof(int) * MACHINE_MAX_FDS)] = {0}, type = MSG_START;
+	char type = MSG_START;
 	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i, s:i}", "config", f->config.set,
 		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
 		"vgabios", f->vgabios, "vars", f->vars, "initramfs", f->initramfs);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
-	struct msghdr msg = {.msg_iov = iov,
-		.msg_iovlen = 2,
-		.msg_control = control,
-		.msg_controllen = CMSG_SPACE(sizeof(int) * f->fds)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-	ssize_t n;
+	ssize_t n = passfd_send(f->ctl, iov, 2, f->fd, f->fds, 0);
 
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int) * f->fds);
-	memcpy(CMSG_DATA(c), f->fd, sizeof(int) * f->fds);
-	n = sendmsg(f->ctl, &msg, MSG_NOSIGNAL);
 	free(text);
 	json_decref(start);
-	return n < 0 ? -errno : 0;
+	return n < 0 ? (int)n : 0;
 }
 
 /* The locks on disk images live on with the machine's descriptors. */

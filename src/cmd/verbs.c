@@ -21,6 +21,7 @@
 #include "cmd/registry.h"
 #include "cmd/status.h"
 #include "host/terminal.h"
+#include "util/passfd.h"
 #include "util/util.h"
 
 #define ANSWER_SECONDS 5
@@ -45,21 +46,15 @@ static int fail(const char *why)
 
 static int send_request(int socket, const char *request, int fd)
 {
-	char line[CONTROL_LINE_MAX], space[CMSG_SPACE(sizeof(int))] = {0};
+	char line[CONTROL_LINE_MAX];
 	struct iovec iov = {line, 0};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
 
 	iov.iov_len = (size_t)snprintf(line, sizeof(line), "%s\n", request);
 	if (iov.iov_len >= sizeof(line))
 		return -E2BIG;
-	if (fd >= 0) {
-		msg.msg_control = space;
-		msg.msg_controllen = sizeof(space);
-		*CMSG_FIRSTHDR(&msg) =
-			(struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&msg)), &fd, sizeof(fd));
-	}
-	return sendmsg(socket, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	n = passfd_send(socket, &iov, 1, &fd, fd >= 0, 0);
+	return n < 0 ? (int)n : 0;
 }
 
 /* One line, byte by byte: what follows it belongs to the console. NULL: none came. */

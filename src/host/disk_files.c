@@ -28,8 +28,7 @@ static const char *const format_names[] = {"raw", "qcow2"};
 
 static int fail(char *err, size_t errlen, const char *name, const char *what)
 {
-	snprintf(err, errlen, "%s: %s", name, what);
-	return -1;
+	return fail_line(err, errlen, "%s: %s", name, what);
 }
 
 /* ---- locks ---- */

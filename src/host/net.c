@@ -294,17 +294,6 @@ struct netdev *net_dev(struct net *n)
 
 /* ---- opening ---- */
 
-__attribute__((format(printf, 3, 4))) static int fail(
-	char *err, size_t errlen, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
 int net_open_tap(struct net_link *l, const char *name, char *err, size_t errlen)
 {
 	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
@@ -312,15 +301,16 @@ int net_open_tap(struct net_link *l, const char *name, char *err, size_t errlen)
 	int header = HEADER;
 
 	if (fd < 0)
-		return fail(err, errlen, "--net tap=%s: /dev/net/tun: %s", name, strerror(errno));
+		return fail_line(
+			err, errlen, "--net tap=%s: /dev/net/tun: %s", name, strerror(errno));
 	if (strlen(name) >= sizeof(r.ifr_name)) {
 		close(fd);
-		return fail(err, errlen, "--net tap=%s: a name has at most 15 letters", name);
+		return fail_line(err, errlen, "--net tap=%s: a name has at most 15 letters", name);
 	}
 	strcpy(r.ifr_name, name);
 	if (ioctl(fd, TUNSETIFF, &r) || ioctl(fd, TUNSETVNETHDRSZ, &header) ||
 		ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6)) {
-		fail(err, errlen,
+		fail_line(err, errlen,
 			"--net tap=%s: %s; make one of your own with: sudo ip tuntap add %s mode "
 			"tap user $USER",
 			name, strerror(errno), name);
@@ -352,10 +342,10 @@ int net_open_socket(struct net_link *l, const char *path, char *err, size_t errl
 	int rc = 0;
 
 	if (fd < 0)
-		return fail(err, errlen, "--net socket=%s: %s", path, strerror(errno));
+		return fail_line(err, errlen, "--net socket=%s: %s", path, strerror(errno));
 	if (strlen(path) >= sizeof(at.sun_path)) {
 		close(fd);
-		return fail(err, errlen, "--net socket=%s: the path is too long", path);
+		return fail_line(err, errlen, "--net socket=%s: the path is too long", path);
 	}
 	strcpy(at.sun_path, path);
 	l->fd = fd;
@@ -367,5 +357,5 @@ int net_open_socket(struct net_link *l, const char *path, char *err, size_t errl
 	if (!rc)
 		return 0;
 	close(fd);
-	return fail(err, errlen, "--net socket=%s: %s", path, strerror(-rc));
+	return fail_line(err, errlen, "--net socket=%s: %s", path, strerror(-rc));
 }

@@ -55,8 +55,7 @@ enum {
 
 static int fail(char *err, size_t errlen, const char *name, const char *what)
 {
-	snprintf(err, errlen, "%s: %s", name, what);
-	return -1;
+	return fail_line(err, errlen, "%s: %s", name, what);
 }
 
 /* ---- reading ---- */

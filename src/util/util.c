@@ -119,6 +119,16 @@ const char *nearest_word(const char *text, const char *const *list)
 	return best;
 }
 
+int fail_line(char *err, size_t errlen, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(err, errlen, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
 uint64_t monotonic_ns(void)
 {
 	struct timespec ts;

@@ -52,6 +52,9 @@ void *xrealloc(void *p, size_t size);
 char *xstrdup(const char *s);
 __attribute__((format(printf, 1, 2))) char *xasprintf(const char *fmt, ...);
 
+/* Writes a line for the user to err, cut to errlen bytes, and is -1: `return fail_line(...)`. */
+__attribute__((format(printf, 3, 4))) int fail_line(char *err, size_t errlen, const char *fmt, ...);
+
 /* CLOCK_MONOTONIC in ns. */
 uint64_t monotonic_ns(void);
 

@@ -66,7 +66,8 @@ def place(name, start):
         return f"/guests/{name}.bin --firmware none"
     if start.startswith("flat@"):
         return f"--flat /guests/{name}.bin@{start.split('@')[1]}"
-    return f"/media/{name} --firmware {'none' if start == 'disk' else start}"
+    disk = " --disk /media/ide,format=raw,bus=virtio,throwaway" if start == "virtio" else ""
+    return f"/media/{name} --firmware {start if start == 'bios' else 'none'}{disk}"
 
 
 def guest_command(name, start, memory, cpus):

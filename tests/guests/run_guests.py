@@ -52,7 +52,11 @@ def place(images, name, start, medium):
         return ["--flat", f"{image}@{start.split('@')[1]}"]
     medium.write(media.make(name.partition(":")[2] or "disk", image.read_bytes()))
     medium.flush()
-    return [medium.name, "--firmware", "none" if start == "disk" else start]
+    words = [medium.name, "--firmware", start if start == "bios" else "none"]
+    if start == "virtio":
+        words += ["--disk", f"{images / 'frame.elf'},format=raw,bus=virtio,throwaway", "--net", "user",
+                  "--share", f"{images},tag=images,ro"]
+    return words
 
 
 def run(tinamou, images, engine, name, start, memory, cpus, options):

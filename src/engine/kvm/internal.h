@@ -31,7 +31,7 @@ struct kvm_cpu {
 	struct kvm_run *run;
 	pthread_t thread;
 	struct kvm_guest_debug stops; /* of set_stops */
-	struct stepper *stepper;      /* for what KVM's emulator lacks; made when first needed */
+	struct stepper *stepper;      /* for what KVM's emulator lacks */
 	bool stepping;                /* one instruction only */
 };
 

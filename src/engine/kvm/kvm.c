@@ -217,30 +217,6 @@ static int kvm_dirty(struct engine *e, gpa_t base, uint64_t *bitmap, size_t word
 	return -ENOENT;
 }
 
-static int kvm_vcpu_open(struct vcpu *v)
-{
-	struct kvm_engine *k = container_of(v->vm->engine, struct kvm_engine, engine);
-	struct kvm_cpu *c = xcalloc(1, sizeof(*c));
-	int rc = kvm_ioctl(k->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)v->id);
-
-	c->fd = rc;
-	c->thread = pthread_self();
-	if (rc >= 0) {
-		c->run = mmap(NULL, k->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
-		rc = c->run == MAP_FAILED ? -errno : 0;
-	}
-	if (!rc)
-		rc = set_cpuid(k, c->fd, &v->vm->model);
-	if (rc) {
-		if (c->fd >= 0)
-			close(c->fd);
-		free(c);
-		return rc;
-	}
-	v->priv = c;
-	return 0;
-}
-
 static void kvm_vcpu_close(struct vcpu *v)
 {
 	struct kvm_engine *k = container_of(v->vm->engine, struct kvm_engine, engine);
@@ -248,10 +224,36 @@ static void kvm_vcpu_close(struct vcpu *v)
 
 	if (c->stepper)
 		stepper_free(c->stepper);
-	munmap(c->run, k->run_size);
-	close(c->fd);
+	if (c->run != MAP_FAILED)
+		munmap(c->run, k->run_size);
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c);
 	v->priv = NULL;
+}
+
+/* The stepper for what KVM's emulator lacks is made here: later it may make no code any more. */
+static int kvm_vcpu_open(struct vcpu *v)
+{
+	struct kvm_engine *k = container_of(v->vm->engine, struct kvm_engine, engine);
+	struct kvm_cpu *c = xcalloc(1, sizeof(*c));
+	int rc;
+
+	v->priv = c;
+	c->run = MAP_FAILED;
+	c->thread = pthread_self();
+	rc = c->fd = kvm_ioctl(k->vm, KVM_CREATE_VCPU, (void *)(uintptr_t)v->id);
+	if (rc >= 0) {
+		c->run = mmap(NULL, k->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+		rc = c->run == MAP_FAILED ? -errno : 0;
+	}
+	if (!rc)
+		rc = set_cpuid(k, c->fd, &v->vm->model);
+	if (!rc)
+		rc = stepper_new(v, &c->stepper);
+	if (rc)
+		kvm_vcpu_close(v);
+	return rc;
 }
 
 const struct engine_ops kvm_engine = {

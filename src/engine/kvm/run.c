@@ -94,10 +94,8 @@ static int one_step(struct vcpu *v, struct run_result *r)
 	struct kvm_cpu *c = kvm_cpu(v);
 	struct x86_state s;
 	uint64_t tsc;
-	int rc = c->stepper ? 0 : stepper_new(v, &c->stepper);
+	int rc = kvm_get(v, &s, X86_GROUP_ALL);
 
-	if (!rc)
-		rc = kvm_get(v, &s, X86_GROUP_ALL);
 	if (rc)
 		return rc;
 	drop_ud(&s.events);
