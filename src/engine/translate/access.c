@@ -495,8 +495,26 @@ static void emit_translate(struct emitter *e, unsigned size, bool write)
 
 /* ---- with the difference in T0 ---- */
 
-/* The operand by its own registers and T0; T1 is free again. */
-static void use_difference(struct emitter *e, const struct x86_mem *m)
+static bool spilled(unsigned guest)
+{
+	return guest != X86_NOREG && home(guest) == SPILLED;
+}
+
+/* Many share what T0 is: with all registers added, they need only a displacement. */
+static bool folds(const struct group *g, const struct x86_mem *m)
+{
+	return g && m->disp < INT32_MAX - GROUP_SPAN &&
+	       (spilled(m->base) || (m->index != X86_NOREG && g->members > 2));
+}
+
+/* T0 += register * scale; T1 may be lost. */
+static void add_register(struct emitter *e, unsigned guest, unsigned scale)
+{
+	lea64(e->c, T0, (struct mem){T0, (uint8_t)in_host(e, guest, T1), (uint8_t)scale, 0});
+}
+
+/* The operand by its own registers and T0, or, folded, by T0 alone; T1 is free again. */
+static void use_difference(struct emitter *e, const struct x86_mem *m, bool fold)
 {
 	struct code *c = e->c;
 	uint64_t fixed = fixed_address(e, m);
@@ -511,12 +529,12 @@ static void use_difference(struct emitter *e, const struct x86_mem *m)
 		e->mem = at_reg(T0, (int32_t)fixed);
 		return;
 	}
-	if (index && (base || home(m->index) == SPILLED)) {
-		lea64(c, T0, (struct mem){T0, (uint8_t)in_host(e, m->index, T1), m->scale, 0});
+	if (index && (fold || base || spilled(m->index))) {
+		add_register(e, m->index, m->scale);
 		index = false;
 	}
-	if (base && home(m->base) == SPILLED) {
-		lea64(c, T0, (struct mem){T0, (uint8_t)in_host(e, m->base, T1), 1, 0});
+	if (base && (fold || spilled(m->base))) {
+		add_register(e, m->base, 1);
 		base = false;
 	}
 	if (base)
@@ -547,17 +565,37 @@ static void open_group(struct emitter *e, const struct x86_mem *m, struct group 
 	add_segment(e, m->seg, size);
 	emit_look(e, access);
 	add_segment(e, m->seg, size);
-	if (!g || g->members < 2)
+}
+
+static struct mem slot_of(const struct group *g)
+{
+	return in_state(STATE(slot) + 8u * g->slot);
+}
+
+/* The others find the difference in a slot, or the address of what lies at origin. */
+static void share(struct emitter *e, const struct x86_mem *m, struct group *g, int64_t position)
+{
+	bool fold = folds(g, m);
+
+	if (g) {
+		g->slot = e->slots++;
+		g->open = true;
+	}
+	if (g && !fold)
+		store64(e->c, slot_of(g), T0);
+	use_difference(e, m, fold);
+	if (!fold)
 		return;
-	g->slot = e->slots++;
-	g->open = true;
-	store64(e->c, in_state(STATE(slot) + 8u * g->slot), T0);
+	store64(e->c, slot_of(g), T0);
+	g->folded = true;
+	g->origin = position - e->mem.disp;
 }
 
 void reach(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size, bool write)
 {
 	unsigned which = e->member[e->at][e->nth], nth = e->nth++;
 	struct group *g = which == NO_GROUP ? NULL : &e->group[which];
+	int64_t position;
 
 	if (!wide(e) || addrsize != 8) {
 		need_flags_in_memory(e);
@@ -568,11 +606,17 @@ void reach(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsign
 		emit_translate(e, size, write);
 		return;
 	}
-	if (g && g->open)
-		load64(e->c, T0, in_state(STATE(slot) + 8u * g->slot));
+	position = g ? e->position[e->at][nth] : 0;
+	if (!g || !g->open) {
+		open_group(e, m, g, g ? position - g->low : 0, size, write);
+		share(e, m, g && g->members > 1 ? g : NULL, position);
+		return;
+	}
+	load64(e->c, T0, slot_of(g));
+	if (g->folded)
+		e->mem = at_reg(T0, (int32_t)(position - g->origin));
 	else
-		open_group(e, m, g, g ? e->position[e->at][nth] - g->low : 0, size, write);
-	use_difference(e, m);
+		use_difference(e, m, false);
 }
 
 void reach_at(struct emitter *e, unsigned size, bool write)

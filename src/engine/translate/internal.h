@@ -476,8 +476,9 @@ struct group {
 	uint8_t seg, base, index, scale;
 	uint32_t base_version, index_version, epoch;
 	int64_t low, high;
+	int64_t origin; /* folded: where the address in the slot leads */
 	uint8_t members, slot;
-	bool write, open;
+	bool write, open, folded;
 };
 
 struct emitter {
