@@ -33,12 +33,18 @@ class Missing(Exception):
     """A facility is not here; the text says which."""
 
 
+def fetch_all(packages):
+    """The folders of unpacked Debian packages; those that are not there come by one call of apt."""
+    done = subprocess.run([ROOT / "tools/fetch", *packages], text=True, capture_output=True)
+    if done.returncode:
+        raise Missing(done.stderr.strip().splitlines()[-1] if done.stderr else " ".join(packages))
+    return [pathlib.Path(line) for line in done.stdout.splitlines()]
+
+
+@functools.cache
 def fetch(package):
     """The folder of an unpacked Debian package."""
-    done = subprocess.run([ROOT / "tools/fetch", package], text=True, capture_output=True)
-    if done.returncode:
-        raise Missing(done.stderr.strip().splitlines()[-1] if done.stderr else package)
-    return pathlib.Path(done.stdout.strip())
+    return fetch_all([package])[0]
 
 
 def whole_kernel(package):
@@ -186,7 +192,9 @@ def closure(package):
                            package], text=True, capture_output=True)
     names = re.findall(r"^([a-z0-9]\S*)$", done.stdout, re.M) or [package]
     here = [sorted((ROOT / "build/packages").glob(f"{name}_*")) for name in names]
-    return [there[-1] if there else fetch(name) for name, there in zip(names, here)]
+    if not all(here):
+        return fetch_all(names)
+    return [there[-1] for there in here]
 
 
 def needed(path):

@@ -1,12 +1,13 @@
 /*
  * init.c - first program of a guest that runs one command over a folder of the
- * host (`tinamou run --root DIR -- CMD`).
+ * host (`tinamou run --root DIR -- CMD`), or boots it (`tinamou run --root DIR`).
  *
  * It loads the modules beside it, mounts the folder by virtio-fs with a
  * throwaway overlay, makes that the root, starts the command with pipes or a
  * terminal, and carries its streams to the ports of a virtio console: stdin,
  * stdout, stderr, and control for what is said about them. The file /spec
- * tells what to do: pairs of strings, each ended by a NUL.
+ * tells what to do: pairs of strings, each ended by a NUL. Without a command it
+ * hands over to the folder's own init, and the console is a serial one as ever.
  *
  *   to the host     exit N | signal N | fail TEXT
  *   from the host   size ROWS COLS
@@ -462,6 +463,16 @@ static int serve(const struct spec *s, pid_t command, int ours[3], int signals)
 	return status;
 }
 
+static void hand_over(void)
+{
+	static const char *const path[] = {
+		"/sbin/init", "/lib/systemd/systemd", "/init", "/bin/sh"};
+
+	for (size_t i = 0; i < sizeof(path) / sizeof(*path); i++)
+		execl(path[i], path[i], NULL);
+	fail("the folder's /sbin/init");
+}
+
 int main(void)
 {
 	struct spec s = {0};
@@ -471,8 +482,11 @@ int main(void)
 
 	early_mounts();
 	read_spec(&s);
-	open_ports();
+	if (s.nargs)
+		open_ports();
 	make_root();
+	if (!s.nargs)
+		hand_over();
 	loopback_up();
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);

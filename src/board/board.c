@@ -42,6 +42,7 @@
 #include "dev/testport.h"
 #include "dev/uart.h"
 #include "dev/vga.h"
+#include "dev/virtio_balloon.h"
 #include "util/util.h"
 
 #define BASE_RAM_END       UINT64_C(0xa0000) /* above: video memory and ROM */
@@ -102,6 +103,7 @@ struct board {
 	struct dma *dma;
 	struct floppy *floppy; /* NULL: no drive */
 	struct chipset chipset;
+	struct virtio *balloon; /* NULL: not asked for */
 	struct firmware_roms roms;
 	uint16_t isa_lines, pci_lines; /* who drives a line: both may */
 };
@@ -695,6 +697,10 @@ static int add_chipset(struct board *b)
 	if (!err && b->config.entropy)
 		err = chipset_add_entropy(
 			&b->chipset, b->vm->config.clock == CLOCK_HOST ? 0 : ENTROPY_SEED);
+	if (!err && b->config.balloon) {
+		b->balloon = chipset_add_balloon(&b->chipset);
+		err = b->balloon ? 0 : -ENOSPC;
+	}
 	return err;
 }
 
@@ -976,6 +982,27 @@ void board_print(struct board *b, enum board_part which, FILE *out)
 void board_power_button(struct board *b)
 {
 	acpi_pm_button(b->pm);
+}
+
+bool board_balloon(struct board *b, uint64_t bytes)
+{
+	uint64_t all = b->vm->ram.size;
+
+	if (b->balloon)
+		virtio_balloon_ask(
+			b->balloon, (uint32_t)((all - MIN(bytes, all)) / VIRTIO_BALLOON_PAGE));
+	return b->balloon;
+}
+
+bool board_balloon_state(const struct board *b, uint64_t *target, uint64_t *actual)
+{
+	uint64_t all = b->vm->ram.size / VIRTIO_BALLOON_PAGE;
+
+	if (!b->balloon)
+		return false;
+	*target = (all - MIN(virtio_balloon_asked(b->balloon), all)) * VIRTIO_BALLOON_PAGE;
+	*actual = (all - MIN(virtio_balloon_actual(b->balloon), all)) * VIRTIO_BALLOON_PAGE;
+	return true;
 }
 
 void board_type(struct board *b, const char *bytes, size_t len)

@@ -46,6 +46,7 @@ struct board_config {
 	bool poweroff_stops;  /* the machine stands still after it, and does not end */
 	struct virtio *ports; /* a console device with streams; the board's from then on */
 	bool entropy;         /* a virtio device with random numbers */
+	bool balloon;         /* one by which the guest gives memory back */
 	bool testdev;         /* the device that test programs for CPUs expect */
 };
 
@@ -78,6 +79,12 @@ enum board_part { BOARD_PIC, BOARD_LAPIC, BOARD_IOAPIC, BOARD_PCI };
 void board_print(struct board *b, enum board_part which, FILE *out);
 /* The user presses the power button: an ACPI event. vm->lock held. */
 void board_power_button(struct board *b);
+/*
+ * Bytes of memory that the guest is to keep, rounded to what it can; false: it has no balloon.
+ * And what it was asked to keep and says it has.
+ */
+bool board_balloon(struct board *b, uint64_t bytes);
+bool board_balloon_state(const struct board *b, uint64_t *target, uint64_t *actual);
 /* Bytes typed by the user, as ASCII; what does not fit into the keyboard's queue is dropped. */
 void board_type(struct board *b, const char *bytes, size_t len);
 /* A key and the mouse of a keyboard and mouse that the user has: ps2_key, ps2_mouse. */

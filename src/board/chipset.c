@@ -18,6 +18,7 @@
 #include "dev/pci_vga.h"
 #include "dev/piix3.h"
 #include "dev/piix_ide.h"
+#include "dev/virtio_balloon.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
 #include "dev/virtio_fs.h"
@@ -132,7 +133,7 @@ int chipset_new(struct chipset *c, struct vm *vm, const struct chipset_wires *wi
 
 static int add_virtio(struct chipset *c, const char *name, struct virtio *v, uint32_t class)
 {
-	struct virtio_pci *p = virtio_pci_new(name, v, class);
+	struct virtio_pci *p = virtio_pci_new(name, v, class, &c->vm->clock);
 	int slot = VIRTIO_SLOT;
 
 	while (slot < (int)PCI_SLOTS && pci_at(c->pci, (unsigned)slot * 8))
@@ -150,7 +151,8 @@ int chipset_add_disk(struct chipset *c, struct disk *disk)
 	if (n == CHIPSET_DISKS)
 		return -ENOSPC;
 	c->disks++;
-	return add_virtio(c, name[n], virtio_blk_new(disk, name[n]), VIRTIO_BLK_CLASS);
+	return add_virtio(c, name[n],
+		virtio_blk_new(disk, name[n], MIN(c->vm->vcpus, VIRTIO_QUEUES)), VIRTIO_BLK_CLASS);
 }
 
 int chipset_add_net(struct chipset *c, const struct chipset_net *net)
@@ -191,6 +193,13 @@ int chipset_add_ports(struct chipset *c, struct virtio *ports)
 int chipset_add_entropy(struct chipset *c, uint64_t seed)
 {
 	return add_virtio(c, "virtio-rng", virtio_rng_new(seed), VIRTIO_RNG_CLASS);
+}
+
+struct virtio *chipset_add_balloon(struct chipset *c)
+{
+	struct virtio *v = virtio_balloon_new();
+
+	return add_virtio(c, "virtio-balloon", v, VIRTIO_BALLOON_CLASS) ? NULL : v;
 }
 
 /* ---- without firmware ---- */

@@ -80,6 +80,8 @@ int chipset_add_console(struct chipset *c, struct chardev *chr);
 /* A console device with streams; takes it over. */
 int chipset_add_ports(struct chipset *c, struct virtio *ports);
 int chipset_add_entropy(struct chipset *c, uint64_t seed);
+/* A memory balloon, likewise; NULL: there is no slot for it. */
+struct virtio *chipset_add_balloon(struct chipset *c);
 
 /* What firmware would have done, for guests that start without: BARs, routes, enable bits. */
 void chipset_setup(struct chipset *c);

@@ -723,6 +723,12 @@ static int flag_testdev(struct context *x, const char *value)
 	return 0;
 }
 
+static int flag_balloon(struct context *x, const char *value)
+{
+	x->c->balloon = true;
+	return 0;
+}
+
 static int opt_name(struct context *x, const char *value)
 {
 	replace(&x->c->name, value);
@@ -855,6 +861,8 @@ static const struct option options[] = {
 		"on (what else), or off: the machine's processes may do what you may"},
 	{"testdev", 0, NULL, flag_testdev, false, false,
 		"ports, memory and lines for test programs (pc-testdev)"},
+	{"balloon", 0, NULL, flag_balloon, false, false,
+		"the guest gives the host memory back: free pages, and on demand"},
 	{"no-reboot", 0, NULL, flag_no_reboot, false, false, "end with status 12 on a reset"},
 	{"on", 0, "EVENT=ACTION", opt_on, true, false,
 		"reset=restart|end, triple-fault=end|restart, halt=end|stay, poweroff=end|stop"},

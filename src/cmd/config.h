@@ -141,7 +141,7 @@ struct config {
 	char *display_address; /* of VNC; NULL: the first port that is free */
 	char *screenshot;      /* PNG file, or NULL */
 	bool hvc;              /* serial is a virtio console, not COM1 */
-	bool testdev;
+	bool testdev, balloon;
 	char *name; /* in the registry, or NULL */
 	bool detach;
 	bool no_reboot, triple_fault_resets, stay_halted, poweroff_stops; /* --on */

@@ -461,7 +461,7 @@ int front_open_all(struct front *f)
 		if (f->result_fd < 0)
 			return STATUS_HOST;
 	}
-	if (f->config.root && front_open_streams(f))
+	if (f->config.words && front_open_streams(f))
 		return STATUS_HOST;
 	return STATUS_OK;
 }

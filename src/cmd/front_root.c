@@ -1,6 +1,7 @@
 /*
  * front_root.c - --root DIR: finds the kernel and its modules in the folder,
- * and makes the initial RAM file system that starts the command over it.
+ * and makes the initial RAM file system that starts the command, or the
+ * folder's own init, over it.
  *
  * The folder is as foreign as a disk image: paths are resolved with the folder
  * as their root, so that no link in it leads elsewhere, and what is read is
@@ -328,8 +329,11 @@ static void specify_terminal(struct root *r)
 	specify(r, "tty", text);
 }
 
+/* Without one the folder's own init is started, which knows all of that itself. */
 static void specify_command(const struct config *c, struct root *r)
 {
+	if (!c->words)
+		return;
 	specify(r, "host", "tinamou");
 	specify_environment(c, r);
 	specify_cwd(c, r);

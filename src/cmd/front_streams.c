@@ -32,7 +32,7 @@ int front_open_streams(struct front *f)
 		s->fd[i] = pair[0];
 		f->media.stream[i] = pair[1];
 	}
-	s->on = true;
+	s->on = f->media.has_streams = true;
 	s->flow[STREAM_IN].from = STDIN_FILENO;
 	s->flow[STREAM_IN].to = s->fd[STREAM_IN];
 	s->flow[STREAM_OUT].from = s->fd[STREAM_OUT];

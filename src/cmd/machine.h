@@ -15,7 +15,7 @@
 #include "util/util.h"
 
 #define SERIAL_INPUT_MAX 65536
-#define MACHINE_TOPICS   5 /* of the monitor's info */
+#define MACHINE_TOPICS   6 /* of the monitor's info */
 
 /* A port of the console device, and the socket behind it. */
 struct stream {

@@ -50,6 +50,23 @@ static json_t *answer_powerdown(struct machine *m, const json_t *request)
 	return ok();
 }
 
+/* Bytes, if the request says how many, and how it stands then. */
+static json_t *answer_balloon(struct machine *m, const json_t *request)
+{
+	const json_t *size = json_object_get(request, "size");
+	uint64_t target, actual;
+
+	if (size && (!json_is_integer(size) || json_integer_value(size) < 0))
+		return json_pack("{s:b, s:s}", "ok", 0, "error", "balloon wants a size in bytes");
+	if (size)
+		board_balloon(m->board, (uint64_t)json_integer_value(size));
+	if (!board_balloon_state(m->board, &target, &actual))
+		return json_pack("{s:b, s:s}", "ok", 0, "error",
+			"there is no balloon; start the machine with --balloon");
+	return json_pack("{s:b, s:I, s:I}", "ok", 1, "target", (json_int_t)target, "memory",
+		(json_int_t)actual);
+}
+
 /* What is longer than a message is cut, and says so. */
 static json_t *answer_monitor(struct machine *m, const json_t *request)
 {
@@ -83,6 +100,7 @@ static const struct {
 	{"reset", answer_reset},
 	{"powerdown", answer_powerdown},
 	{"monitor", answer_monitor},
+	{"balloon", answer_balloon},
 };
 
 static json_t *answer(struct machine *m, const json_t *request)
@@ -93,8 +111,8 @@ static json_t *answer(struct machine *m, const json_t *request)
 		if (!strcmp(command, commands[i].command))
 			return commands[i].answer(m, request);
 	return json_pack("{s:b, s:s}", "ok", 0, "error",
-		"known are status, pause, resume, reset, powerdown, monitor, console, screenshot, "
-		"quit");
+		"known are status, pause, resume, reset, powerdown, monitor, balloon, console, "
+		"screenshot, quit");
 }
 
 void machine_answer(struct machine *m, const char *request, size_t len)

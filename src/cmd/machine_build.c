@@ -411,6 +411,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.triple_fault_resets = m->config.triple_fault_resets,
 		.stay_halted = m->config.stay_halted,
 		.time_exits = m->config.stats,
+		.count_instructions = m->config.stats || m->config.result,
 		.check = m->config.check,
 		.torture = m->config.torture,
 		.confine = m->config.jail ? confine_thread : NULL,
@@ -426,6 +427,7 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.no_exit_port = m->config.no_exit_port,
 		.poweroff_stops = m->config.poweroff_stops,
 		.entropy = m->config.kernel,
+		.balloon = m->config.balloon,
 		.testdev = m->config.testdev};
 
 	machine_serial_attach(m);

@@ -57,6 +57,17 @@ static void eject(void *ctx, FILE *out)
 		fputs("there is no CD-ROM drive\n", out);
 }
 
+static void info_balloon(void *ctx, FILE *out)
+{
+	uint64_t target, actual;
+
+	if (board_balloon_state(ctx, &target, &actual))
+		fprintf(out, "the guest has %" PRIu64 " KiB and is to have %" PRIu64 " KiB\n",
+			actual / KiB, target / KiB);
+	else
+		fputs("there is no balloon\n", out);
+}
+
 void machine_monitor_attach(struct machine *m)
 {
 	const struct monitor_topic topic[] = {
@@ -65,6 +76,7 @@ void machine_monitor_attach(struct machine *m)
 		{"ioapic", "the I/O APIC", info_ioapic, m->board},
 		{"pci", "functions and their base addresses", info_pci, m->board},
 		{"block", "disks, and what went through them", info_block, m},
+		{"balloon", "memory that the guest has left", info_balloon, m->board},
 	};
 
 	_Static_assert(ARRAY_SIZE(topic) == MACHINE_TOPICS, "struct machine has room for all");

@@ -85,7 +85,7 @@ int machine_make_streams(struct machine *m, struct board_config *bc)
 		"tinamou.stdin", "tinamou.stdout", "tinamou.stderr", "tinamou.control"};
 	struct port_wires wires[STREAMS];
 
-	if (!m->config.root)
+	if (!m->media->has_streams)
 		return 0;
 	for (unsigned i = 0; i < STREAMS; i++) {
 		struct stream *s = &m->stream[i];
@@ -103,7 +103,7 @@ int machine_make_streams(struct machine *m, struct board_config *bc)
 
 void machine_watch_streams(struct machine *m)
 {
-	for (unsigned i = 0; m->config.root && i < STREAMS; i++)
+	for (unsigned i = 0; m->media->has_streams && i < STREAMS; i++)
 		m->stream[i].watch = loop_add(
 			m->vm->loop, m->stream[i].fd, EPOLLIN, stream_ready, &m->stream[i]);
 }

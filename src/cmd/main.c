@@ -56,8 +56,8 @@ static bool is_qemus_name(const char *program)
 int cmd_main(int argc, char **argv)
 {
 	static const char *const verbs[] = {"run", "qemu", "engines", "disk", "list", "status",
-		"console", "monitor", "pause", "resume", "reset", "stop", "kill", "screenshot",
-		"version", "help", NULL};
+		"console", "monitor", "pause", "resume", "balloon", "reset", "stop", "kill",
+		"screenshot", "version", "help", NULL};
 	int status;
 
 	if (is_qemus_name(argv[0]))

@@ -28,16 +28,22 @@ bool registry_name_ok(const char *name)
 	return true;
 }
 
-/* Somebody else's folder in /tmp could hold sockets of theirs. */
-static int own_folder(char *path, size_t size, char *err, size_t errlen)
+static void folder_path(char *path, size_t size)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");
-	struct stat st;
 
 	if (runtime && runtime[0] == '/')
 		snprintf(path, size, "%s/tinamou", runtime);
 	else
 		snprintf(path, size, "/tmp/tinamou-%u", (unsigned)getuid());
+}
+
+/* Somebody else's folder in /tmp could hold sockets of theirs. */
+static int own_folder(char *path, size_t size, char *err, size_t errlen)
+{
+	struct stat st;
+
+	folder_path(path, size);
 	if (mkdir(path, 0700) && errno != EEXIST) {
 		snprintf(err, errlen, "%s: %s; set XDG_RUNTIME_DIR to a folder of yours", path,
 			strerror(errno));
@@ -170,14 +176,18 @@ int registry_process(const char *name)
 	return pid;
 }
 
+/* The folder was looked at when the name was claimed or found; from its jail the front only
+ * unlinks. */
 void registry_forget(const char *name)
 {
 	static const char *const suffix[] = {"sock", "lock"};
-	char path[REGISTRY_PATH_MAX], err[256];
+	char folder[REGISTRY_PATH_MAX], path[REGISTRY_PATH_MAX + REGISTRY_NAME_MAX + 8];
 
-	for (unsigned i = 0; i < ARRAY_SIZE(suffix); i++)
-		if (!registry_path(name, suffix[i], path, err, sizeof(err)))
-			unlink(path);
+	folder_path(folder, sizeof(folder));
+	for (unsigned i = 0; i < ARRAY_SIZE(suffix); i++) {
+		snprintf(path, sizeof(path), "%s/%s.%s", folder, name, suffix[i]);
+		unlink(path);
+	}
 }
 
 /* Its lock can be taken: nobody is there any more. */

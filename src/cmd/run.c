@@ -23,6 +23,7 @@
 #include "cmd/engines.h"
 #include "cmd/status.h"
 #include "core/vm.h"
+#include "host/jail.h"
 #include "util/passfd.h"
 #include "util/util.h"
 
@@ -366,6 +367,25 @@ static void take_terminal(struct front *f)
 		pass_output();
 }
 
+/* From here on bytes of the guest come, and paths go nowhere but to pictures of the screen. */
+static int close_jail(const struct front *f)
+{
+	const pid_t child[] = {f->pid, f->viewer.pid};
+	int err;
+
+	if (!f->config.jail)
+		return STATUS_OK;
+	err = jail_paths_front();
+	if (!err)
+		err = jail_calls_front(child, ARRAY_SIZE(child));
+	if (!err)
+		return STATUS_OK;
+	log_error("the jail of the front cannot be closed: %s; --jail off leaves it away",
+		strerror(-err));
+	kill(f->pid, SIGKILL);
+	return STATUS_HOST;
+}
+
 static int run_here(struct front *f)
 {
 	int status = front_open_control(f);
@@ -383,8 +403,12 @@ static int run_here(struct front *f)
 		f->deadline = monotonic_ns() + f->config.timeout * NSEC_PER_SEC;
 	if (!f->config.detach)
 		take_terminal(f);
-	front_loop(f);
+	status = close_jail(f);
+	if (!status)
+		front_loop(f);
 	viewer_stop(&f->viewer);
+	if (status)
+		return status;
 	status = finish(f);
 	write_result(f, status);
 	die_by(f->die_by);
@@ -417,7 +441,7 @@ static int print_config(const struct config *c)
 static int run_help(void)
 {
 	puts("tinamou run [OPTIONS] IMAGE\ntinamou run [OPTIONS] --kernel FILE\n"
-	     "tinamou run [OPTIONS] --root DIR -- COMMAND\n\n"
+	     "tinamou run [OPTIONS] --root DIR [-- COMMAND]\n\n"
 	     "IMAGE is a disk, CD-ROM or floppy image, a kernel, or a boot sector of 512 bytes.\n");
 	config_print_options();
 	puts("\nTINAMOU_ENGINE and TINAMOU_OPTIONS in the environment come before these.");
@@ -427,7 +451,8 @@ static int run_help(void)
 /* What a command's machine has that others have not. */
 static int prepare_root(struct config *c, char *err, size_t errlen)
 {
-	static const char begin[] = "console=ttyS0 quiet panic=-1 rdinit=/init";
+	const char *begin = c->words ? "console=ttyS0 quiet panic=-1 rdinit=/init"
+				     : "console=ttyS0 quiet rdinit=/init";
 	const char *added = c->cmdline ? c->cmdline : "";
 	char *cmdline;
 	int rc;
@@ -438,7 +463,7 @@ static int prepare_root(struct config *c, char *err, size_t errlen)
 		return -1;
 	rc = c->cmdline_as_is ? 0 : config_set(c, "append", cmdline, err, errlen);
 	free(cmdline);
-	if (!rc)
+	if (!rc && c->words)
 		rc = config_set(c, "no-reboot", NULL, err, errlen);
 	return rc ? rc : config_set(c, "display", "none", err, errlen);
 }
@@ -447,8 +472,6 @@ static const char *wrong_combination(const struct config *c)
 {
 	if (c->words && !c->root)
 		return "a command is for --root DIR, the folder that it runs over";
-	if (c->root && !c->words)
-		return "--root DIR wants a command: tinamou run --root DIR -- CMD ARGS";
 	if (c->root && (c->initrd || c->image || c->flats))
 		return "--root brings its own initial RAM disk and no image; leave the other away";
 	if (c->root)

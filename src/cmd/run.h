@@ -74,7 +74,8 @@ struct shares {
 /* Opened by the front; the machine process inherits the descriptors. */
 struct media {
 	struct shares shares;
-	int stream[STREAMS]; /* the machine's ends, with --root */
+	int stream[STREAMS]; /* the machine's ends, with a command */
+	bool has_streams;
 	struct {
 		enum media_kind kind;
 		int unit; /* of struct config_disk */

@@ -1,6 +1,6 @@
 /*
- * verbs.c - tinamou list|status|console|monitor|pause|resume|stop|kill|reset|screenshot:
- * a client of the machines' sockets (control.h).
+ * verbs.c - tinamou list|status|console|monitor|pause|resume|balloon|stop|kill|reset|
+ * screenshot: a client of the machines' sockets (control.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "cmd/cmd.h"
+#include "cmd/config.h"
 #include "cmd/control.h"
 #include "cmd/registry.h"
 #include "cmd/status.h"
@@ -31,7 +32,7 @@
 
 struct verb_args {
 	const char *name, *file; /* file: of screenshot */
-	const char *line;        /* of monitor, or NULL */
+	const char *line;        /* of monitor, the size of balloon, or NULL */
 	bool json;
 	unsigned timeout; /* seconds, of stop */
 };
@@ -72,11 +73,10 @@ static json_t *receive_answer(int socket)
 	return answer;
 }
 
-/* The answer, which is new, or NULL with a line for the user. line: of the monitor, or NULL. */
-static json_t *ask_line(
-	int socket, const char *command, const char *line, int fd, char *err, size_t errlen)
+/* The answer, which is new, or NULL with a line for the user. The request is taken over. */
+static json_t *ask_object(int socket, json_t *request, int fd, char *err, size_t errlen)
 {
-	json_t *request = json_pack("{s:s, s:s*}", "command", command, "line", line);
+	const char *command = json_string_value(json_object_get(request, "command"));
 	char *text = json_dumps(request, JSON_COMPACT);
 	struct timeval limit = {ANSWER_SECONDS, 0};
 	json_t *answer;
@@ -84,21 +84,23 @@ static json_t *ask_line(
 	setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	answer = !text || send_request(socket, text, fd) ? NULL : receive_answer(socket);
 	free(text);
-	json_decref(request);
-	if (answer && json_is_true(json_object_get(answer, "ok")))
+	if (answer && json_is_true(json_object_get(answer, "ok"))) {
+		json_decref(request);
 		return answer;
+	}
 	if (answer)
 		snprintf(err, errlen, "%s: %s", command,
 			json_string_value(json_object_get(answer, "error")));
 	else
 		snprintf(err, errlen, "%s: the machine does not answer", command);
+	json_decref(request);
 	json_decref(answer);
 	return NULL;
 }
 
 static json_t *ask(int socket, const char *command, int fd, char *err, size_t errlen)
 {
-	return ask_line(socket, command, NULL, fd, err, errlen);
+	return ask_object(socket, json_pack("{s:s}", "command", command), fd, err, errlen);
 }
 
 static json_t *ask_machine(const char *name, const char *command, int fd, char *err, size_t errlen)
@@ -288,7 +290,8 @@ static int verb_console(const struct verb_args *a)
 static int execute(int socket, const char *line)
 {
 	char err[512];
-	json_t *answer = ask_line(socket, "monitor", line, -1, err, sizeof(err));
+	json_t *request = json_pack("{s:s, s:s}", "command", "monitor", "line", line);
+	json_t *answer = ask_object(socket, request, -1, err, sizeof(err));
 
 	if (!answer)
 		return fail(err);
@@ -404,6 +407,40 @@ static int verb_screenshot(const struct verb_args *a)
 	return STATUS_OK;
 }
 
+/* With a size the guest is asked; without one it is only told how things stand. */
+static int verb_balloon(const struct verb_args *a)
+{
+	json_t *request = json_pack("{s:s}", "command", "balloon"), *answer;
+	char err[512];
+	uint64_t size;
+	int socket;
+
+	if (a->line && config_size(a->line, &size)) {
+		json_object_set_new(request, "size", json_integer((json_int_t)size));
+	} else if (a->line) {
+		json_decref(request);
+		snprintf(err, sizeof(err), "%s: not a size; write for example 256M", a->line);
+		return fail(err);
+	}
+	socket = registry_connect(a->name, err, sizeof(err));
+	if (socket < 0)
+		json_decref(request);
+	answer = socket < 0 ? NULL : ask_object(socket, request, -1, err, sizeof(err));
+	if (socket >= 0)
+		close(socket);
+	if (!answer)
+		return fail(err);
+	json_object_del(answer, "ok");
+	if (a->json)
+		print_json(answer);
+	else
+		printf("the guest has %" PRIi64 "M and is to have %" PRIi64 "M\n",
+			(int64_t)(number_of(answer, "memory") >> 20),
+			(int64_t)(number_of(answer, "target") >> 20));
+	json_decref(answer);
+	return STATUS_OK;
+}
+
 /* ---- the table ---- */
 
 static const struct {
@@ -418,6 +455,7 @@ static const struct {
 	{"pause", "NAME", verb_pause, true, false},
 	{"resume", "NAME", verb_resume, true, false},
 	{"reset", "NAME", verb_reset, true, false},
+	{"balloon", "NAME [SIZE] [--json]", verb_balloon, true, false},
 	{"stop", "NAME [--timeout SECONDS]", verb_stop, true, false},
 	{"kill", "NAME", verb_kill, true, false},
 	{"screenshot", "NAME FILE.png", verb_screenshot, true, true},
@@ -435,7 +473,8 @@ static bool parse(
 			a->name = argv[i];
 		else if (argv[i][0] != '-' && file && !a->file)
 			a->file = argv[i];
-		else if (argv[i][0] != '-' && !strcmp(verb, "monitor") && !a->line)
+		else if (argv[i][0] != '-' && !a->line &&
+			 (!strcmp(verb, "monitor") || !strcmp(verb, "balloon")))
 			a->line = argv[i];
 		else
 			return false;

@@ -8,6 +8,8 @@
 
 #include "util/util.h"
 
+#define PAGE UINT64_C(4096)
+
 static int map_shared(struct ram *ram)
 {
 	ram->fd = memfd_create("tinamou-ram", MFD_CLOEXEC);
@@ -164,6 +166,26 @@ int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len)
 		left -= n;
 	}
 	tell_written(m, gpa, len);
+	return 0;
+}
+
+int mem_discard(struct guest_memory *m, gpa_t gpa, uint64_t len)
+{
+	gpa_t first = (gpa + PAGE - 1) & ~(PAGE - 1), end = (gpa + len) & ~(PAGE - 1);
+	uint8_t *host;
+
+	if (range_bad(gpa, len) || first >= end)
+		return range_bad(gpa, len) ? -EFAULT : 0;
+	host = mem_ptr(m, first, end - first);
+	if (!host)
+		return -EFAULT;
+	if (!m->ram || host < m->ram->host ||
+		!range_in((uint64_t)(host - m->ram->host), end - first, m->ram->size) ||
+		(uintptr_t)host & (PAGE - 1))
+		return -EOPNOTSUPP;
+	if (madvise(host, end - first, MADV_DONTNEED))
+		return -errno;
+	tell_written(m, first, end - first);
 	return 0;
 }
 

@@ -29,11 +29,18 @@ struct guest_memory {
 	/* Told about every write by a device, after it landed; may be NULL. */
 	void (*written)(void *ctx, gpa_t gpa, uint64_t len);
 	void *written_ctx;
+	/* What mem_discard may give back; NULL: nothing. */
+	const struct ram *ram;
 };
 
 int mem_read(struct guest_memory *m, gpa_t gpa, void *buf, uint64_t len);
 int mem_write(struct guest_memory *m, gpa_t gpa, const void *buf, uint64_t len); /* RAM only */
 int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len);
+/*
+ * The whole pages in [gpa, gpa + len) go back to the host, and are zero when next used. -EFAULT:
+ * not in one range of RAM; -EOPNOTSUPP: not m->ram's.
+ */
+int mem_discard(struct guest_memory *m, gpa_t gpa, uint64_t len);
 /* Host pointer to [gpa, gpa + len) of one RAM range, or NULL. Valid until the map changes. */
 void *mem_ptr(struct guest_memory *m, gpa_t gpa, uint64_t len);
 

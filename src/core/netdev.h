@@ -36,8 +36,6 @@ struct netdev {
 	bool (*send)(void *backend, const struct iovec *iov, unsigned n);
 	/* Set by the back end: the device has room again after receive() had none. */
 	void (*room)(void *backend);
-	/* Set by the back end: calls writable() from the event loop, soon. */
-	void (*later)(void *backend);
 	void *backend;
 	bool link; /* kept by the back end before it calls link_changed */
 	/*

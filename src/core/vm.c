@@ -157,7 +157,8 @@ static void init_buses(struct vm *vm)
 	vm->mem_bus.changing = map_changing;
 	vm->mem_bus.changed = map_changed;
 	vm->mem_bus.hook_ctx = vm;
-	vm->mem = (struct guest_memory){&vm->mem_bus, ram_written, vm};
+	vm->mem = (struct guest_memory){
+		.bus = &vm->mem_bus, .written = ram_written, .written_ctx = vm};
 }
 
 struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
@@ -204,6 +205,8 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 			(unsigned long long)(config->ram_size / MiB));
 		goto fail;
 	}
+	if (config->backing == RAM_PRIVATE && !(config->engine->caps & ENGINE_CAP_PINS))
+		vm->mem.ram = &vm->ram;
 	if (config->engine->open(vm, &vm->engine, err, errlen))
 		goto fail;
 	add_vcpus(vm);

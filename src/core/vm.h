@@ -55,6 +55,7 @@ struct vm_config {
 	bool triple_fault_resets; /* it does not end it */
 	bool stay_halted;         /* nor does a halt for good */
 	bool time_exits;          /* --stats: measure host time by exit reason */
+	bool count_instructions;  /* all of them, even where that costs speed */
 	bool check; /* --check: the engine checks itself against interpret, block by block */
 	/*
 	 * Gives rights up: by each vCPU's thread once it has what it needs, by the machine's

@@ -38,6 +38,7 @@ struct comparator {
 	struct timer timer;
 	uint32_t config;
 	uint64_t value, period;
+	uint64_t due; /* ns of the next match, or CLOCK_NEVER */
 };
 
 struct hpet {
@@ -121,7 +122,16 @@ static void fire(struct comparator *t)
 
 /* ---- comparators ---- */
 
-/* At the next match; one that has just been is a whole turn of the counter away. */
+/* Does a match do more than move a periodic comparator on? */
+static bool heard(const struct comparator *t)
+{
+	return t->config & (T_ENABLE | T_LEVEL);
+}
+
+/*
+ * At the next match; one that has just been is a whole turn of the counter away. Nobody is woken
+ * for what is not heard: Linux leaves its tick's comparator periodic, and only disables it.
+ */
 static void arm(struct comparator *t)
 {
 	struct hpet *h = t->hpet;
@@ -130,12 +140,15 @@ static void arm(struct comparator *t)
 	uint64_t phase = (clock_now(h->clock) - h->since) % TICK_NS;
 
 	timer_cancel(&t->timer);
+	t->due = CLOCK_NEVER;
 	if (!(h->config & CONFIG_ENABLE))
 		return;
 	if (!left)
 		left = width(t) == UINT32_MAX ? UINT64_C(1) << 32 : UINT64_MAX;
 	if (left < INT64_MAX / TICK_NS)
-		timer_arm(&t->timer, clock_now(h->clock) - phase + left * TICK_NS);
+		t->due = clock_now(h->clock) - phase + left * TICK_NS;
+	if (t->due != CLOCK_NEVER && heard(t))
+		timer_arm(&t->timer, t->due);
 }
 
 static bool periodic(const struct comparator *t)
@@ -143,10 +156,9 @@ static bool periodic(const struct comparator *t)
 	return t->config & T_PERIODIC && t->period & width(t);
 }
 
-static void matched(void *ctx)
+/* Behind a match. */
+static void go_on(struct comparator *t)
 {
-	struct comparator *t = ctx;
-
 	if (periodic(t)) { /* late ones are dropped, not made up for */
 		uint64_t period = t->period & width(t);
 		uint64_t late = (counter(t->hpet) - t->value) & width(t);
@@ -154,7 +166,22 @@ static void matched(void *ctx)
 		t->value = (t->value + (late / period + 1) * period) & width(t);
 	}
 	arm(t);
+}
+
+static void matched(void *ctx)
+{
+	struct comparator *t = ctx;
+
+	go_on(t);
 	fire(t);
+}
+
+/* Brings comparators whose matches are not heard up to now. */
+static void catch_up(struct hpet *h)
+{
+	for (unsigned n = 0; n < HPET_TIMERS; n++)
+		if (!heard(&h->t[n]) && h->t[n].due <= clock_now(h->clock))
+			go_on(&h->t[n]);
 }
 
 static void arm_all(struct hpet *h)
@@ -256,8 +283,10 @@ static void write_reg(struct hpet *h, unsigned reg, uint64_t value)
 
 static uint64_t hpet_read(void *ctx, uint64_t off, unsigned size)
 {
-	uint64_t value = read_reg(ctx, (unsigned)off & ~7u);
+	uint64_t value;
 
+	catch_up(ctx);
+	value = read_reg(ctx, (unsigned)off & ~7u);
 	return size == 8 ? value : (uint32_t)(value >> (off & 4) * 8);
 }
 
@@ -267,6 +296,7 @@ static void hpet_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 	unsigned reg = (unsigned)off & ~7u;
 	uint64_t old;
 
+	catch_up(ctx);
 	if (size == 4) {
 		old = reg >= TIMERS ? 0 : read_reg(ctx, reg);
 		if (off & 4 && reg >= TIMERS)
@@ -312,6 +342,8 @@ static void hpet_snap(struct device *dev, struct snap *s)
 {
 	struct hpet *h = container_of(dev, struct hpet, dev);
 
+	if (!snap_loading(s))
+		catch_up(h);
 	snap_section(s, dev->name, 1);
 	snap_u8_max(s, "general", &h->config, CONFIG_ENABLE | CONFIG_LEGACY);
 	snap_u8_max(s, "status", &h->status, (1u << HPET_TIMERS) - 1);

@@ -327,6 +327,11 @@ void *pci_func_ptr(struct pci_func *f, gpa_t gpa, uint64_t len)
 	return is_master(f) ? mem_ptr(f->bus->wires.dma, gpa, len) : NULL;
 }
 
+int pci_func_discard(struct pci_func *f, gpa_t gpa, uint64_t len)
+{
+	return is_master(f) ? mem_discard(f->bus->wires.dma, gpa, len) : -EFAULT;
+}
+
 void pci_func_written(struct pci_func *f, gpa_t gpa, uint64_t len)
 {
 	struct guest_memory *m = f->bus->wires.dma;

@@ -170,6 +170,8 @@ int pci_func_read(struct pci_func *f, gpa_t gpa, void *buf, uint64_t len);
 int pci_func_write(struct pci_func *f, gpa_t gpa, const void *buf, uint64_t len);
 /* Host memory of [gpa, gpa + len), to use for as long as the machine lives; NULL for -EFAULT. */
 void *pci_func_ptr(struct pci_func *f, gpa_t gpa, uint64_t len);
+/* The pages in it go back to the host: mem_discard. */
+int pci_func_discard(struct pci_func *f, gpa_t gpa, uint64_t len);
 /* What was written through such a pointer, after it landed. */
 void pci_func_written(struct pci_func *f, gpa_t gpa, uint64_t len);
 

@@ -155,7 +155,7 @@ static bool walk_indirect(struct virtio *v, struct virtio_chain *c, const struct
 	struct descriptor last;
 
 	if (!(v->accepted & VIRTIO_F_INDIRECT_DESC) || d->flags & DESC_NEXT || !size ||
-		d->len % DESC_SIZE || size > UINT16_MAX) {
+		d->len % DESC_SIZE || size > VIRTIO_QUEUE_MAX) {
 		virtio_break(v, "indirect table of %u bytes, flags %#x", d->len, d->flags);
 		return false;
 	}
@@ -197,6 +197,14 @@ bool virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *c)
 	q->busy[head] = true;
 	q->avail_index++;
 	return true;
+}
+
+bool virtio_take(struct virtio *v, unsigned queue, struct virtio_chain *c, unsigned *taken)
+{
+	if ((*taken)++ < VIRTIO_BURST)
+		return virtio_pop(v, queue, c);
+	virtio_later(v, queue);
+	return false;
 }
 
 /* ---- giving back ---- */
@@ -272,6 +280,7 @@ void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t writte
 
 void virtio_config_changed(struct virtio *v)
 {
+	v->generation++;
 	if (v->status & VIRTIO_DRIVER_OK)
 		v->interrupt(v, VIRTIO_CONFIG_QUEUE);
 }
@@ -398,6 +407,51 @@ void virtio_notify(struct virtio *v, unsigned queue)
 		v->ops->notify(v, queue);
 }
 
+/* ---- later ---- */
+
+void virtio_later(struct virtio *v, unsigned queue)
+{
+	v->later_queues |= BIT(queue);
+	if (!timer_armed(&v->later))
+		timer_arm(&v->later, clock_now(v->later.clock));
+}
+
+static void run_later(void *ctx)
+{
+	struct virtio *v = ctx;
+	uint32_t queues = v->later_queues;
+
+	v->later_queues = 0;
+	for (unsigned i = 0; i < v->queues; i++)
+		if (queues & BIT(i))
+			virtio_notify(v, i);
+}
+
+static void cancel_later(struct virtio *v)
+{
+	v->later_queues = 0;
+	timer_cancel(&v->later);
+}
+
+static void snap_later(struct virtio *v, struct snap *s)
+{
+	if (snap_loading(s))
+		timer_cancel(&v->later);
+	snap_u32_max(s, "later", &v->later_queues, (1u << v->queues) - 1);
+	if (snap_loading(s) && v->later_queues)
+		timer_arm(&v->later, clock_now(v->later.clock));
+}
+
+void virtio_connect(struct virtio *v, struct clock *clock)
+{
+	timer_init(&v->later, clock, run_later, v);
+}
+
+void virtio_disconnect(struct virtio *v)
+{
+	timer_cancel(&v->later);
+}
+
 /* ---- life ---- */
 
 static void reset_queues(struct virtio *v)
@@ -418,6 +472,7 @@ void virtio_init(struct virtio *v, const struct virtio_ops *ops, enum virtio_typ
 void virtio_reset(struct virtio *v)
 {
 	v->ops->reset(v);
+	cancel_later(v);
 	v->status = 0;
 	v->accepted = 0;
 	reset_queues(v);
@@ -447,8 +502,10 @@ void virtio_snap(struct virtio *v, struct snap *s)
 		v->ops->reset(v);
 	snap_u64(s, "accepted", &v->accepted);
 	snap_u8(s, "status", &v->status);
+	snap_u8(s, "generation", &v->generation);
 	for (unsigned i = 0; i < v->queues; i++)
 		snap_queue(&v->queue[i], s);
+	snap_later(v, s);
 	if (v->ops->snap)
 		v->ops->snap(v, s);
 }

@@ -12,6 +12,7 @@
 
 #include <sys/uio.h>
 
+#include "core/clock.h"
 #include "core/snapshot.h"
 #include "dev/pci.h"
 #include "util/util.h"
@@ -22,6 +23,7 @@ enum virtio_type {
 	VIRTIO_BLOCK = 2,
 	VIRTIO_CONSOLE = 3,
 	VIRTIO_ENTROPY = 4,
+	VIRTIO_MEMORY_BALLOON = 5,
 	VIRTIO_FILE_SYSTEM = 26
 };
 
@@ -40,7 +42,7 @@ enum virtio_status {
 #define VIRTIO_F_EVENT_IDX     BIT(29)
 #define VIRTIO_F_VERSION_1     BIT(32)
 
-#define VIRTIO_QUEUES       10u
+#define VIRTIO_QUEUES       16u
 #define VIRTIO_QUEUE_MAX    256u /* entries, a power of two */
 #define VIRTIO_SEGMENTS     128u /* of a chain, indirect ones counted */
 #define VIRTIO_CONFIG_SIZE  64u
@@ -60,6 +62,8 @@ struct virtio_ops {
 	/* Returns with nothing in flight. May be NULL. */
 	void (*quiesce)(struct virtio *v);
 	void (*destroy)(struct virtio *v);
+	/* The driver writes to [off, off + size) of config[], which is there. May be NULL. */
+	void (*configure)(struct virtio *v, unsigned off, unsigned size, uint32_t value);
 };
 
 /* One split virtqueue (2.7). */
@@ -83,10 +87,13 @@ struct virtio {
 	struct virtio_queue queue[VIRTIO_QUEUES];
 	uint8_t config[VIRTIO_CONFIG_SIZE]; /* what the driver reads, little-endian */
 	unsigned config_size;
+	uint8_t generation; /* of config[] */
 	/* The transport's. */
 	struct pci_func *func;
 	void (*interrupt)(struct virtio *v, unsigned queue);
 	struct log_limit limit;
+	struct timer later; /* runs the queues of later_queues again */
+	uint32_t later_queues;
 };
 
 /* A chain as it was when it was taken: the driver changes nothing in it any more. */
@@ -105,6 +112,14 @@ void virtio_init(struct virtio *v, const struct virtio_ops *ops, enum virtio_typ
 	unsigned queues, uint64_t features);
 /* The next chain of a queue; false: there is none, or the device is broken. */
 bool virtio_pop(struct virtio *v, unsigned queue, struct virtio_chain *c);
+/*
+ * virtio_pop, VIRTIO_BURST times at most: *taken counts from 0. Then false, and the queue is run
+ * again soon, so that a driver that never ceases holds up nobody, and one that has ceased is
+ * served.
+ */
+bool virtio_take(struct virtio *v, unsigned queue, struct virtio_chain *c, unsigned *taken);
+/* As if the driver had notified the queue, from the event loop. */
+void virtio_later(struct virtio *v, unsigned queue);
 /* Gives it back with that many bytes written from the front, and interrupts if asked to. */
 void virtio_push(struct virtio *v, const struct virtio_chain *c, uint32_t written);
 /* Back to where it was taken from: the last one that was, not given yet. */
@@ -133,6 +148,9 @@ unsigned virtio_slice(
 
 /* ---- for the transport ---- */
 
+/* Before anything else; the clock tells when `later` is. */
+void virtio_connect(struct virtio *v, struct clock *clock);
+void virtio_disconnect(struct virtio *v);
 void virtio_reset(struct virtio *v);
 void virtio_snap(struct virtio *v, struct snap *s);
 /* As the driver writes it; 0 resets. */

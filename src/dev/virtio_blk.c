@@ -3,10 +3,10 @@
  * entries, each with the guest's own memory as its buffers.
  *
  * Source: OASIS Virtual I/O Device (VIRTIO) 1.2, 5.2. A request is its head's
- * place in an array, so none is allocated while the machine runs. What the host
- * has in memory is served at once. Left out:
- * several queues, several ranges in one discard, lifetime, secure erase, zones.
- * Lock: vm->lock; the disk's threads touch the buffers only.
+ * place in its queue's array, so none is allocated while the machine runs; the
+ * arrays cost memory as far as they are used. What the host has in memory is
+ * served at once. Left out: several ranges in one discard, lifetime, secure
+ * erase, zones. Lock: vm->lock; the disk's threads touch the buffers only.
  */
 #include "dev/virtio_blk.h"
 
@@ -22,6 +22,7 @@ enum { S_OK, S_IOERR, S_UNSUPP };
 #define F_RO           BIT(5)
 #define F_BLK_SIZE     BIT(6)
 #define F_FLUSH        BIT(9)
+#define F_MQ           BIT(12)
 #define F_DISCARD      BIT(13)
 #define F_WRITE_ZEROES BIT(14)
 
@@ -66,7 +67,7 @@ struct virtio_blk {
 	struct virtio v;
 	struct disk *disk;
 	uint8_t id[ID_LEN];
-	struct request request[VIRTIO_QUEUE_MAX]; /* by head */
+	struct request (*request)[VIRTIO_QUEUE_MAX]; /* by queue and head */
 };
 
 /* ---- ends ---- */
@@ -196,7 +197,7 @@ static void serve(struct request *r, const struct header *h)
 
 static void take(struct virtio_blk *b, const struct virtio_chain *c)
 {
-	struct request *r = &b->request[c->head];
+	struct request *r = &b->request[c->queue][c->head];
 	struct header h;
 
 	if (c->out_len < sizeof(h) || !c->in_len) {
@@ -204,6 +205,7 @@ static void take(struct virtio_blk *b, const struct virtio_chain *c)
 			(unsigned long long)c->out_len, (unsigned long long)c->in_len);
 		return;
 	}
+	r->owner = b;
 	r->chain = *c;
 	virtio_gather(c->iov, c->out, &h, sizeof(h));
 	serve(r, &h);
@@ -213,22 +215,29 @@ static void blk_notify(struct virtio *v, unsigned queue)
 {
 	struct virtio_blk *b = container_of(v, struct virtio_blk, v);
 	struct virtio_chain c;
+	unsigned taken = 0;
 
-	for (unsigned n = 0; n < VIRTIO_BURST && virtio_pop(v, queue, &c); n++)
+	while (virtio_take(v, queue, &c, &taken))
 		take(b, &c);
 }
 
 /* ---- life ---- */
 
+static void cancel(struct virtio_blk *b, struct request *r)
+{
+	if (r->active)
+		disk_cancel(b->disk, &r->disk);
+	r->active = false;
+}
+
 static void blk_reset(struct virtio *v)
 {
 	struct virtio_blk *b = container_of(v, struct virtio_blk, v);
 
-	for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++)
-		if (b->request[i].active) {
-			disk_cancel(b->disk, &b->request[i].disk);
-			b->request[i].active = false;
-		}
+	for (unsigned q = 0; q < v->queues; q++)
+		for (unsigned i = 0; i < v->queue[q].size; i++)
+			if (v->queue[q].busy[i])
+				cancel(b, &b->request[q][i]);
 }
 
 static void blk_quiesce(struct virtio *v)
@@ -238,7 +247,10 @@ static void blk_quiesce(struct virtio *v)
 
 static void blk_destroy(struct virtio *v)
 {
-	free(container_of(v, struct virtio_blk, v));
+	struct virtio_blk *b = container_of(v, struct virtio_blk, v);
+
+	free(b->request);
+	free(b);
 }
 
 static void fill_config(struct virtio_blk *b)
@@ -247,7 +259,7 @@ static void fill_config(struct virtio_blk *b)
 		.capacity = disk_size(b->disk) / SECTOR_SIZE,
 		.seg_max = SEGMENT_MAX,
 		.blk_size = SECTOR_SIZE,
-		.num_queues = 1,
+		.num_queues = (uint16_t)b->v.queues,
 		.max_discard_sectors = RANGE_MAX,
 		.max_discard_seg = 1,
 		.discard_alignment = 1,
@@ -260,7 +272,7 @@ static void fill_config(struct virtio_blk *b)
 	b->v.config_size = sizeof(c);
 }
 
-struct virtio *virtio_blk_new(struct disk *disk, const char *name)
+struct virtio *virtio_blk_new(struct disk *disk, const char *name, unsigned queues)
 {
 	static const struct virtio_ops ops = {
 		blk_notify, blk_reset, NULL, blk_quiesce, blk_destroy};
@@ -268,11 +280,12 @@ struct virtio *virtio_blk_new(struct disk *disk, const char *name)
 	uint64_t features = F_SEG_MAX | F_BLK_SIZE | F_FLUSH;
 
 	features |= disk_readonly(disk) ? F_RO : F_DISCARD | F_WRITE_ZEROES;
-	virtio_init(&b->v, &ops, VIRTIO_BLOCK, 1, features);
+	if (queues > 1)
+		features |= F_MQ;
+	virtio_init(&b->v, &ops, VIRTIO_BLOCK, queues, features);
+	b->request = xcalloc(queues, sizeof(*b->request));
 	b->disk = disk;
 	memcpy(b->id, name, strnlen(name, ID_LEN));
 	fill_config(b);
-	for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++)
-		b->request[i].owner = b;
 	return &b->v;
 }

@@ -7,7 +7,10 @@
 
 #define VIRTIO_BLK_CLASS 0x010000u
 
-/* disk is not owned; name, up to 20 bytes, is what GET_ID tells. */
-struct virtio *virtio_blk_new(struct disk *disk, const char *name);
+/*
+ * disk is not owned; name, up to 20 bytes, is what GET_ID tells. One queue a vCPU is enough,
+ * 1 to VIRTIO_QUEUES.
+ */
+struct virtio *virtio_blk_new(struct disk *disk, const char *name, unsigned queues);
 
 #endif

@@ -40,8 +40,9 @@ static size_t console_input(void *device, const uint8_t *data, size_t len)
 static void transmit(struct virtio_console *k)
 {
 	struct virtio_chain c;
+	unsigned taken = 0;
 
-	for (unsigned n = 0; n < VIRTIO_BURST && virtio_pop(&k->v, TRANSMIT, &c); n++) {
+	while (virtio_take(&k->v, TRANSMIT, &c, &taken)) {
 		for (unsigned i = 0; i < c.out; i++)
 			chardev_write(k->chr, c.iov[i].iov_base, c.iov[i].iov_len);
 		virtio_push(&k->v, &c, 0);

@@ -50,15 +50,17 @@ static void submit(struct virtio_fs *f, unsigned slot)
 /* Both queues, the urgent one first, as far as there are slots. */
 static void serve(struct virtio_fs *f)
 {
+	unsigned urgent = 0, taken = 0;
 	int slot;
 
 	if (f->serving)
 		return;
 	f->serving = true;
-	for (unsigned n = 0; n < VIRTIO_BURST && (slot = share_slot(f->share)) >= 0; n++) {
+	while ((slot = share_slot(f->share)) >= 0) {
 		struct virtio_chain *c = &f->chain[slot];
 
-		if (!virtio_pop(&f->v, HIPRIO, c) && !virtio_pop(&f->v, REQUEST, c))
+		if (!virtio_take(&f->v, HIPRIO, c, &urgent) &&
+			!virtio_take(&f->v, REQUEST, c, &taken))
 			break;
 		submit(f, (unsigned)slot);
 	}

@@ -92,11 +92,11 @@ static bool transmit_one(struct virtio_net *n, const struct virtio_chain *c)
 	return n->net->send(n->net->backend, iov, count + 1);
 }
 
-static bool transmit_next(struct virtio_net *n)
+static bool transmit_next(struct virtio_net *n, unsigned *taken)
 {
 	struct virtio_chain c;
 
-	if (!virtio_pop(&n->v, TRANSMIT, &c))
+	if (!virtio_take(&n->v, TRANSMIT, &c, taken))
 		return false;
 	if (c.in || c.out_len < HEADER) {
 		virtio_break(&n->v, "a frame of %llu bytes, %u segments to write",
@@ -113,13 +113,11 @@ static bool transmit_next(struct virtio_net *n)
 
 static void transmit(struct virtio_net *n)
 {
-	unsigned left = VIRTIO_BURST;
+	unsigned taken = 0;
 
-	while (left && transmit_next(n))
-		left--;
+	while (transmit_next(n, &taken))
+		;
 	virtio_publish(&n->v, TRANSMIT);
-	if (!left)
-		n->net->later(n->net->backend);
 }
 
 static void net_writable(void *device)
@@ -322,8 +320,9 @@ static bool command(struct virtio_net *n, struct reader *r)
 static void control(struct virtio_net *n)
 {
 	struct virtio_chain c;
+	unsigned taken = 0;
 
-	for (unsigned i = 0; i < VIRTIO_BURST && virtio_pop(&n->v, CONTROL, &c); i++) {
+	while (virtio_take(&n->v, CONTROL, &c, &taken)) {
 		struct reader r = {&c, 0};
 		uint8_t ack = command(n, &r) ? ACK_OK : ACK_ERROR;
 

@@ -101,10 +101,11 @@ static uint32_t feature_word(uint64_t features, uint32_t select)
 
 static void fill_queue(const struct virtio_pci *p, struct common *c)
 {
-	const struct virtio_queue *q = &p->v->queue[p->queue_select];
+	const struct virtio_queue *q = p->v->queue;
 
 	if (p->queue_select >= p->v->queues)
 		return;
+	q += p->queue_select;
 	c->queue_size = q->size;
 	c->queue_vector = q->vector;
 	c->queue_enable = q->enabled;
@@ -124,6 +125,7 @@ static uint64_t common_read(const struct virtio_pci *p, uint64_t off, unsigned s
 		.config_vector = p->config_vector,
 		.num_queues = (uint16_t)p->v->queues,
 		.device_status = p->v->status,
+		.config_generation = p->v->generation,
 		.queue_select = p->queue_select,
 	};
 	uint64_t value = 0;
@@ -267,6 +269,9 @@ static void bar_write(void *ctx, uint64_t off, unsigned size, uint64_t value)
 		common_write(p, at, (uint32_t)value);
 	else if (part_of(off) == PART_NOTIFY && at % NOTIFY_STRIDE == 0)
 		virtio_notify(p->v, at / NOTIFY_STRIDE);
+	else if (part_of(off) == PART_DEVICE && range_in(at, size, p->v->config_size) &&
+		 p->v->ops->configure)
+		p->v->ops->configure(p->v, at, size, (uint32_t)value);
 }
 
 static const struct bus_ops bar_ops = {bar_read, bar_write, 1, 4};
@@ -350,6 +355,7 @@ static void virtio_pci_destroy(struct device *dev)
 {
 	struct virtio_pci *p = container_of(dev, struct virtio_pci, dev);
 
+	virtio_disconnect(p->v);
 	p->v->ops->destroy(p->v);
 	free(p);
 }
@@ -393,7 +399,8 @@ static void add_parts(struct virtio_pci *p)
 	add_window(p);
 }
 
-struct virtio_pci *virtio_pci_new(const char *name, struct virtio *v, uint32_t class)
+struct virtio_pci *virtio_pci_new(
+	const char *name, struct virtio *v, uint32_t class, struct clock *clock)
 {
 	const struct pci_id id = {.vendor = VENDOR,
 		.device = (uint16_t)(DEVICE_BASE + v->type),
@@ -409,6 +416,7 @@ struct virtio_pci *virtio_pci_new(const char *name, struct virtio *v, uint32_t c
 	p->v = v;
 	v->func = &p->func;
 	v->interrupt = interrupt;
+	virtio_connect(v, clock);
 	p->config_vector = VIRTIO_NO_VECTOR;
 	pci_func_init(&p->func, name, &id);
 	region_init(&p->region, name, BAR_SIZE, &bar_ops, p);

@@ -8,7 +8,8 @@
 struct virtio_pci;
 
 /* Takes v over. name outlives it; class as in struct pci_id. */
-struct virtio_pci *virtio_pci_new(const char *name, struct virtio *v, uint32_t class);
+struct virtio_pci *virtio_pci_new(
+	const char *name, struct virtio *v, uint32_t class, struct clock *clock);
 struct device *virtio_pci_device(struct virtio_pci *p);
 struct pci_func *virtio_pci_func(struct virtio_pci *p);
 

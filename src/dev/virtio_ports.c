@@ -128,11 +128,11 @@ static bool write_out(struct port *p)
 	return true;
 }
 
-static bool take_chain(struct virtio_ports *d, struct port *p, unsigned queue)
+static bool take_chain(struct virtio_ports *d, struct port *p, unsigned queue, unsigned *taken)
 {
 	struct virtio_chain c;
 
-	if (!virtio_pop(&d->v, queue, &c))
+	if (!virtio_take(&d->v, queue, &c, taken))
 		return false;
 	if (c.out_len > OUTPUT_MAX) {
 		virtio_break(&d->v, "%llu bytes at a time", (unsigned long long)c.out_len);
@@ -147,14 +147,13 @@ static bool take_chain(struct virtio_ports *d, struct port *p, unsigned queue)
 static void transmit(struct virtio_ports *d, unsigned id)
 {
 	struct port *p = &d->port[id];
-	bool more = true;
+	unsigned taken = 0;
 
-	for (unsigned n = 0; more && n < VIRTIO_BURST; n++) {
+	do
 		if (!write_out(p))
 			return;
-		more = take_chain(d, p, receive_queue(id) + 1);
-	}
-	if (!more && p->closing) {
+	while (take_chain(d, p, receive_queue(id) + 1, &taken));
+	if (taken <= VIRTIO_BURST && p->closing) {
 		p->closing = false;
 		if (p->wires.closed)
 			p->wires.closed(p->wires.ctx);
@@ -230,9 +229,10 @@ static void heard(struct virtio_ports *d, const struct control *c)
 static void listen(struct virtio_ports *d)
 {
 	struct virtio_chain chain;
+	unsigned taken = 0;
 	struct control c;
 
-	for (unsigned n = 0; n < VIRTIO_BURST && virtio_pop(&d->v, CONTROL_TRANSMIT, &chain); n++) {
+	while (virtio_take(&d->v, CONTROL_TRANSMIT, &chain, &taken)) {
 		bool whole = virtio_gather(chain.iov, chain.out, &c, sizeof(c)) == sizeof(c);
 
 		virtio_push(&d->v, &chain, 0);

@@ -49,8 +49,9 @@ static void rng_notify(struct virtio *v, unsigned queue)
 {
 	struct virtio_rng *r = container_of(v, struct virtio_rng, v);
 	struct virtio_chain c;
+	unsigned taken = 0;
 
-	for (unsigned n = 0; n < VIRTIO_BURST && virtio_pop(v, queue, &c); n++) {
+	while (virtio_take(v, queue, &c, &taken)) {
 		size_t len = fill(r, MIN(c.in_len, FILL_MAX));
 
 		virtio_scatter(c.iov + c.out, c.in, r->buf, len);

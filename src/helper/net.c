@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "host/frame.h"
+#include "host/jail.h"
 #include "util/util.h"
 
 #define SOCKET_FD   3
@@ -327,6 +328,27 @@ static int allow(scmp_filter_ctx jail)
 	return err;
 }
 
+/*
+ * Who serves names may change: its file may be read, or all of its folder where that is not /etc,
+ * since such a file is replaced by a new one.
+ */
+static int confine_paths(void)
+{
+	char *path = realpath("/etc/resolv.conf", NULL);
+	char *slash = path ? strrchr(path, '/') : NULL;
+	int fd = -1, err;
+
+	if (slash && slash != path && strncmp(path, "/etc/", 5) != 0)
+		*slash = '\0';
+	if (path)
+		fd = open(path, O_PATH | O_CLOEXEC);
+	err = jail_paths(fd, true);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return err;
+}
+
 /* Sockets are its job. No program, no other process, no file to write, no new code. */
 static int confine(void)
 {
@@ -337,6 +359,9 @@ static int confine(void)
 	setrlimit(RLIMIT_CORE, &none);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0))
 		return -errno;
+	err = confine_paths();
+	if (err)
+		return err;
 	jail = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	if (!jail)
 		return -ENOMEM;

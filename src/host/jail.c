@@ -9,12 +9,14 @@
 #include "host/jail.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,6 +65,21 @@ static const int share_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(recvfrom), SCMP_S
 	SCMP_SYS(unlinkat), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(syncfs),
 	SCMP_SYS(copy_file_range), SCMP_SYS(fcntl), SCMP_SYS(fsync)};
 
+/*
+ * The front's, once the machine runs: openat makes pictures of the screen, kill reaches its own
+ * children. rt_sigaction and gettid are for the end by the signal that it was asked with.
+ */
+static const int front_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(close),
+	SCMP_SYS(poll), SCMP_SYS(shutdown), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom),
+	SCMP_SYS(recvmsg), SCMP_SYS(accept4), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
+	SCMP_SYS(lseek), SCMP_SYS(wait4), SCMP_SYS(rt_sigaction), SCMP_SYS(gettid),
+	SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(getuid),
+	SCMP_SYS(unlink), SCMP_SYS(openat), SCMP_SYS(ioctl)};
+
+/* Of a terminal: its mode and size, what waits there, the other end. */
+static const unsigned terminal_ioctls[] = {
+	TCGETS, TCSETS, TCSETSW, TCSETSF, TCFLSH, TIOCGWINSZ, FIONREAD, TIOCGPTN, TIOCGPTPEER};
+
 static const struct {
 	const int *call;
 	unsigned count;
@@ -71,6 +88,7 @@ static const struct {
 	[JAIL_VCPU] = {vcpu_calls, ARRAY_SIZE(vcpu_calls)},
 	[JAIL_DISK] = {disk_calls, ARRAY_SIZE(disk_calls)},
 	[JAIL_SHARE] = {share_calls, ARRAY_SIZE(share_calls)},
+	[JAIL_FRONT] = {front_calls, ARRAY_SIZE(front_calls)},
 };
 
 unsigned jail_count(enum jail_kind kind)
@@ -80,26 +98,44 @@ unsigned jail_count(enum jail_kind kind)
 
 /* ---- seccomp ---- */
 
-/* Calls that are allowed with some arguments only. */
-static int allow(scmp_filter_ctx c, int call)
+/* Requests to a virtual machine's descriptors, by the type in their number. */
+static int allow_machine_ioctls(scmp_filter_ctx c)
 {
-	int err;
+	static const unsigned type[] = {HOST_TYPE, MODULE_TYPE};
+	int err = 0;
 
+	for (unsigned i = 0; i < ARRAY_SIZE(type) && !err; i++)
+		err = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+			SCMP_A1(SCMP_CMP_MASKED_EQ, _IOC_TYPEMASK << _IOC_TYPESHIFT,
+				(scmp_datum_t)type[i] << _IOC_TYPESHIFT));
+	return err;
+}
+
+static int allow_terminal_ioctls(scmp_filter_ctx c)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(terminal_ioctls) && !err; i++)
+		err = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+			SCMP_A1(SCMP_CMP_EQ, terminal_ioctls[i]));
+	return err;
+}
+
+/* Some calls are allowed with some arguments only. */
+static int allow(scmp_filter_ctx c, enum jail_kind kind, int call)
+{
 	if (call == SCMP_SYS(mmap) || call == SCMP_SYS(mprotect))
 		return seccomp_rule_add(
 			c, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	if (call != SCMP_SYS(ioctl))
-		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
-	err = seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
-		SCMP_A1(SCMP_CMP_MASKED_EQ, _IOC_TYPEMASK << _IOC_TYPESHIFT,
-			HOST_TYPE << _IOC_TYPESHIFT));
-	return err ? err
-		   : seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
-			     SCMP_A1(SCMP_CMP_MASKED_EQ, _IOC_TYPEMASK << _IOC_TYPESHIFT,
-				     MODULE_TYPE << _IOC_TYPESHIFT));
+	if (call == SCMP_SYS(ioctl))
+		return kind == JAIL_FRONT ? allow_terminal_ioctls(c) : allow_machine_ioctls(c);
+	if (call == SCMP_SYS(openat) && kind == JAIL_FRONT)
+		return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 1,
+			SCMP_A2(SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_WRONLY | O_CREAT));
+	return seccomp_rule_add(c, SCMP_ACT_ALLOW, call, 0);
 }
 
-int jail_calls(enum jail_kind kind)
+static int load_filter(enum jail_kind kind, const pid_t *child, unsigned children)
 {
 	scmp_filter_ctx c = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int err = c ? 0 : -ENOMEM;
@@ -107,11 +143,25 @@ int jail_calls(enum jail_kind kind)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		err = -errno;
 	for (unsigned i = 0; i < tables[kind].count && !err; i++)
-		err = allow(c, tables[kind].call[i]);
+		err = allow(c, kind, tables[kind].call[i]);
+	for (unsigned i = 0; i < children && !err; i++)
+		if (child[i] > 0)
+			err = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(kill), 1,
+				SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)child[i]));
 	if (!err)
 		err = seccomp_load(c);
 	seccomp_release(c);
 	return err;
+}
+
+int jail_calls(enum jail_kind kind)
+{
+	return load_filter(kind, NULL, 0);
+}
+
+int jail_calls_front(const pid_t *child, unsigned children)
+{
+	return load_filter(JAIL_FRONT, child, children);
 }
 
 /* ---- Landlock ---- */
@@ -134,18 +184,23 @@ static int add_folder(int rules, int folder, uint64_t rights, bool ro)
 			    LANDLOCK_ACCESS_FS_MAKE_BLOCK;
 	struct landlock_path_beneath_attr a = {.allowed_access = rights & ~no, .parent_fd = folder};
 
+	struct stat st;
+
 	if (ro)
 		a.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+	if (folder >= 0 && !fstat(folder, &st) && !S_ISDIR(st.st_mode))
+		a.allowed_access &= ~(uint64_t)LANDLOCK_ACCESS_FS_READ_DIR;
 	if (folder < 0 || !syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0))
 		return 0;
 	return -errno;
 }
 
-int jail_paths(int folder, bool ro)
+/* What is handled is forbidden, but for what the folder has. */
+static int restrict_paths(uint64_t not_handled, int folder, bool ro)
 {
 	long version =
 		syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	struct landlock_ruleset_attr a = {.handled_access_fs = all_rights(version)};
+	struct landlock_ruleset_attr a = {.handled_access_fs = all_rights(version) & ~not_handled};
 	int rules, err;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -160,4 +215,16 @@ int jail_paths(int folder, bool ro)
 		err = -errno;
 	close(rules);
 	return err;
+}
+
+int jail_paths(int folder, bool ro)
+{
+	return restrict_paths(0, folder, ro);
+}
+
+int jail_paths_front(void)
+{
+	return restrict_paths(LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+				      LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_TRUNCATE,
+		-1, false);
 }

@@ -42,7 +42,6 @@ struct net {
 	int fd, listener; /* -1: none */
 	struct loop_fd *watch, *listen_watch;
 	bool full; /* the other side takes nothing for now */
-	bool soon; /* the device asked to be called */
 	struct slot slot[BATCH];
 	size_t len[BATCH];   /* of messages */
 	unsigned from, held; /* those not delivered: slot[from] to slot[held - 1] */
@@ -56,8 +55,8 @@ static void disconnect(struct net *n);
 static void wait_events(struct net *n)
 {
 	if (n->watch)
-		loop_set_events(n->watch,
-			(n->from < n->held ? 0 : EPOLLIN) | (n->full || n->soon ? EPOLLOUT : 0));
+		loop_set_events(
+			n->watch, (n->from < n->held ? 0 : EPOLLIN) | (n->full ? EPOLLOUT : 0));
 }
 
 static bool gone(int error)
@@ -89,14 +88,6 @@ static bool net_send(void *backend, const struct iovec *iov, unsigned count)
 	n->full = true;
 	wait_events(n);
 	return false;
-}
-
-static void net_later(void *backend)
-{
-	struct net *n = backend;
-
-	n->soon = true;
-	wait_events(n);
 }
 
 /* ---- from the outside ---- */
@@ -182,7 +173,7 @@ static void on_events(void *ctx, uint32_t events)
 	struct net *n = ctx;
 
 	if (events & EPOLLOUT) {
-		n->full = n->soon = false;
+		n->full = false;
 		wait_events(n);
 		if (n->dev.device)
 			n->dev.writable(n->dev.device);
@@ -205,7 +196,7 @@ static void set_link(struct net *n, bool up)
 static void connect_fd(struct net *n, int fd)
 {
 	n->fd = fd;
-	n->full = n->soon = false;
+	n->full = false;
 	n->from = n->held = 0;
 	n->watch = loop_add(n->loop, fd, EPOLLIN, on_events, n);
 	set_link(n, n->watch != NULL);
@@ -262,7 +253,6 @@ struct net *net_new(const struct net_link *l, const char *name, struct loop *loo
 	n->fd = n->listener = -1;
 	n->dev.send = net_send;
 	n->dev.room = net_room;
-	n->dev.later = net_later;
 	n->dev.backend = n;
 	if (l->kind == NET_LISTEN) {
 		n->listener = l->fd;

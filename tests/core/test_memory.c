@@ -47,7 +47,7 @@ static int setup(void **state)
 	assert_int_equal(bus_map(&f.bus, &f.low), 0);
 	assert_int_equal(bus_map(&f.bus, &f.high), 0);
 	assert_int_equal(bus_map(&f.bus, &f.rom), 0);
-	f.mem = (struct guest_memory){&f.bus, on_written, &f};
+	f.mem = (struct guest_memory){&f.bus, on_written, &f, NULL};
 	*state = &f;
 	return 0;
 }

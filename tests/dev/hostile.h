@@ -8,15 +8,45 @@
 
 #include "tests/dev/rings.h"
 
+#include <sys/socket.h>
+
+#include "dev/virtio_balloon.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_console.h"
+#include "dev/virtio_fs.h"
 #include "dev/virtio_net.h"
+#include "dev/virtio_ports.h"
 #include "dev/virtio_rng.h"
 
-enum hostile_kind { HOSTILE_BLK, HOSTILE_NET, HOSTILE_CONSOLE, HOSTILE_RNG, HOSTILE_KINDS };
+enum hostile_kind {
+	HOSTILE_BLK,
+	HOSTILE_NET,
+	HOSTILE_CONSOLE,
+	HOSTILE_RNG,
+	HOSTILE_FS,
+	HOSTILE_PORTS,
+	HOSTILE_BALLOON,
+	HOSTILE_KINDS
+};
 
-#define HOSTILE_QUEUES 3u
-#define HOSTILE_DATA   0x20000u
+#define HOSTILE_QUEUES 6u /* of a device at most */
+#define HOSTILE_DATA   0x30000u
+
+/* What a device gives back: a chain of 64 bytes to read and 513 more, to read or to write. */
+struct hostile_shape {
+	unsigned queues, queue; /* in all, and which one takes such a chain */
+	bool first_in, in;      /* its parts are the device's to write */
+};
+
+static const struct hostile_shape hostile_shape[HOSTILE_KINDS] = {
+	[HOSTILE_BLK] = {3, 0, false, true},
+	[HOSTILE_NET] = {3, 1, false, false},
+	[HOSTILE_CONSOLE] = {2, 1, false, false},
+	[HOSTILE_RNG] = {1, 0, true, true},
+	[HOSTILE_FS] = {2, 1, false, true},
+	[HOSTILE_PORTS] = {6, 1, false, false},
+	[HOSTILE_BALLOON] = {3, 0, false, false},
+};
 
 struct hostile {
 	struct rings r;
@@ -24,6 +54,11 @@ struct hostile {
 	struct disk *disk;
 	struct netdev net;
 	struct chardev chr;
+	struct share *share;
+	int server; /* its end of the share's socket */
+	bool lied;  /* it did, and the share is gone */
+	struct ram ram;
+	struct virtio *v;
 	bool full; /* the wire takes nothing */
 	uint8_t frame[NET_FRAME_MAX];
 };
@@ -54,6 +89,35 @@ static inline void hostile_write(void *backend, const uint8_t *data, size_t len)
 	memcpy(h->frame, data, MIN(len, sizeof(h->frame)));
 }
 
+static inline size_t hostile_take(void *ctx, const uint8_t *data, size_t len)
+{
+	struct hostile *h = ctx;
+	size_t n = h->full ? len / 2 : len;
+
+	memcpy(h->frame, data, MIN(n, sizeof(h->frame)));
+	return n;
+}
+
+static inline struct virtio *hostile_ports(struct hostile *h)
+{
+	const struct port_wires w[2] = {{"one", hostile_take, hostile_nothing, hostile_nothing, h},
+		{"two", hostile_take, NULL, NULL, h}};
+
+	return virtio_ports_new(w, 2);
+}
+
+/* The server is this program; what it puts into the slots is all zeros. */
+static inline struct virtio *hostile_fs(struct hostile *h)
+{
+	int pair[2], arena = memfd_create("arena", MFD_CLOEXEC);
+
+	if (ftruncate(arena, SHARE_ARENA) || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair))
+		abort();
+	h->server = pair[0];
+	h->share = share_new(pair[1], arena, h->r.bench.loop, false);
+	return virtio_fs_new(h->share, "hostile");
+}
+
 static inline struct virtio *hostile_device(struct hostile *h)
 {
 	static const uint8_t mac[6] = {2, 0, 0, 0, 0, 1};
@@ -61,18 +125,23 @@ static inline struct virtio *hostile_device(struct hostile *h)
 	switch (h->kind) {
 	case HOSTILE_BLK:
 		h->disk = bench_disk(&h->r.bench, 64, false);
-		return virtio_blk_new(h->disk, "hostile");
+		return virtio_blk_new(h->disk, "hostile", hostile_shape[h->kind].queues);
 	case HOSTILE_NET:
-		h->net = (struct netdev){.send = hostile_send,
-			.room = hostile_nothing,
-			.later = hostile_nothing,
-			.backend = h,
-			.link = true};
+		h->net = (struct netdev){
+			.send = hostile_send, .room = hostile_nothing, .backend = h, .link = true};
 		return virtio_net_new(&h->net, mac, 1500);
 	case HOSTILE_CONSOLE:
 		h->chr.write = hostile_write;
 		h->chr.backend = h;
 		return virtio_console_new(&h->chr);
+	case HOSTILE_FS:
+		return hostile_fs(h);
+	case HOSTILE_PORTS:
+		return hostile_ports(h);
+	case HOSTILE_BALLOON:
+		h->ram = (struct ram){h->r.bench.bytes, BENCH_RAM, -1};
+		h->r.bench.dma.ram = &h->ram;
+		return virtio_balloon_new();
 	default:
 		return virtio_rng_new(1);
 	}
@@ -81,33 +150,76 @@ static inline struct virtio *hostile_device(struct hostile *h)
 /* Everything that is offered is accepted but what `features` takes away. */
 static inline void hostile_start(struct hostile *h, uint32_t features)
 {
-	unsigned queues = get(&h->r, STRUCTS + NUM_QUEUES, 2);
-	uint64_t offered = get(&h->r, STRUCTS + DEVICE_FEATURE, 4);
-
-	rings_start(&h->r, MIN(queues, HOSTILE_QUEUES),
-		VIRTIO_F_VERSION_1 | (offered & ~(uint64_t)features));
+	rings_start(&h->r, h->v->queues, (h->v->offered & ~(uint64_t)features));
 }
 
 static inline void hostile_init(struct hostile *h, enum hostile_kind kind)
 {
 	*h = (struct hostile){.kind = kind};
 	bench_init(&h->r.bench);
-	rings_init(&h->r, hostile_device(h));
+	h->v = hostile_device(h);
+	rings_init(&h->r, h->v);
 	hostile_start(h, 0);
 }
 
 static inline void hostile_destroy(struct hostile *h)
 {
-	struct disk *disk = h->disk;
+	struct device *dev = virtio_pci_device(h->r.p);
 
-	if (disk) {
-		disk_drain(disk);
-		disk_free(disk);
+	if (h->disk) {
+		disk_drain(h->disk);
+		disk_free(h->disk);
+	}
+	if (h->share) {
+		dev->reset(dev);
+		share_free(h->share);
+		close(h->server);
 	}
 	rings_destroy(&h->r);
 }
 
-/* From outside: a frame, or bytes of a terminal. */
+static inline void hostile_no_lock(void *ctx)
+{
+}
+
+/* The share's server answers what it was asked, `len` bytes; more than fit is a lie. */
+static inline void hostile_serve(struct hostile *h, uint32_t len, bool lie)
+{
+	struct share_message m;
+
+	while (recv(h->server, &m, sizeof(m), MSG_DONTWAIT) == sizeof(m)) {
+		m.len = lie ? len << 16 : MIN(len, m.room);
+		m.slot += lie ? len : 0;
+		if (send(h->server, &m, sizeof(m), MSG_NOSIGNAL) < 0)
+			break;
+		h->lied |= lie;
+	}
+	loop_poll(h->r.bench.loop, 0, hostile_no_lock, hostile_no_lock, NULL);
+}
+
+/* As hostile_init left it, but for the bytes on the disk: that takes a hundred times as long. */
+static inline void hostile_renew(struct hostile *h)
+{
+	struct device *dev = virtio_pci_device(h->r.p);
+
+	if (h->lied) {
+		hostile_destroy(h);
+		hostile_init(h, h->kind);
+		return;
+	}
+	dev->reset(dev);
+	if (h->disk)
+		disk_drain(h->disk);
+	if (h->share)
+		hostile_serve(h, 0, false);
+	h->full = false;
+	memset(h->r.bench.bytes, 0, BENCH_RAM);
+	memset(h->frame, 0, 512);
+	rings_place(&h->r);
+	hostile_start(h, 0);
+}
+
+/* From outside: a frame, bytes of a terminal or of a stream, a server's answer. */
 static inline void hostile_outside(struct hostile *h, const struct hostile_step *s)
 {
 	struct net_header header = {.flags = s->data[0] & 3,
@@ -122,6 +234,14 @@ static inline void hostile_outside(struct hostile *h, const struct hostile_step 
 		h->net.received(h->net.device);
 	} else if (h->kind == HOSTILE_CONSOLE) {
 		chardev_input(&h->chr, h->frame, len);
+	} else if (h->kind == HOSTILE_FS) {
+		hostile_serve(h, (uint32_t)len, s->data[0] == 0xff);
+	} else if (h->kind == HOSTILE_BALLOON) {
+		virtio_balloon_ask(h->v, (uint32_t)len);
+	} else if (h->kind == HOSTILE_PORTS) {
+		virtio_ports_input(h->v, s->data[0] & 1, h->frame, len);
+		if (s->data[1] == 0xff)
+			virtio_ports_end(h->v, s->data[0] & 1);
 	}
 }
 
@@ -137,13 +257,25 @@ static inline void hostile_descriptor(struct hostile *h, const struct hostile_st
 		addr = RINGS + s->data[0] * 16u;
 	if (s->data[2] & 0x20)
 		len <<= s->data[3] % 25;
-	descriptor(&h->r, entry(s->where % HOSTILE_QUEUES, s->data[4] % ENTRIES), addr, len,
+	descriptor(&h->r, entry(s->where % h->v->queues, s->data[4] % ENTRIES), addr, len,
 		s->data[2] & 7, s->data[5] % (ENTRIES + 1));
+}
+
+/* A chain that the device takes, and gives back. */
+static inline void hostile_offer_good(struct hostile *h)
+{
+	const struct hostile_shape *s = &hostile_shape[h->kind];
+
+	memset(h->r.bench.bytes + HOSTILE_DATA, 0, 64);
+	descriptor(
+		&h->r, entry(s->queue, 0), HOSTILE_DATA, 64, NEXT | (s->first_in ? WRITE : 0), 1);
+	descriptor(&h->r, entry(s->queue, 1), HOSTILE_DATA + 64, 513, s->in ? WRITE : 0, 0);
+	offer(&h->r, s->queue, 0);
 }
 
 static inline void hostile_do(struct hostile *h, const struct hostile_step *s)
 {
-	unsigned queue = s->where % HOSTILE_QUEUES;
+	unsigned queue = s->where % h->v->queues;
 	uint32_t v = s->data[0] | s->data[1] << 8 | s->data[2] << 16 | (uint32_t)s->data[3] << 24;
 
 	switch (s->what % 12) {
@@ -176,13 +308,15 @@ static inline void hostile_do(struct hostile *h, const struct hostile_step *s)
 	case 10:
 		if (s->where & 1)
 			hostile_start(h, v);
-		else if (h->kind == HOSTILE_NET)
+		else
 			h->full = s->where & 2;
 		break;
 	case 11:
 		settle(&h->r.bench);
 		if (h->kind == HOSTILE_NET)
 			h->net.writable(h->net.device);
+		if (h->kind == HOSTILE_PORTS)
+			virtio_ports_writable(h->v, s->data[0] & 1);
 		break;
 	}
 }

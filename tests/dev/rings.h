@@ -46,7 +46,7 @@ struct rings {
 	bool line;
 	unsigned messages;
 	uint32_t data;     /* of the last message */
-	uint16_t avail[4]; /* indices of the driver */
+	uint16_t avail[8]; /* indices of the driver */
 };
 
 static inline void rings_intx(void *ctx, unsigned devfn, unsigned pin, bool level)
@@ -86,7 +86,7 @@ static inline void rings_init(struct rings *r, struct virtio *v)
 		&r->bench.memory, &r->bench.ports, &r->bench.dma, rings_intx, rings_msi, r, NULL};
 
 	r->pci = pci_new(&wires);
-	r->p = virtio_pci_new("virtio", v, 0);
+	r->p = virtio_pci_new("virtio", v, 0, &r->bench.clock);
 	if (pci_add(r->pci, virtio_pci_func(r->p), SLOT, 0))
 		abort();
 	virtio_pci_device(r->p)->reset(virtio_pci_device(r->p));

@@ -15,20 +15,15 @@ static uint64_t next_random(uint64_t *seed)
 /* Whatever it did, a reset brings a device that works. */
 static void check_alive(struct hostile *h)
 {
-	static const unsigned queue[HOSTILE_KINDS] = {0, 1, 1, 0};
-	unsigned n = queue[h->kind];
-	bool in = h->kind == HOSTILE_RNG;
+	unsigned n = hostile_shape[h->kind].queue;
 
-	h->full = false;
-	rings_place(&h->r);
-	hostile_start(h, 0);
-	memset(h->r.bench.bytes + HOSTILE_DATA, 0, 64);
-	descriptor(&h->r, entry(n, 0), HOSTILE_DATA, 64, in ? WRITE : NEXT, 1);
-	descriptor(
-		&h->r, entry(n, 1), HOSTILE_DATA + 64, 513, h->kind == HOSTILE_BLK ? WRITE : 0, 0);
-	offer(&h->r, n, 0);
+	assert_int_equal(h->v->queues, hostile_shape[h->kind].queues);
+	hostile_renew(h);
+	hostile_offer_good(h);
 	notify(&h->r, n);
 	settle(&h->r.bench);
+	if (h->share)
+		hostile_serve(h, 100, false);
 	assert_int_equal(used(&h->r, n), 1);
 	assert_false(rings_broken(&h->r));
 }
@@ -38,8 +33,8 @@ static void play(enum hostile_kind kind)
 	uint64_t seed = 0x9e3779b97f4a7c15 + kind;
 	struct hostile h;
 
+	hostile_init(&h, kind);
 	for (unsigned i = 0; i < SCRIPTS; i++) {
-		hostile_init(&h, kind);
 		for (unsigned n = 0; n < STEPS; n++) {
 			uint64_t r = next_random(&seed);
 			struct hostile_step s;
@@ -50,8 +45,8 @@ static void play(enum hostile_kind kind)
 			hostile_do(&h, &s);
 		}
 		check_alive(&h);
-		hostile_destroy(&h);
 	}
+	hostile_destroy(&h);
 }
 
 static void test_blk(void **state)
@@ -74,6 +69,21 @@ static void test_rng(void **state)
 	play(HOSTILE_RNG);
 }
 
+static void test_fs(void **state)
+{
+	play(HOSTILE_FS);
+}
+
+static void test_ports(void **state)
+{
+	play(HOSTILE_PORTS);
+}
+
+static void test_balloon(void **state)
+{
+	play(HOSTILE_BALLOON);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -81,6 +91,9 @@ int main(void)
 		cmocka_unit_test(test_net),
 		cmocka_unit_test(test_console),
 		cmocka_unit_test(test_rng),
+		cmocka_unit_test(test_fs),
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_balloon),
 	};
 
 	log_level = LOG_ERROR;

@@ -160,6 +160,28 @@ static void periodic_legacy(void **state)
 	assert_int_equal(s->pit.rises, 12);
 }
 
+static void nobody_wakes_for_what_is_not_heard(void **state)
+{
+	struct fixture *f = *state;
+	struct side *s = f->side;
+
+	wr(s, CONFIG, 4, 3);
+	wr(s, T0, 4, 0x4c);
+	wr(s, T0 + COMPARATOR, 4, 100);
+	wr(s, T0 + COMPARATOR, 4, 30);
+	pass(&f->clock, 1000);
+	wr(s, T0, 4, 0x08); /* disabled */
+	assert_int_equal(clock_next_deadline(&f->clock), CLOCK_NEVER);
+	pass(&f->clock, 3050);
+	assert_int_equal(s->pit.rises, 1);
+	assert_int_equal(rd(s, T0 + COMPARATOR, 4), 430); /* it went on all the same */
+	wr(s, T0, 4, 0x0c);
+	pass(&f->clock, 249);
+	assert_int_equal(s->pit.rises, 1);
+	pass(&f->clock, 1);
+	assert_int_equal(s->pit.rises, 2);
+}
+
 static void takes_only_its_routes(void **state)
 {
 	struct side *s = ((struct fixture *)*state)->side;
@@ -198,6 +220,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			level_stays_until_status_is_cleared, setup, teardown),
 		cmocka_unit_test_setup_teardown(periodic_legacy, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			nobody_wakes_for_what_is_not_heard, setup, teardown),
 		cmocka_unit_test_setup_teardown(takes_only_its_routes, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot, setup, teardown),
 	};

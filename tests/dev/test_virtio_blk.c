@@ -7,6 +7,7 @@
 #define HEADERS 0x1000u /* 16 bytes each, by head */
 #define STATES  0x2000u
 #define DATA    0x20000u
+#define F_MQ    BIT(12)
 #define BASIC   VIRTIO_F_VERSION_1
 #define ALL     (VIRTIO_F_VERSION_1 | VIRTIO_F_EVENT_IDX | VIRTIO_F_INDIRECT_DESC)
 
@@ -15,12 +16,17 @@ struct test {
 	struct disk *disk;
 };
 
-static void test_init(struct test *t, bool ro)
+static void test_init_queues(struct test *t, bool ro, unsigned queues)
 {
 	*t = (struct test){0};
 	bench_init(&t->r.bench);
 	t->disk = bench_disk(&t->r.bench, SECTORS, ro);
-	rings_init(&t->r, virtio_blk_new(t->disk, "a disk"));
+	rings_init(&t->r, virtio_blk_new(t->disk, "a disk", queues));
+}
+
+static void test_init(struct test *t, bool ro)
+{
+	test_init_queues(t, ro, 1);
 }
 
 static void test_destroy(struct test *t)
@@ -32,19 +38,25 @@ static void test_destroy(struct test *t)
 	rings_destroy(&t->r);
 }
 
-/* Header, data and status in descriptors head, head + 1, head + 2. */
-static void request(struct rings *r, unsigned head, uint32_t type, uint64_t sector, uint32_t len)
+/* Header, data and status in descriptors head, head + 1, head + 2 of queue n. */
+static void request_on(
+	struct rings *r, unsigned n, unsigned head, uint32_t type, uint64_t sector, uint32_t len)
 {
 	bool in = type == 0 || type == 8;
 
 	put(r, HEADERS + 16 * head, 4, type);
 	put(r, HEADERS + 16 * head + 8, 8, sector);
 	put(r, STATES + head, 1, 0xff);
-	descriptor(r, entry(0, head), HEADERS + 16 * head, 16, NEXT, len ? head + 1 : head + 2);
-	descriptor(r, entry(0, head + 1), DATA + 0x1000 * head, len, NEXT | (in ? WRITE : 0),
+	descriptor(r, entry(n, head), HEADERS + 16 * head, 16, NEXT, len ? head + 1 : head + 2);
+	descriptor(r, entry(n, head + 1), DATA + 0x1000 * head, len, NEXT | (in ? WRITE : 0),
 		head + 2);
-	descriptor(r, entry(0, head + 2), STATES + head, 1, WRITE, 0);
-	offer(r, 0, head);
+	descriptor(r, entry(n, head + 2), STATES + head, 1, WRITE, 0);
+	offer(r, n, head);
+}
+
+static void request(struct rings *r, unsigned head, uint32_t type, uint64_t sector, uint32_t len)
+{
+	request_on(r, 0, head, type, sector, len);
 }
 
 static uint8_t state_of(struct rings *r, unsigned head)
@@ -246,6 +258,36 @@ static void test_several(void **state)
 		assert_int_equal(state_of(&t.r, 3 * n), 0);
 		assert_int_equal(get(&t.r, DATA + 0x3000 * n, 1), n + 20);
 	}
+	test_destroy(&t);
+}
+
+/* The same head in each of them; their ends and their vectors do not mix. */
+static void test_queues(void **state)
+{
+	const unsigned queues = 3;
+	struct test t;
+
+	test_init_queues(&t, false, queues);
+	assert_int_equal(get(&t.r, STRUCTS + NUM_QUEUES, 2), queues);
+	assert_true(get(&t.r, STRUCTS + DEVICE_FEATURE, 4) & F_MQ);
+	assert_int_equal(get(&t.r, DEVICE + 34, 2), queues);
+	rings_start(&t.r, queues, BASIC | F_MQ);
+	for (unsigned n = 0; n < queues; n++)
+		request_on(&t.r, n, 0, 0, 1 + n, 512 * (1 + n));
+	for (unsigned n = queues; n--;)
+		notify(&t.r, n);
+	settle(&t.r.bench);
+	for (unsigned n = 0; n < queues; n++) {
+		assert_int_equal(used(&t.r, n), 1);
+		assert_int_equal(used_len(&t.r, n, 0), 512 * (1 + n) + 1);
+	}
+	request_on(&t.r, 2, 3, 0, 9, 512);
+	notify(&t.r, 2);
+	put(&t.r, STRUCTS + STATUS, 1, 0); /* in flight, on a queue that is not the first */
+	settle(&t.r.bench);
+	assert_int_equal(used(&t.r, 2), 1);
+	rings_start(&t.r, queues, BASIC | F_MQ);
+	assert_int_equal(one(&t, 0, 1, 512), 0);
 	test_destroy(&t);
 }
 
@@ -524,6 +566,7 @@ int main(void)
 		cmocka_unit_test(test_event_index),
 		cmocka_unit_test(test_read_write),
 		cmocka_unit_test(test_several),
+		cmocka_unit_test(test_queues),
 		cmocka_unit_test(test_clear),
 		cmocka_unit_test(test_id_and_errors),
 		cmocka_unit_test(test_read_only),

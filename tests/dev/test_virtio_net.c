@@ -20,7 +20,7 @@ struct wire {
 	uint8_t frame[NET_FRAME_MAX];
 	struct net_header header;
 	size_t len;
-	unsigned sent, rooms, laters;
+	unsigned sent, rooms;
 	bool full;
 };
 
@@ -49,19 +49,11 @@ static void wire_room(void *backend)
 	((struct wire *)backend)->rooms++;
 }
 
-static void wire_later(void *backend)
-{
-	((struct wire *)backend)->laters++;
-}
-
 static void test_init(struct test *t)
 {
 	*t = (struct test){0};
-	t->wire.dev = (struct netdev){.send = wire_send,
-		.room = wire_room,
-		.later = wire_later,
-		.backend = &t->wire,
-		.link = true};
+	t->wire.dev = (struct netdev){
+		.send = wire_send, .room = wire_room, .backend = &t->wire, .link = true};
 	bench_init(&t->r.bench);
 	rings_init(&t->r, virtio_net_new(&t->wire.dev, own_mac, 9000));
 }

@@ -118,6 +118,19 @@ static uint64_t random_value(struct rng *r)
 	return rng_one_in(r, 2) ? v & 0x1fffff : ((v & 0x1ff000) | 0xf00) + (v >> 32 & 0xff);
 }
 
+/* Values and tags of x87 registers, and a rounding and precision. */
+static void set_x87(struct x86_state *s, struct rng *r)
+{
+	uint16_t fcw = (uint16_t)((rng_next(r) & 0xf00) | 0x7f);
+
+	memcpy(s->xsave, &fcw, 2);
+	s->xsave[3] = (uint8_t)(rng_next(r) & 0x7f); /* the upper half of the status: TOP */
+	s->xsave[4] = (uint8_t)rng_next(r);
+	for (unsigned n = 0; n < 8; n++)
+		for (unsigned k = 0; k < 10; k++)
+			s->xsave[32 + 16 * n + k] = (uint8_t)rng_next(r);
+}
+
 static void set_state(struct x86_state *s, struct rng *r)
 {
 	const uint32_t mxcsr = 0x1f80;
@@ -136,6 +149,8 @@ static void set_state(struct x86_state *s, struct rng *r)
 		s->gpr[n] = random_value(r);
 	s->rflags = (rng_next(r) & X86_FLAGS_ARITH) | X86_FLAGS_FIXED;
 	memcpy(s->xsave + 24, &mxcsr, 4);
+	if (rng_one_in(r, 2))
+		set_x87(s, r);
 }
 
 /* A loop of random instructions, all in one page: RCX, if nothing changes it, says how often. */

@@ -40,7 +40,8 @@ static bool plain(void *ctx, const struct x86_insn *i)
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 
 	return d->class == X86_CLASS_PLAIN || i->op == X86_OP_J || i->op == X86_OP_JMP ||
-	       i->op == X86_OP_CALL || i->op == X86_OP_RET;
+	       i->op == X86_OP_CALL || i->op == X86_OP_RET || i->op == X86_OP_RDFSBASE ||
+	       i->op == X86_OP_RDGSBASE || i->op == X86_OP_WRFSBASE || i->op == X86_OP_WRGSBASE;
 }
 
 static bool machine_new(struct machine *m)
@@ -113,6 +114,20 @@ static struct x86_seg flat(uint32_t type, bool wide)
 		.sel = code ? 8 : 16};
 }
 
+/* Registers of x87 in any state, exceptions masked, but for one in eight. */
+static void set_x87(struct x86_state *s, struct rng *r)
+{
+	uint16_t fcw = (uint16_t)((rng_next(r) & 0xf00) | (rng_one_in(r, 8) ? 0x6f : 0x7f));
+	uint16_t fsw = (uint16_t)(rng_next(r) & 0x7f00);
+
+	memcpy(s->xsave, &fcw, 2);
+	memcpy(s->xsave + 2, &fsw, 2);
+	s->xsave[4] = (uint8_t)rng_next(r); /* tags */
+	for (unsigned n = 0; n < 8; n++)
+		for (unsigned k = 0; k < 10; k++)
+			s->xsave[32 + 16 * n + k] = (uint8_t)rng_next(r);
+}
+
 static void set_state(struct machine *m, struct rng *r, bool wide)
 {
 	struct x86_state *s = &m->s;
@@ -125,7 +140,7 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 	s->cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_NE | X86_CR0_MP;
 	s->cr3 = TABLES + (wide ? 0 : 0x10000);
 	s->cr4 = X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_PSE |
-		 (wide ? X86_CR4_PAE | X86_CR4_OSXSAVE : 0u);
+		 (wide ? X86_CR4_PAE | X86_CR4_OSXSAVE | X86_CR4_FSGSBASE : 0u);
 	s->efer = wide ? X86_EFER_LME | X86_EFER_LMA : 0;
 	s->xcr0 = wide ? 7 : 1;
 	s->idtr.limit = 0;
@@ -135,6 +150,8 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 	for (unsigned n = 160; n < 416; n++)
 		s->xsave[n] = (uint8_t)rng_next(r);
 	memcpy(s->xsave + 24, &mxcsr, 4);
+	if (!rng_one_in(r, 4))
+		set_x87(s, r);
 }
 
 /* Half of the samples are loops, as long as a random condition holds. */

@@ -5,7 +5,7 @@
 
 Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
 qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
-cloud (cloud-init's NoCloud seed). The image comes
+cloud (cloud-init's NoCloud seed), root (a folder of the host is the root). The image comes
 from tools/debian-image. Exit status 77: it is not to be had.
 """
 import hashlib
@@ -53,7 +53,7 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
         if any(error):
-            sys.stdout.write(self.text[-3000:].decode(errors="replace"))
+            sys.stdout.write(self.text[-int(os.environ.get("TAIL", 3000)):].decode(errors="replace"))
 
     def read(self):
         try:
@@ -252,7 +252,33 @@ def cloud(folder):
         power_off(m, "the power button")
 
 
-CASES = {"daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud}
+def files_of(disk, folder):
+    """The image's files in a folder, as a container's root would be: with owners if we are root, without disks."""
+    subprocess.run(["debugfs", "-R", f"rdump / {folder}", disk], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+    (folder / "etc/fstab").write_text("")
+
+
+def root(folder):
+    """Debian's root is a folder of the host: systemd boots over it, and it stays as it is."""
+    files, shared, port = folder / "root", folder / "shared", free_port()
+    files.mkdir()
+    shared.mkdir()
+    files_of(image() / "disk.img", files)
+    with Machine("--memory", "1G", "--root", files, "--net", "user", "-p", f"{port}:22", "--share",
+                 f"{shared},tag=shared") as m:
+        print(f"     login prompt after {m.login():.1f} s")
+        check_services(m, 1)
+        check("the root's type", m.run("stat -f -c %T /"), "overlay")
+        check_ssh(m, folder, port)
+        m.run("echo gone >/root/gone; mount -t virtiofs shared /mnt; echo from the guest >/mnt/note")
+        check("what was shared", (shared / "note").read_text(), "from the guest")
+        power_off(m, "poweroff")
+    if (files / "root/gone").exists():
+        raise Failed("the folder was written")
+
+
+CASES = {"daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
 
 
 def main():

@@ -81,6 +81,7 @@ class Root(unittest.TestCase):
         self.assertEqual(done.returncode, 7)
         self.assertEqual((result["reason"], result["status"], result["engine"]), ("exit", 7, ENGINE))
         self.assertGreater(result["seconds"], 0)
+        self.assertGreater(result["instructions"], 10_000_000)  # the boot, whoever executed it
         self.assertEqual(names(self.folder), before)
 
     def test_pipes(self):
@@ -135,23 +136,37 @@ class Root(unittest.TestCase):
         self.assertEqual(text, b"33 99\r\nkey\r\ngot key\r\n44 111\r\n")
 
     def test_jail(self):
-        """Every thread of the machine and of the share's server is in its jail."""
+        """The front and every thread of the machine and of the share's server are in their jails."""
         with subprocess.Popen(self.command("sh", "-c", "echo up; cat"), stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE) as run:
             self.assertEqual(run.stdout.readline(), b"up\n")
             seen = {}
-            for child in pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split():
+            children = pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+            for child in [run.pid, *children]:
                 for task in pathlib.Path(f"/proc/{child}/task").iterdir():
                     status = (task / "status").read_text()
                     seen[task.name] = (re.search(r"Seccomp:\t(\d)", status)[1],
                                        re.search(r"NoNewPrivs:\t(\d)", status)[1])
             run.stdin.close()
             self.assertEqual(run.wait(60), 0)
-        self.assertGreaterEqual(len(seen), 6)
+        self.assertGreaterEqual(len(seen), 7)
         self.assertEqual(set(seen.values()), {("2", "1")})
 
+    def test_own_init(self):
+        """Without a command the folder's own init is the first process, on the serial line."""
+        init = self.folder / "sbin/init"
+        init.parent.mkdir()
+        init.write_text("#!/bin/sh\ncd /\necho I am $$\necho > /made\nreboot -f\n")
+        init.chmod(0o755)
+        done = subprocess.run([TINAMOU, "run", "-q", "--engine", ENGINE, "--memory", "256M", "--no-reboot", "--console",
+                               "serial", "--root", self.folder], stdin=subprocess.DEVNULL, capture_output=True, timeout=200)
+        shutil.rmtree(init.parent)
+        self.assertIn(b"I am 1\r\n", done.stdout)
+        self.assertEqual(done.returncode, 12)
+        self.assertFalse((self.folder / "made").exists())
+
     def test_wrong(self):
-        for words in (["--root", self.folder], ["--", "ls"], ["--root", self.folder, "--initrd", "x", "--", "ls"]):
+        for words in (["--", "ls"], ["--root", self.folder, "--initrd", "x", "--", "ls"]):
             self.assertEqual(subprocess.run([TINAMOU, "run", *words], capture_output=True).returncode, 2, words)
         done = subprocess.run([TINAMOU, "run", "--root", "/nowhere", "--", "ls"], capture_output=True)
         self.assertEqual(done.returncode, 4)

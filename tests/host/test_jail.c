@@ -165,6 +165,7 @@ static void test_counts(void **state)
 	assert_in_range(jail_count(JAIL_VCPU), 1, 30);
 	assert_in_range(jail_count(JAIL_DISK), 1, 30);
 	assert_in_range(jail_count(JAIL_SHARE), 1, 55);
+	assert_in_range(jail_count(JAIL_FRONT), 1, 45);
 }
 
 /* ---- paths ---- */
@@ -197,6 +198,25 @@ static int reach(const char *folder, bool given, bool ro)
 	return WEXITSTATUS(status);
 }
 
+/* The same of a child that has one file, or is the front. */
+static int reach_file(const char *file, bool front)
+{
+	int fd = open(file, O_PATH), status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (front ? jail_paths_front() : jail_paths(fd, true))
+			_exit(100);
+		_exit((reaches(AT_FDCWD, file, O_RDONLY) ? 1 : 0) |
+			(reaches(AT_FDCWD, file, O_WRONLY) ? 2 : 0) |
+			(reaches(AT_FDCWD, "/etc/passwd", O_RDONLY) ? 4 : 0) |
+			(reaches(AT_FDCWD, "/etc", O_RDONLY | O_DIRECTORY) ? 8 : 0));
+	}
+	close(fd);
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
 static void test_paths(void **state)
 {
 	char folder[] = "/tmp/tinamou-jail-XXXXXX", file[64];
@@ -211,6 +231,8 @@ static void test_paths(void **state)
 	assert_int_equal(reach(folder, false, false), 0);
 	assert_int_equal(reach(folder, true, true), 1);
 	assert_int_equal(reach(folder, true, false), 3);
+	assert_int_equal(reach_file(file, false), 1);
+	assert_int_equal(reach_file(file, true), 2);
 	unlink(file);
 	snprintf(file, sizeof(file), "%s/made", folder);
 	unlink(file);

@@ -179,7 +179,7 @@ static int driver_vcpu_open(struct vcpu *v)
 const struct engine_ops driver_engine = {
 	.name = "driver",
 	.what = "the CPU's own virtualization, through our module at " DEVICE,
-	.caps = ENGINE_CAP_NATIVE,
+	.caps = ENGINE_CAP_NATIVE | ENGINE_CAP_PINS,
 	.probe = driver_probe,
 	.open = driver_open,
 	.close = driver_close,

@@ -52,6 +52,8 @@ struct interpret_engine {
 	void *kept[VM_MAX_VCPUS]; /* translate's vCPUs, until the engine is closed */
 	void (*went_stale)(struct interpret_engine *e); /* or NULL; any thread */
 	uint32_t maps;                                  /* how often the memory map has changed */
+	struct engine_slot *slot;                       /* the memory map */
+	unsigned slots;
 };
 
 struct x86_insn;
@@ -209,7 +211,7 @@ struct cpu {
 	_Alignas(64) struct tlb_hit hit[TLB_SIZE]; /* what of tlb goes straight to host */
 	uint64_t large[8];       /* GiBs, hashed, from which a part of a large page was filled */
 	unsigned filled;         /* entries of the list below; over TLB_SIZE: it is not complete */
-	uint16_t fill[TLB_SIZE]; /* where entries were filled since the last flush */
+	uint16_t fill[TLB_SIZE]; /* where entries of local pages were filled since the last flush */
 
 	bool look; /* a device, decoded code or a system instruction was reached: leave the block */
 	struct x86_insn apart; /* an instruction that is not kept */

@@ -652,10 +652,11 @@ static void interpret_close(struct engine *engine)
 	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
 
 	free_code(e);
+	free(e->slot);
 	free(e);
 }
 
-/* After a change of the memory map nothing found before is true any more. */
+/* Nothing found before is true any more. */
 static void forget_all(struct cpu *c)
 {
 	tlb_flush(c, true);
@@ -749,34 +750,108 @@ static void interpret_ram_changed(struct engine *e, gpa_t gpa, uint64_t len)
 	written(container_of(e, struct interpret_engine, engine), gpa, len);
 }
 
-/*
- * The world stands still: nobody is inside. The table of code pages is anonymous
- * memory of which only what is used becomes real.
- */
-static int interpret_set_map(struct engine *engine, const struct engine_slot *slot, unsigned count)
-{
-	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
-	uint64_t end = 0;
-	void *table;
+/* ---- the memory map ---- */
 
-	e->maps++;
-	for (unsigned n = 0; n < count; n++)
-		if (slot[n].base + slot[n].size > end)
-			end = slot[n].base + slot[n].size;
-	for (unsigned n = 0; n < engine->vm->vcpus; n++)
-		if (engine->vm->vcpu[n]->priv)
-			forget_all(cpu_of(engine->vm->vcpu[n]));
-	end = (end + PAGE_SIZE - 1) / PAGE_SIZE;
-	if (end <= e->code_pages)
-		return 0;
-	table = mmap(NULL, end * sizeof(*e->code), PROT_READ | PROT_WRITE,
+static bool same_memory(const struct engine_slot *a, const struct engine_slot *b)
+{
+	return a->readonly == b->readonly &&
+	       (uintptr_t)a->host - a->base == (uintptr_t)b->host - b->base;
+}
+
+/* How much from `at` on, at most up to `end`, is or is not the same in the map. */
+static uint64_t same_until(const struct engine_slot *old, uint64_t at, uint64_t end,
+	const struct engine_slot *slot, unsigned count, bool *same)
+{
+	*same = false;
+	for (unsigned n = 0; n < count; n++) {
+		if (at - slot[n].base < slot[n].size) {
+			*same = same_memory(old, &slot[n]);
+			return MIN(end, slot[n].base + slot[n].size);
+		}
+		if (slot[n].base > at)
+			end = MIN(end, slot[n].base);
+	}
+	return end;
+}
+
+/* Code in memory that is not where it was is stale. */
+static void forget_moved(struct interpret_engine *e, const struct engine_slot *slot, unsigned count)
+{
+	bool same;
+
+	for (unsigned n = 0; n < e->slots; n++) {
+		const struct engine_slot *old = &e->slot[n];
+		uint64_t end = old->base + old->size, next;
+
+		for (uint64_t at = old->base; at < end; at = next) {
+			next = same_until(old, at, end, slot, count, &same);
+			if (!same)
+				written(e, at, next - at);
+		}
+	}
+}
+
+static int keep_map(struct interpret_engine *e, const struct engine_slot *slot, unsigned count)
+{
+	struct engine_slot *copy = realloc(e->slot, MAX(count, 1u) * sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, slot, count * sizeof(*copy));
+	e->slot = copy;
+	e->slots = count;
+	return 0;
+}
+
+/* A table of code pages that reaches to `end`; what was decoded before is forgotten. */
+static int new_code_table(struct interpret_engine *e, uint64_t end)
+{
+	struct vm *vm = e->engine.vm;
+	void *table = mmap(NULL, end * sizeof(*e->code), PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
 	if (table == MAP_FAILED)
 		return -errno;
 	free_code(e);
 	e->code = table;
 	e->code_pages = end;
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (vm->vcpu[n]->priv)
+			forget_all(cpu_of(vm->vcpu[n]));
 	return 0;
+}
+
+/*
+ * The world stands still: nobody is inside. The table of code pages is anonymous
+ * memory of which only what is used becomes real. Where memory stays, so does
+ * what was decoded from it; TLBs know no other pages than those of this map.
+ */
+static int interpret_set_map(struct engine *engine, const struct engine_slot *slot, unsigned count)
+{
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+	struct vm *vm = engine->vm;
+	uint64_t end = 0;
+	bool same = count == e->slots;
+
+	e->maps++;
+	for (unsigned n = 0; n < count; n++) {
+		end = MAX(end, (slot[n].base + slot[n].size + PAGE_SIZE - 1) / PAGE_SIZE);
+		same = same && slot[n].base == e->slot[n].base && slot[n].size == e->slot[n].size &&
+		       same_memory(&slot[n], &e->slot[n]);
+	}
+	if (same)
+		return 0;
+	forget_moved(e, slot, count);
+	for (unsigned n = 0; n < vm->vcpus; n++)
+		if (vm->vcpu[n]->priv)
+			tlb_flush(cpu_of(vm->vcpu[n]), true);
+	if (end > e->code_pages) {
+		int err = new_code_table(e, end);
+
+		if (err)
+			return err;
+	}
+	return keep_map(e, slot, count);
 }
 
 const struct engine_ops interpret_engine = {

@@ -140,7 +140,7 @@ static uint64_t *large_bit(struct cpu *c, uint64_t lin, uint64_t *bit)
 
 void tlb_flush(struct cpu *c, bool globals_too)
 {
-	bool listed = c->filled <= TLB_SIZE;
+	bool listed = !globals_too && c->filled <= TLB_SIZE;
 	unsigned count = listed ? c->filled : TLB_SIZE;
 
 	if (c->hooks)
@@ -150,13 +150,10 @@ void tlb_flush(struct cpu *c, bool globals_too)
 	if (globals_too)
 		memset(c->large, 0, sizeof(c->large));
 	for (unsigned n = 0; n < count; n++) {
-		unsigned at = listed ? c->fill[n] : n;
-		struct tlb_entry *e = &c->tlb[at];
+		struct tlb_entry *e = &c->tlb[listed ? c->fill[n] : n];
 
 		if (globals_too || !e->global)
 			drop(c, e);
-		else if (e->page != NO_PAGE)
-			c->fill[c->filled++] = (uint16_t)at;
 	}
 }
 
@@ -283,6 +280,15 @@ void seal_page(struct cpu *c, struct code_page *p)
 	atomic_store(&p->sealed, true);
 }
 
+/* What a write to CR3 drops. */
+static void list_local(struct cpu *c, const struct tlb_entry *e)
+{
+	if (c->filled < TLB_SIZE)
+		c->fill[c->filled] = (uint16_t)(e - c->tlb);
+	if (c->filled <= TLB_SIZE)
+		c->filled++;
+}
+
 static struct tlb_entry *fill(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
 {
@@ -305,10 +311,8 @@ static struct tlb_entry *fill(
 
 		*word |= bit;
 	}
-	if (c->filled < TLB_SIZE)
-		c->fill[c->filled] = (uint16_t)(e - c->tlb);
-	if (c->filled <= TLB_SIZE)
-		c->filled++;
+	if (!e->global)
+		list_local(c, e);
 	return e;
 }
 

@@ -61,6 +61,8 @@ static unsigned references(const struct tinsn *n, struct reference r[2])
 	switch (n->kind) {
 	case KIND_COPY:
 	case KIND_VECTOR:
+	case KIND_X87:
+	case KIND_BMI:
 		if (o)
 			r[count++] = (struct reference){i->mem, o->size, writes_operand(i, o)};
 		break;
@@ -189,7 +191,8 @@ static bool is_explicit(const struct tinsn *n)
 	case X86_OP_POP:
 		return true;
 	default:
-		return n->kind == KIND_VECTOR;
+		return n->kind == KIND_VECTOR || n->kind == KIND_X87 || n->kind == KIND_BMI ||
+		       is_0f38(&n->i);
 	}
 }
 
@@ -212,6 +215,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 	case KIND_NOP:
 	case KIND_JCC:
 	case KIND_FENCE:
+	case KIND_DIRECTION:
 		return;
 	case KIND_PUSH:
 		k->moved[X86_RSP] -= 8;
@@ -221,6 +225,8 @@ static void follow(struct tracker *k, const struct tinsn *n)
 		break;
 	case KIND_COPY:
 	case KIND_VECTOR:
+	case KIND_X87:
+	case KIND_BMI:
 	case KIND_LEA:
 	case KIND_SELECTOR:
 		break;

@@ -368,7 +368,6 @@ void cache_reserve(struct tcpu *t)
 static void drop_page(struct tcpu *t, uint64_t page)
 {
 	uint32_t *p = &t->page[page_hash(page)], version;
-	bool any = false;
 
 	if (page >= t->c.e->code_pages)
 		return;
@@ -377,16 +376,14 @@ static void drop_page(struct tcpu *t, uint64_t page)
 		struct tblock *b = &t->block[*p];
 
 		if (b->addr >> 12 == page && b->version != version) {
+			jump_remove(t, b);
 			drop(t, *p);
 			t->stats.stale++;
 			*p = b->next_page;
-			any = true;
 		} else {
 			p = &b->next_page;
 		}
 	}
-	if (any)
-		jump_flush(t, true);
 }
 
 void cache_drop_stale(struct tcpu *t)

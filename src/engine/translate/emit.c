@@ -413,6 +413,8 @@ static void emit_system(struct emitter *e)
 static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
+	[KIND_X87] = emit_x87,
+	[KIND_BMI] = emit_bmi,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,
 	[KIND_LEA] = emit_lea,
@@ -434,6 +436,8 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_SWAPGS] = emit_swapgs,
 	[KIND_AC] = emit_ac,
 	[KIND_FENCE] = emit_fence,
+	[KIND_DIRECTION] = emit_direction,
+	[KIND_BASE] = emit_base,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };
@@ -510,7 +514,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.producer = NONE,
 		.kept = NONE,
 		.first_access = t->accesses,
-		.stubs = &t->stubs[!!(s->key.units & UNITS_LIVE)]};
+		.stubs = &t->stubs[live_of(&s->key)]};
 
 	while (t->code.at % 16)
 		put8(&t->code, 0xcc);

@@ -59,6 +59,8 @@ static uint32_t changes(const struct tinsn *n)
 		return 1u << i->opnd[0].reg;
 	case KIND_COPY:
 		break;
+	case KIND_X87:
+		return i->op == X86_OP_FNSTSW ? 1u << X86_RAX : 0;
 	default:
 		return all;
 	}
@@ -89,6 +91,15 @@ static uint32_t operands(const struct x86_insn *i)
 	return i->opnd[1].kind == X86_OPND_GPR ? mask | 1u << i->opnd[1].reg : mask;
 }
 
+/* It changes some flags, or all only sometimes, as shifts by CL do: it needs the others. */
+static bool changes_some(const struct tinsn *n)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
+
+	return (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH &&
+	       n->writes != X86_FLAGS_ARITH;
+}
+
 /* At all accesses from behind `from` to the instruction that sets all flags anew. */
 static bool operands_last(const struct emitter *e, const struct tinsn *from)
 {
@@ -101,7 +112,7 @@ static bool operands_last(const struct emitter *e, const struct tinsn *from)
 			return false;
 		if (n->writes == X86_FLAGS_ARITH)
 			return true;
-		if (n->writes)
+		if (changes_some(n))
 			return false;
 		kept = kept && !(changes(n) & need);
 	}
@@ -133,8 +144,10 @@ static bool will_be_lost(const struct emitter *e, unsigned at)
 				return false;
 			lost = true;
 		}
-		if (n->writes)
-			return lost && n->writes == X86_FLAGS_ARITH;
+		if (n->writes == X86_FLAGS_ARITH)
+			return lost;
+		if (changes_some(n))
+			return false;
 	}
 	return false;
 }

@@ -100,10 +100,15 @@ enum place {
 };
 
 /* Of struct key. */
-#define UNITS_SSE    1u
-#define UNITS_AVX    2u
-#define UNITS_LIVE   4u /* the guest's vector registers are in the host's */
-#define UNITS_SINGLE 8u /* each access looks for itself: see access.c */
+#define UNITS_SSE      1u
+#define UNITS_AVX      2u
+#define UNITS_LIVE     4u /* the guest's vector registers are in the host's */
+#define UNITS_SINGLE   8u /* each access looks for itself: see access.c */
+#define UNITS_X87      16u
+#define UNITS_LIVE_X87 32u /* ... and its x87 and MMX registers, too */
+
+/* What of the guest's is in the host's beside general registers: of a key, of tcpu.live. */
+enum live { LIVE_NONE, LIVE_VECTORS, LIVE_X87, LIVE_LEVELS };
 
 /*
  * What translated code was made for. Blocks are found by physical address, RIP
@@ -134,7 +139,7 @@ struct tblock {
 	uint32_t next_hash, next_page;
 	uint8_t key;
 	bool live;
-	bool wants_units; /* it begins with an instruction for a live key */
+	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
 };
 
 /* A direct jump out of a block. */
@@ -170,7 +175,7 @@ enum leave {
 
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
-	uint64_t counted;  /* with --stats: instructions of translated code, bodies among them */
+	uint64_t counted;  /* where tallied: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
 	uint64_t slow_writes, tlb_flushes[2], page_flushes; /* [1]: of global entries, too */
@@ -218,7 +223,7 @@ struct tcpu {
 	int64_t granted;
 	bool with_stats; /* --stats */
 	bool counting;   /* instructions, exactly */
-	bool tally;      /* they are counted, for that or for --stats */
+	bool tally;      /* they are counted, for that or for whom they are told */
 	struct torture torture;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
@@ -227,11 +232,12 @@ struct tcpu {
 	unsigned keys;
 	struct key key[KEYS];
 	struct code code;
-	uint8_t *exec;         /* where code is executed */
-	struct stubs stubs[2]; /* [1]: of live keys */
+	uint8_t *exec; /* where code is executed */
+	struct stubs stubs[LIVE_LEVELS];
 	uint32_t first_block;
-	bool can_live, live; /* live: blocks of live keys are asked for */
-	uint8_t live_for;    /* privilege */
+	bool can_live;
+	uint8_t live;     /* enum live: blocks of such keys are asked for */
+	uint8_t live_for; /* privilege */
 	/* Rings: how many were ever made. The oldest block is what goes next. */
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
@@ -267,7 +273,9 @@ struct tcpu {
 enum kind {
 	KIND_COPY, /* the host executes it, registers renamed and memory operand rewritten */
 	KIND_NOP,
-	KIND_VECTOR,
+	KIND_VECTOR, /* and MMX */
+	KIND_X87,
+	KIND_BMI,  /* general registers by VEX */
 	KIND_BITS, /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
@@ -288,9 +296,11 @@ enum kind {
 	KIND_SWAPGS,
 	KIND_AC, /* STAC, CLAC */
 	KIND_FENCE,
-	KIND_SELECTOR, /* MOV from a segment register to a general one */
-	KIND_SYSTEM,   /* the same, and it ends the block: it may change anything */
-	KIND_ODD       /* ends a block before it */
+	KIND_DIRECTION, /* CLD, STD */
+	KIND_BASE,      /* RDFSBASE and its kin */
+	KIND_SELECTOR,  /* MOV from a segment register to a general one */
+	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
+	KIND_ODD        /* ends a block before it */
 };
 
 struct tinsn {
@@ -315,7 +325,7 @@ struct scan {
 	uint64_t rip, end; /* of the last instruction */
 	struct key key;
 	bool start_reads; /* the flags at the start are read before memory is accessed */
-	bool wants_units; /* the next instruction is for a live key */
+	uint8_t wants;    /* enum live: of the next instruction */
 	bool start_dead;  /* ... are overwritten before anything can see them */
 };
 
@@ -346,6 +356,13 @@ struct texit {
 static inline bool is_division(const struct x86_insn *i)
 {
 	return i->op == X86_OP_DIV || i->op == X86_OP_IDIV;
+}
+
+/* General registers and memory alone, in the map 0F 38: the format of two operands. */
+static inline bool is_0f38(const struct x86_insn *i)
+{
+	return i->op == X86_OP_MOVBE || i->op == X86_OP_CRC32 || i->op == X86_OP_ADCX ||
+	       i->op == X86_OP_ADOX;
 }
 
 static inline bool swaps_pair(const struct x86_insn *i)
@@ -465,6 +482,30 @@ uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
 
+/* ---- x87.c ---- */
+
+/* Of the general state: may x87 and MMX instructions be copied? */
+bool x87_usable(const struct tcpu *t);
+bool is_x87(const struct x86_insn *i);
+bool is_mmx(const struct tcpu *t, const struct x86_insn *i);
+/* MMX instructions that SSE brought: they need what SSE needs. */
+bool is_mmx_of_sse(const struct x86_insn *i);
+/* Only interpret's body executes it, since it would show host addresses. */
+bool shows_pointers(const struct x86_insn *i);
+/* These bring another control word. */
+bool loads_fcw(const struct x86_insn *i);
+void emit_x87(struct emitter *e);
+
+/* ---- bmi.c ---- */
+
+bool is_bmi(const struct x86_insn *i);
+void emit_bmi(struct emitter *e);
+
+/* ---- base.c ---- */
+
+bool is_base(const struct x86_insn *i);
+void emit_base(struct emitter *e);
+
 /* ---- emit.c, operand.c ---- */
 
 /* Makes code of a scanned block, and its entries. */
@@ -557,12 +598,17 @@ void emit_popf(struct emitter *e);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
+void emit_direction(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);
 void emit_copy(struct emitter *e);
+/* Does it change some flags and keep others that matter, or read any? */
+bool needs_flags(const struct tinsn *n);
+/* The flags that it leaves, if any, are in the host. */
+void note_new_flags(struct emitter *e);
 void emit_vector(struct emitter *e);
 void emit_lea(struct emitter *e);
 void emit_bits(struct emitter *e);
@@ -585,6 +631,14 @@ static inline uint32_t fast_table(unsigned privilege, bool write)
 static inline unsigned site_hash(uint64_t host)
 {
 	return host >> 12 & (SITE_HASH - 1);
+}
+
+/* What blocks of the key have of the guest's in the host's. */
+static inline enum live live_of(const struct key *k)
+{
+	if (k->units & UNITS_LIVE_X87)
+		return LIVE_X87;
+	return k->units & UNITS_LIVE ? LIVE_VECTORS : LIVE_NONE;
 }
 
 static inline bool wide(const struct emitter *e)

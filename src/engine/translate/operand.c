@@ -184,8 +184,7 @@ static void put_copy(struct emitter *e, const struct form *f, unsigned reg, unsi
 	put_tail(e);
 }
 
-/* Does it change some flags and keep others that matter, or read any? */
-static bool needs_flags(const struct tinsn *n)
+bool needs_flags(const struct tinsn *n)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
 	bool changes = (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH;
@@ -249,10 +248,19 @@ static void emit_plainly(struct emitter *e, const struct form *f)
 	put_back(e, f->rm, f->rm_opnd, rm);
 }
 
+void note_new_flags(struct emitter *e)
+{
+	const struct x86_insn_desc *d = &x86_insn_table[e->n->i.entry];
+
+	if (!((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH))
+		return;
+	e->flags = IN_HOST;
+	e->producer = e->at;
+}
+
 void emit_copy(struct emitter *e)
 {
 	const struct tinsn *n = e->n;
-	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
 	struct form f = form_of(n);
 
 	reach_memory(e);
@@ -266,10 +274,7 @@ void emit_copy(struct emitter *e)
 		emit_with_stores(e, f);
 	else
 		emit_plainly(e, &f);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
-		e->flags = IN_HOST;
-		e->producer = e->at;
-	}
+	note_new_flags(e);
 }
 
 /* ---- LEA ---- */

@@ -159,6 +159,14 @@ static bool without_groups(const struct tcpu *t)
 	return l->rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
 }
 
+/* What of the units stays in the host's. */
+static enum live still_live(const struct tcpu *t, uint8_t units)
+{
+	if (!units || t->live_for != t->c.privilege)
+		return LIVE_NONE;
+	return units & UNITS_X87 ? t->live : MIN(t->live, LIVE_VECTORS);
+}
+
 /* false: this is not translated. */
 static bool find_key(struct tcpu *t)
 {
@@ -171,9 +179,11 @@ static bool find_key(struct tcpu *t)
 		key.flat = flat_segments(c);
 	if (!(key.flat >> X86_CS & 1) || !protected_mode(c))
 		return false;
-	t->live = t->live && key.units && t->live_for == c->privilege;
+	t->live = still_live(t, key.units);
 	if (t->live)
 		key.units |= UNITS_LIVE;
+	if (t->live == LIVE_X87)
+		key.units |= UNITS_LIVE_X87;
 	if (without_groups(t))
 		key.units |= UNITS_SINGLE;
 	t->key_now = key_number(t, &key);
@@ -200,7 +210,7 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	if (s.count)
 		emit_block(t, &s, b);
 	else
-		b->wants_units = s.wants_units;
+		b->wants = s.wants;
 	t->stats.blocks++;
 	t->stats.insns += s.count;
 	t->stats.bytes += s.end - s.rip;
@@ -210,10 +220,10 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 
 static struct tblock *find(struct tcpu *t);
 
-/* From here on the vector registers are in the host's, until the privilege changes. */
-static struct tblock *find_live(struct tcpu *t)
+/* From here on these registers are in the host's, until the privilege changes. */
+static struct tblock *find_live(struct tcpu *t, enum live live)
 {
-	t->live = true;
+	t->live = (uint8_t)live;
 	t->live_for = t->c.privilege;
 	return find_key(t) ? find(t) : NULL;
 }
@@ -237,8 +247,8 @@ static struct tblock *find(struct tcpu *t)
 	if (t->pending != NONE && b->from_memory)
 		link_close(t, t->pending, b, e->global);
 	t->pending = NONE;
-	if (b->wants_units)
-		return find_live(t);
+	if (b->wants)
+		return find_live(t, b->wants);
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)

@@ -99,6 +99,8 @@ static bool copy_1(const struct x86_insn *i)
 	case 0x83:
 	case 0x98:
 	case 0x99:
+	case 0x9e:
+	case 0x9f:
 	case 0xa8:
 	case 0xa9:
 	case 0xc0:
@@ -154,11 +156,25 @@ static bool copy_0f(const struct x86_insn *i)
 	case 0xbf:
 	case 0xc0:
 	case 0xc1:
+	case 0xc3:
 		return true;
 	case 0xc7:
 		return swaps_pair(i);
 	default:
 		return false;
+	}
+}
+
+/* Of those with renamed registers in ModRM or opcode alone. */
+static bool can_copy(const struct x86_insn *i)
+{
+	switch (i->map) {
+	case X86_MAP_1:
+		return copy_1(i);
+	case X86_MAP_0F:
+		return copy_0f(i);
+	default:
+		return is_0f38(i);
 	}
 }
 
@@ -227,6 +243,27 @@ static enum kind system_kind(const struct tcpu *t, const struct x86_insn *i)
 	return t->check || i->op == X86_OP_HLT ? KIND_ODD : KIND_SYSTEM;
 }
 
+static enum kind x87_kind(const struct tcpu *t, const struct x86_insn *i, const struct key *key)
+{
+	bool live = key->units & UNITS_LIVE_X87;
+
+	if (!(key->units & UNITS_X87) || shows_pointers(i))
+		return KIND_BODY;
+	if (loads_fcw(i) && (i->op != X86_OP_FLDCW || !address_fits(i, key)))
+		return live ? system_kind(t, i) : KIND_BODY;
+	if (!address_fits(i, key))
+		return KIND_BODY;
+	return live ? KIND_X87 : KIND_ODD;
+}
+
+static enum kind mmx_kind(const struct x86_insn *i, const struct key *key)
+{
+	if (!(key->units & UNITS_X87) || !address_fits(i, key) ||
+		(is_mmx_of_sse(i) && !(key->units & UNITS_SSE)))
+		return KIND_BODY;
+	return key->units & UNITS_LIVE_X87 ? KIND_VECTOR : KIND_ODD;
+}
+
 static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, const struct key *key)
 {
 	const struct x86_operand *o = &i->opnd[0];
@@ -235,6 +272,10 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_BODY;
 	if (is_vector(t, i))
 		return vector_kind(i, key);
+	if (is_x87(i))
+		return x87_kind(t, i, key);
+	if (is_mmx(t, i))
+		return mmx_kind(i, key);
 	if (key->units & UNITS_LIVE && loads_mxcsr(i))
 		return system_kind(t, i);
 	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
@@ -255,9 +296,11 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return KIND_LEAVE;
 	if (is_bit_string(i))
 		return KIND_BITS;
-	if (i->vex || (i->map == X86_MAP_1 ? !copy_1(i) : i->map != X86_MAP_0F || !copy_0f(i)))
-		return KIND_BODY;
-	return KIND_COPY;
+	if (i->op == X86_OP_CLD || i->op == X86_OP_STD)
+		return KIND_DIRECTION;
+	if (is_bmi(i))
+		return KIND_BMI;
+	return !i->vex && can_copy(i) ? KIND_COPY : KIND_BODY;
 }
 
 static bool canonical_target(const struct tinsn *n)
@@ -322,6 +365,8 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 	/* Iterations count one by one. */
 	if (string_body(&n->i))
 		return t->counting ? KIND_ODD : KIND_BODY;
+	if (is_base(&n->i) && offered(t, &n->i))
+		return KIND_BASE;
 	kind = ring_0_kind(&n->i, key, offered(t, &n->i));
 	if (kind != KIND_ODD)
 		return kind;
@@ -367,8 +412,11 @@ static bool rm_first(const struct x86_insn *i)
 
 	if (i->map == X86_MAP_1)
 		return b < 0x40 ? !(b & 2) : b >= 0x84 && b <= 0x89;
-	return b == 0xa3 || b == 0xab || b == 0xb3 || b == 0xbb || b == 0xa4 || b == 0xa5 ||
-	       b == 0xac || b == 0xad || b == 0xb0 || b == 0xb1 || b == 0xc0 || b == 0xc1;
+	if (i->map == X86_MAP_0F38)
+		return i->op == X86_OP_MOVBE && b == 0xf1;
+	return b == 0xa3 || b == 0xc3 || b == 0xab || b == 0xb3 || b == 0xbb || b == 0xa4 ||
+	       b == 0xa5 || b == 0xac || b == 0xad || b == 0xb0 || b == 0xb1 || b == 0xc0 ||
+	       b == 0xc1;
 }
 
 /* ---- flags ---- */
@@ -414,6 +462,8 @@ static bool accesses(const struct tinsn *n)
 			return true;
 		/* fall through */
 	case KIND_VECTOR:
+	case KIND_X87:
+	case KIND_BMI:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
 				return true;
@@ -425,6 +475,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_SWAPGS:
 	case KIND_FENCE:
 	case KIND_SELECTOR:
+	case KIND_DIRECTION:
 		return false;
 	default:
 		return true;
@@ -433,7 +484,8 @@ static bool accesses(const struct tinsn *n)
 
 static void note_flags(struct tinsn *n)
 {
-	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR || n->kind == KIND_BITS;
+	bool copied = n->kind == KIND_COPY || n->kind == KIND_VECTOR || n->kind == KIND_X87 ||
+		      n->kind == KIND_BMI || n->kind == KIND_BITS;
 
 	n->reads = copied || n->kind == KIND_JCC ? flags_read(&n->i) : 0;
 	n->writes = copied ? flags_written(&n->i) : 0;
@@ -451,6 +503,8 @@ static bool ends_or_calls(const struct tinsn *n)
 	switch (n->kind) {
 	case KIND_COPY:
 	case KIND_VECTOR:
+	case KIND_X87:
+	case KIND_BMI:
 	case KIND_BITS:
 	case KIND_NOP:
 	case KIND_FENCE:
@@ -496,6 +550,20 @@ bool ends_block(enum kind kind)
 	       kind == KIND_AC;
 }
 
+/* What it has to find in the host's registers, and does not under the present key. */
+static enum live asks_for(const struct tcpu *t, const struct tinsn *n, const struct key *key)
+{
+	enum live asked = LIVE_NONE;
+
+	if (n->kind != KIND_ODD || !is_plain(&n->i))
+		return LIVE_NONE;
+	if (is_x87(&n->i) || is_mmx(t, &n->i))
+		asked = LIVE_X87;
+	else if (is_vector(t, &n->i))
+		asked = LIVE_VECTORS;
+	return asked > live_of(key) ? asked : LIVE_NONE;
+}
+
 /* false: not to be decoded here, or not translated. */
 static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned room)
 {
@@ -506,7 +574,7 @@ static bool add(struct tcpu *t, struct scan *s, const uint8_t *code, unsigned ro
 	if (x86_decode(code, MIN(room, X86_INSN_MAX), s->key.mode, &n->i) != X86_DECODE_OK)
 		return false;
 	n->kind = (uint8_t)kind_of(t, n, &s->key);
-	s->wants_units = n->kind == KIND_ODD && is_plain(&n->i) && is_vector(t, &n->i);
+	s->wants = (uint8_t)asks_for(t, n, &s->key);
 	if (n->kind == KIND_ODD || (n->kind == KIND_BODY && t->check))
 		return false;
 	n->tail = tail_of(n);
@@ -563,7 +631,8 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->count = 0;
 	s->rip = s->end = rip;
 	s->key = *key;
-	s->start_reads = s->start_dead = s->wants_units = false;
+	s->start_reads = s->start_dead = false;
+	s->wants = LIVE_NONE;
 	while (s->count < (rounds > 1 ? t->block_insns : most) && at < PAGE_SIZE) {
 		const struct tinsn *n = &s->insn[s->count];
 

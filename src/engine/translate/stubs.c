@@ -64,44 +64,51 @@ static void move_registers(struct code *c, bool load)
 #define LDMXCSR 2u
 #define STMXCSR 3u
 
-/* SSE and AVX: the x87 unit stays the host's. EAX and EDX are lost. */
-static void move_vectors(struct code *c, unsigned how)
+/* The x87 unit stays the host's but for LIVE_X87. EAX and EDX are lost. */
+static void move_vectors(struct code *c, unsigned how, enum live live)
 {
 	struct opcode o = {.map = 1, .byte = 0xae, .w = true};
 
-	mov_imm(c, RAX, X86_XCR0_SSE | X86_XCR0_AVX);
+	mov_imm(c, RAX, X86_XCR0_SSE | X86_XCR0_AVX | (live == LIVE_X87 ? X86_XCR0_X87 : 0u));
 	mov_imm(c, RDX, 0);
 	put_rm(c, o, how, in_state(STATE(c.s.xsave)));
 }
 
-static void load_vectors(struct code *c, bool live)
+static void load_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
 	put_rm(c, OP_0F(0xae), STMXCSR, in_state(STATE(host_mxcsr)));
-	move_vectors(c, XRSTOR);
+	move_vectors(c, XRSTOR, live);
 }
 
-static void store_vectors(struct code *c, bool live)
+static void store_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
-	move_vectors(c, XSAVE);
-	put_bytes(c, "\xc5\xf8\x77", 3); /* vzeroupper */
+	move_vectors(c, XSAVE, live);
+	if (live == LIVE_X87)
+		put_bytes(c, "\xdb\xe3", 2); /* fninit */
+	put_bytes(c, "\xc5\xf8\x77", 3);     /* vzeroupper */
 	put_rm(c, OP_0F(0xae), LDMXCSR, in_state(STATE(host_mxcsr)));
 }
 
-/* XSAVE tells what it found in its initial state; for us all is always there. */
+/*
+ * XSAVE tells what it found in its initial state; for us all is always there. The x87
+ * unit's pointers are to host addresses, which no guest may see.
+ */
 void tidy_vectors(struct tcpu *t)
 {
 	const uint64_t all = X86_XCR0_X87 | X86_XCR0_SSE | X86_XCR0_AVX;
 
 	memcpy(t->c.s.xsave + FPU_HEADER, &all, sizeof(all));
+	if (t->live == LIVE_X87)
+		memset(t->c.s.xsave + FPU_FOP, 0, FPU_MXCSR - FPU_FOP);
 }
 
 /* ---- in and out ---- */
 
-static void emit_enter(struct code *c, struct stubs *s, bool live)
+static void emit_enter(struct code *c, struct stubs *s, enum live live)
 {
 	s->enter = c->at;
 	for (unsigned n = 0; n < ARRAY_SIZE(saved); n++)
@@ -126,7 +133,7 @@ static void emit_back(struct code *c)
 }
 
 /* T1 is the enum leave; the registers are the guest's. */
-static void emit_leave(struct code *c, struct stubs *s, bool live)
+static void emit_leave(struct code *c, struct stubs *s, enum live live)
 {
 	s->leave_host = c->at;
 	store64(c, in_state(STATE(scratch)), T1);
@@ -264,7 +271,7 @@ static void emit_miss(struct code *c, bool write, uint32_t slow)
 }
 
 /* T0 is the linear address, T1 the access; further as above. */
-static void emit_slow(struct code *c, bool live)
+static void emit_slow(struct code *c, enum live live)
 {
 	uint32_t odd;
 
@@ -287,7 +294,7 @@ static void emit_slow(struct code *c, bool live)
 	emit_back(c);
 }
 
-static void emit_misses_of(struct code *c, struct stubs *s, bool live)
+static void emit_misses_of(struct code *c, struct stubs *s, enum live live)
 {
 	s->slow = c->at;
 	emit_slow(c, live);
@@ -298,7 +305,7 @@ static void emit_misses_of(struct code *c, struct stubs *s, bool live)
 }
 
 /* Flags in memory follow from the recipe T1. */
-static void emit_rebuild(struct code *c, bool live)
+static void emit_rebuild(struct code *c, enum live live)
 {
 	emit_take_return(c);
 	move_registers(c, false);
@@ -364,7 +371,7 @@ static bool call_system(struct tcpu *t, uint32_t which)
 }
 
 /* T1 is the number of the instruction and how many came before it in the block. */
-static void emit_body_stub(struct code *c, bool live, bool (*call)(struct tcpu *, uint32_t))
+static void emit_body_stub(struct code *c, enum live live, bool (*call)(struct tcpu *, uint32_t))
 {
 	uint32_t look;
 
@@ -388,7 +395,7 @@ void make_stubs(struct tcpu *t)
 {
 	struct code *c = &t->code;
 
-	for (unsigned live = 0; live < ARRAY_SIZE(t->stubs); live++) {
+	for (enum live live = LIVE_NONE; live < LIVE_LEVELS; live++) {
 		emit_enter(c, &t->stubs[live], live);
 		emit_leave(c, &t->stubs[live], live);
 		emit_misses_of(c, &t->stubs[live], live);
@@ -405,7 +412,7 @@ void make_stubs(struct tcpu *t)
 enum leave enter(struct tcpu *t, const uint8_t *entry)
 {
 	typedef int way_in(struct tcpu *, const uint8_t *);
-	bool live = t->live;
+	enum live live = t->live;
 	way_in *in = (way_in *)(uintptr_t)(t->exec + t->stubs[live].enter);
 	int why;
 

@@ -130,6 +130,16 @@ void emit_ac(struct emitter *e)
 	jump_out_to(e, next_rip(e), e->at + 1, key_number(e->t, &key));
 }
 
+/* DF is never in the host's flags. */
+void emit_direction(struct emitter *e)
+{
+	bool set = e->n->i.op == X86_OP_STD;
+
+	need_flags_in_memory(e);
+	alu_state(e->c, set ? 1 : 4, set ? X86_DF : ~(uint32_t)X86_DF);
+	e->flags = IN_MEMORY;
+}
+
 void emit_fence(struct emitter *e)
 {
 	unsigned op = e->n->i.op;

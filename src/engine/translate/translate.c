@@ -100,7 +100,7 @@ static void set_up(struct tcpu *t)
 	t->counting = vm->clock.driver == CLOCK_INSTRUCTIONS;
 	t->check = vm->config.check ? check_new() : NULL;
 	t->with_stats = vm->config.time_exits;
-	t->tally = t->counting || t->with_stats;
+	t->tally = t->counting || vm->config.count_instructions;
 	t->can_live = __builtin_cpu_supports("avx");
 	t->fast_used = ARRAY_SIZE(t->fast_list) + 1;
 	fast_flush(t, true);
@@ -143,21 +143,30 @@ static void translate_vcpu_close(struct vcpu *v)
 	v->priv = NULL;
 }
 
-static int translate_set_map(struct engine *e, const struct engine_slot *slot, unsigned count)
+/* What was made from memory that stays is kept, unless all pages get other versions. */
+static int translate_set_map(struct engine *engine, const struct engine_slot *slot, unsigned count)
 {
-	for (unsigned n = 0; n < e->vm->vcpus; n++)
-		if (e->vm->vcpu[n]->priv)
-			cache_flush(tcpu_of(e->vm->vcpu[n]));
-	return interpret_engine.set_map(e, slot, count);
+	struct interpret_engine *e = container_of(engine, struct interpret_engine, engine);
+	const struct code_page *code = e->code;
+	int err = interpret_engine.set_map(engine, slot, count);
+
+	for (unsigned n = 0; n < engine->vm->vcpus && e->code != code; n++)
+		if (engine->vm->vcpu[n]->priv)
+			cache_flush(tcpu_of(engine->vm->vcpu[n]));
+	return err;
 }
 
 static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	struct tcpu *t = tcpu_of(v);
+	uint64_t counted = t->stats.counted;
 
 	use_signal_stack(t);
 	interpret_engine.run(v, budget, r);
 	t->stats.executed += r->executed;
+	if (!t->counting) /* else they are among those */
+		atomic_fetch_add_explicit(
+			&v->executed, t->stats.counted - counted, memory_order_relaxed);
 }
 
 static void translate_step(struct vcpu *v, struct run_result *r)

@@ -1,11 +1,11 @@
 /*
- * vector.c - SSE and AVX: copied with their memory operand rewritten, on the
+ * vector.c - SSE, AVX and MMX: copied with their memory operand rewritten, on the
  * guest's own vector registers.
  *
  * These are in the host's only while blocks of a `live` key run: ways in and
- * out of those move them (stubs.c), and all C code finds them in s.xsave. x87
- * and MMX are interpret's. MXCSR is the guest's own then; a guest that unmasks
- * an exception of it gets no live blocks.
+ * out of those move them (stubs.c), and all C code finds them in s.xsave. MMX
+ * asks for x87's (x87.c). MXCSR is the guest's own then; a guest that unmasks an
+ * exception of it gets no live blocks.
  * Source: SDM vol. 2A 2.3 (VEX), vol. 1 11.6.
  */
 #include "engine/translate/internal.h"
@@ -27,6 +27,8 @@ uint8_t usable_units(const struct tcpu *t)
 		units |= UNITS_SSE;
 	if (c->s.cr4 & X86_CR4_OSXSAVE && (c->s.xcr0 & avx) == avx)
 		units |= UNITS_AVX;
+	if (x87_usable(t))
+		units |= UNITS_X87;
 	return units;
 }
 
@@ -181,8 +183,5 @@ void emit_vector(struct emitter *e)
 		exit_at_fault(e);
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
-	if ((d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH) {
-		e->flags = IN_HOST;
-		e->producer = e->at;
-	}
+	note_new_flags(e);
 }
