@@ -24,7 +24,7 @@
 #define RAM     (5 * MiB)
 #define LENGTH  14u /* instructions of a sample, at most */
 #define BUDGET  200u
-#define SAMPLES 20000u
+#define SAMPLES 30000u
 #define LARGE   0x83u /* present, writable, 2 or 4 MiB */
 
 struct machine {
