@@ -188,6 +188,7 @@ static void hpet_takes_lines(void *ctx, bool on)
 		line_changed(b, IRQ_RTC, false);
 	}
 	b->hpet_legacy = on;
+	pit_set_heard(b->pit, !on);
 }
 
 static void ioapic_input(void *ctx, unsigned input, bool level)

@@ -41,6 +41,7 @@ struct linux_image {
 	uint8_t *params;             /* the zero page */
 	const char *cmdline;
 	struct vmlinux k; /* image NULL: the kernel unpacks itself */
+	bool is_there;    /* image is the guest's memory */
 	const char *how;  /* who unpacked it from what */
 	bool random;
 };
@@ -165,22 +166,29 @@ static int unpack_error(struct boot *b, const struct linux_image *im, int err)
 		im->file->name, im->how);
 }
 
-/* The kernel's file unpacked at out, then its segments. A stranger inside unpacks itself. */
-static int unpack_to(
-	struct boot *b, struct linux_image *im, uint8_t *out, const uint8_t *data, uint64_t len)
+/*
+ * The kernel's file is unpacked where the kernel will be, if that is known: the
+ * guest's memory there is its own work memory. Its segments are moved in place. A
+ * stranger inside unpacks itself.
+ */
+static int unpack_in_place(
+	struct boot *b, struct linux_image *im, const uint8_t *data, uint64_t len)
 {
-	uint8_t *image;
+	uint8_t *image = im->is_64 ? mem_ptr(b->mem, im->start, im->size) : NULL;
 	const char *why;
 	size_t size;
-	int err = unpack(data, len, out, im->size, &size);
+	int err;
 
-	if (err)
-		return unpack_error(b, im, err);
-	image = boot_alloc(b, im->size);
+	im->is_there = image;
+	if (!image)
+		image = boot_alloc(b, im->size);
 	if (!image)
 		return unpack_error(b, im, -ENOMEM);
+	err = unpack(data, len, image, im->size, &size);
+	if (err)
+		return unpack_error(b, im, err);
 	why = vmlinux_open(
-		&im->k, out, size, get64(im->header + HDR_PREF_ADDRESS), image, im->size);
+		&im->k, image, size, get64(im->header + HDR_PREF_ADDRESS), image, im->size);
 	if (why || im->k.elf.is_64 != im->is_64) {
 		log_debug("%s: left packed: %s", im->file->name, why ? why : "other word size");
 		im->k.image = NULL;
@@ -242,7 +250,7 @@ static int put_unpacked(struct boot *b, struct linux_image *im)
 {
 	struct boot_piece image = {.what = "the kernel",
 		.addr = im->start,
-		.data = im->k.image,
+		.data = im->is_there ? NULL : im->k.image,
 		.len = im->k.filled,
 		.size = im->k.extent,
 		.zero = true};
@@ -259,19 +267,16 @@ static int unpack_kernel(struct boot *b, struct linux_image *im)
 {
 	const uint8_t *data = NULL;
 	uint64_t len;
-	uint8_t *out;
 	int err = find_payload(b, im, &data, &len);
 
 	/* Where there is no such memory, put_packed says so. */
 	if (err || !im->how || !im->size || !boot_is_ram(b, im->start, im->size))
 		return err;
-	out = calloc(1, im->size);
-	err = out ? unpack_to(b, im, out, data, len) : unpack_error(b, im, -ENOMEM);
+	err = unpack_in_place(b, im, data, len);
 	if (!err && im->k.image && !relocate(b, im)) {
 		log_debug("%s: left packed: its relocations are damaged", im->file->name);
 		im->k.image = NULL;
 	}
-	free(out);
 	return err;
 }
 

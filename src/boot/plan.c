@@ -238,8 +238,10 @@ int boot_tables(struct boot *b)
 
 static int write_piece(struct boot *b, const struct boot_piece *p)
 {
-	int err = p->len ? mem_write(b->mem, p->addr, p->data, p->len) : 0;
+	int err = p->data && p->len ? mem_write(b->mem, p->addr, p->data, p->len) : 0;
 
+	if (!p->data)
+		mem_written(b->mem, p->addr, p->len);
 	if (!err && p->zero && p->size > p->len)
 		err = mem_fill(b->mem, p->addr + p->len, 0, p->size - p->len);
 	return err;

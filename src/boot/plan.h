@@ -32,7 +32,10 @@ struct boot_area {
 	uint32_t type;
 };
 
-/* len bytes of data at addr; [len, size) belongs to it too: zeroed if asked, else left alone. */
+/*
+ * len bytes of data at addr; [len, size) belongs to it too: zeroed if asked, else left alone.
+ * data NULL: they are there already.
+ */
 struct boot_piece {
 	const char *what;
 	gpa_t addr;

@@ -12,28 +12,64 @@
 
 #include "boot/plan.h"
 
-#define WORD sizeof(uint32_t)
+#define WORD     sizeof(uint32_t)
+#define SEGMENTS 16u
 
-static const char *fill(struct vmlinux *k)
+/* What is to be loaded. The file may be written over afterwards. */
+static const char *find_segments(struct vmlinux *k, struct elf_segment *seg, unsigned *count)
 {
-	bool first = true;
-
+	*count = 0;
 	for (unsigned i = 0; i < k->elf.phnum; i++) {
 		struct elf_segment s = elf_segment(&k->elf, i);
-		uint64_t off = s.paddr - k->base;
 
 		if (s.type != ELF_LOAD || !s.memsz)
 			continue;
-		if (s.paddr < k->base || !range_in(off, s.memsz, k->room))
+		if (s.paddr < k->base || !range_in(s.paddr - k->base, s.memsz, k->room))
 			return "a segment lies outside the memory that the kernel asks for";
-		if (first)
-			k->virtual = s.vaddr - s.paddr;
-		first = false;
-		memcpy(k->image + off, k->elf.data + s.offset, s.filesz);
-		k->filled = MAX(k->filled, off + s.filesz);
-		k->extent = MAX(k->extent, off + s.memsz);
+		if (*count == SEGMENTS)
+			return "it has too many segments";
+		seg[(*count)++] = s;
 	}
-	return first ? "it has nothing to load" : NULL;
+	return *count ? NULL : "it has nothing to load";
+}
+
+/* In the file's own memory: the segments ascend, and none is put where what follows is read. */
+static bool fits_in_place(const struct vmlinux *k, const struct elf_segment *seg, unsigned count)
+{
+	uint64_t filled = 0;
+
+	for (unsigned n = 0; n < count; n++) {
+		if (seg[n].paddr - k->base < filled)
+			return false;
+		filled = seg[n].paddr - k->base + seg[n].filesz;
+		if (n + 1 < count && seg[n + 1].offset < filled)
+			return false;
+	}
+	return filled <= k->elf.sections_end;
+}
+
+static const char *fill(struct vmlinux *k)
+{
+	bool in_place = k->image == k->elf.data;
+	struct elf_segment seg[SEGMENTS];
+	unsigned count;
+	const char *why = find_segments(k, seg, &count);
+
+	if (why)
+		return why;
+	if (in_place && !fits_in_place(k, seg, count))
+		return "its segments cannot be moved in place";
+	k->virtual = seg[0].vaddr - seg[0].paddr;
+	for (unsigned n = 0; n < count; n++) {
+		uint64_t off = seg[n].paddr - k->base;
+
+		if (in_place)
+			memset(k->image + k->filled, 0, off - k->filled);
+		memmove(k->image + off, k->elf.data + seg[n].offset, seg[n].filesz);
+		k->filled = MAX(k->filled, off + seg[n].filesz);
+		k->extent = MAX(k->extent, off + seg[n].memsz);
+	}
+	return NULL;
 }
 
 /* The list that ends at *end; *end is then before its terminator. false: none in [from, *end). */

@@ -29,6 +29,8 @@ struct vmlinux {
 /*
  * Takes the file apart and fills image, which has room zeroed bytes and stands for
  * the memory from base on. NULL, or what is wrong. k->image belongs to the caller.
+ * image may be data: then the file is written over, but for its table of relocations,
+ * and the image is right up to k->filled.
  */
 const char *vmlinux_open(struct vmlinux *k, const uint8_t *data, size_t len, uint64_t base,
 	uint8_t *image, uint64_t room);

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/viewer.h"
+#include "cmd/listen.h"
 #include "core/vm.h"
+#include "debug/gdb.h"
 #include "util/util.h"
 
 #define MEMORY_DEFAULT (512 * MiB)
@@ -269,7 +270,7 @@ static int opt_display(struct context *x, const char *value)
 	if (!strncmp(value, "vnc=", 4)) {
 		x->c->display = DISPLAY_VNC;
 		replace(&x->c->display_address, value + 4);
-		return viewer_address_ok(value + 4)
+		return listen_address_ok(value + 4)
 			       ? 0
 			       : fail(x,
 					 "--display %s: ADDR is a path with a slash, or "
@@ -704,9 +705,26 @@ static int opt_cloud_init(struct context *x, const char *value)
 	return rc;
 }
 
-static int opt_later(struct context *x, const char *value)
+/* ADDR[,arch=ARCH] */
+static int opt_gdb(struct context *x, const char *value)
 {
-	return fail(x, "--%s is not available in this version", x->name);
+	static const char *const archs[] = {"auto", "i386", "x86-64", NULL};
+	char *copy = xstrdup(value), *rest = copy, *addr = config_next_part(&rest), *part;
+	int rc = 0, n = GDB_ARCH_AUTO;
+
+	while (!rc && (part = config_next_part(&rest)))
+		rc = strncmp(part, "arch=", 5)
+			     ? fail(x, "--gdb: unknown key '%s'; known is arch=ARCH", part)
+			     : (n = choose(x, "gdb", part + 5, archs));
+	if (!rc || n > 0)
+		rc = listen_address_ok(addr)
+			     ? 0
+			     : fail(x, "--gdb %s: a path with a slash, or [HOST:]PORT on this host",
+				       value);
+	x->c->gdb_arch = (uint8_t)MAX(n, 0);
+	replace(&x->c->gdb, addr);
+	free(copy);
+	return n < 0 ? -1 : rc;
 }
 
 static int load_file(struct context *x, const char *path);
@@ -870,7 +888,9 @@ static const struct option options[] = {
 		"where a write ends the run (f4), or none"},
 	{"monitor", 0, "WHERE", opt_monitor, false, false,
 		"keys: by Ctrl-A c; stdio: at once; none"},
-	{"paused", 'S', NULL, flag_paused, false, false, "start by the monitor's cont"},
+	{"paused", 'S', NULL, flag_paused, false, false, "start by the monitor's or GDB's cont"},
+	{"gdb", 0, "ADDR", opt_gdb, false, false,
+		"PORT or PATH where GDB may come (target remote)[,arch=i386|x86-64]"},
 	{"check", 0, NULL, flag_check, false, false,
 		"compare engine translate with interpret, block by block"},
 	{"name", 0, "NAME", opt_name, false, false,
@@ -886,7 +906,6 @@ static const struct option options[] = {
 	{"config", 0, "FILE", load_file, false, true, "options from a JSON file"},
 	{"print-config", 0, NULL, flag_print_config, false, true, "print the options as JSON"},
 	{"help", 'h', NULL, flag_help, false, true, "this list"},
-	{"gdb", 's', NULL, opt_later, false, true, NULL},
 };
 
 void config_print_options(void)
@@ -1026,6 +1045,7 @@ void config_free(struct config *c)
 	free(c->serial_path);
 	free(c->debugcon_path);
 	free(c->screenshot);
+	free(c->gdb);
 	free(c->display_address);
 	free(c->trace_file);
 	free(c->name);

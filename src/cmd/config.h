@@ -149,6 +149,8 @@ struct config {
 	bool no_exit_port;
 	uint16_t exit_port; /* 0: the board's */
 	enum monitor_way monitor;
+	char *gdb;        /* where a debugger may come (listen.h), or NULL */
+	uint8_t gdb_arch; /* enum gdb_arch */
 	/* The front's, of the qemu command alone. */
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */

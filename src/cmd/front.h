@@ -57,11 +57,11 @@ struct front {
 	int fd[MACHINE_MAX_FDS];
 	unsigned fds;
 	struct media media;
-	int firmware, vgabios, vars;     /* indices in fd, -1: none */
-	const char *image;               /* the word that is no option, borrowed; NULL: none */
-	bool as_given;                   /* --as: it was not probed */
-	int root_kernel, root_initramfs; /* descriptors of --root, -1: none */
-	int initramfs;                   /* index in fd, -1: none */
+	int firmware, vgabios, vars, gdb; /* indices in fd, -1: none */
+	const char *image;                /* the word that is no option, borrowed; NULL: none */
+	bool as_given;                    /* --as: it was not probed */
+	int root_kernel, root_initramfs;  /* descriptors of --root, -1: none */
+	int initramfs;                    /* index in fd, -1: none */
 	struct streams streams;
 	bool one_initrd; /* all of --initrd is one file's name */
 	int signals;     /* signalfd */

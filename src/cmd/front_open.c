@@ -17,6 +17,7 @@
 
 #include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
+#include "cmd/listen.h"
 #include "cmd/net.h"
 #include "cmd/status.h"
 #include "util/util.h"
@@ -435,6 +436,23 @@ static int open_picture(struct front *f)
 	return f->shared_picture ? fd : -1;
 }
 
+static int open_gdb(struct front *f)
+{
+	char where[128];
+	int fd = f->fds < MACHINE_MAX_FDS ? listen_open(f->config.gdb, 1, where, sizeof(where))
+					  : -EMFILE;
+
+	if (fd < 0) {
+		log_error("--gdb %s: %s", f->config.gdb, strerror(-fd));
+		return STATUS_HOST;
+	}
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	f->gdb = (int)f->fds;
+	f->fd[f->fds++] = fd;
+	log_info("waits for GDB: target remote %s", where);
+	return STATUS_OK;
+}
+
 int front_open_all(struct front *f)
 {
 	const char *trace = f->config.trace_file ? f->config.trace_file : NULL;
@@ -463,5 +481,5 @@ int front_open_all(struct front *f)
 	}
 	if (f->config.words && front_open_streams(f))
 		return STATUS_HOST;
-	return STATUS_OK;
+	return f->config.gdb ? open_gdb(f) : STATUS_OK;
 }

@@ -19,7 +19,7 @@
 #include "cmd/status.h"
 #include "util/passfd.h"
 
-#define SCREEN_INTERVAL_NS 25000000
+#define SCREEN_INTERVAL_NS 40000000
 
 /* ---- talking to the front ---- */
 
@@ -179,6 +179,8 @@ static int run(struct machine *m)
 	vm_lock(m->vm);
 	if (m->config.paused)
 		vm_stop(m->vm);
+	if (m->gdb_fd >= 0 && m->gdb_fd < (int)m->fds)
+		m->gdb = gdb_new(m->vm, &m->monitor, m->fd[m->gdb_fd], m->config.gdb_arch);
 	vm_unlock(m->vm);
 	if (watch(m))
 		return cannot_start(m, STATUS_HOST, "cannot watch descriptors");
@@ -190,6 +192,7 @@ static int run(struct machine *m)
 	if (m->config.screenshot)
 		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
 	report(m);
+	gdb_free(m->gdb, 0);
 	machine_free_shares(m);
 	machine_free_disks(m);
 	machine_free_nets(m);
@@ -224,6 +227,7 @@ int machine_main(int ctl, struct media *media)
 	m.vgabios_fd = (int)json_integer_value(json_object_get(start, "vgabios"));
 	m.vars_fd = (int)json_integer_value(json_object_get(start, "vars"));
 	m.initramfs_fd = (int)json_integer_value(json_object_get(start, "initramfs"));
+	m.gdb_fd = (int)json_integer_value(json_object_get(start, "gdb"));
 	m.engine = engine_by_name(json_string_value(json_object_get(start, "engine")));
 	json_decref(start);
 	return run(&m);

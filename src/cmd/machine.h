@@ -9,6 +9,7 @@
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "core/vm.h"
+#include "debug/gdb.h"
 #include "debug/monitor.h"
 #include "dev/virtio_ports.h"
 #include "host/picture.h"
@@ -46,7 +47,7 @@ struct machine {
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
-	int firmware_fd, vgabios_fd, vars_fd, initramfs_fd; /* indices in fd, -1: none */
+	int firmware_fd, vgabios_fd, vars_fd, initramfs_fd, gdb_fd; /* indices in fd, -1: none */
 	struct boot_config boot_config;
 	int kernel_fd;
 	struct boot *boot; /* NULL: images are started */
@@ -56,6 +57,7 @@ struct machine {
 	uint64_t generation;
 	int tick;
 
+	struct gdb *gdb; /* NULL: no debugger may come */
 	struct monitor monitor;
 	struct monitor_topic topic[MACHINE_TOPICS], eject;
 

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PICTURE_TICKS 4
+#define PICTURE_TICKS 3
 
 int machine_map_screen(struct machine *m)
 {

@@ -306,6 +306,32 @@ static int flag_paused(struct qemu *q, const char *value)
 	return qemu_set(q, "paused", NULL);
 }
 
+/* tcp:[HOST]:PORT or unix:PATH, and what QEMU says of its own end; tcp listens here alone. */
+static int flag_gdb(struct qemu *q, const char *value)
+{
+	char *copy = xstrdup(value), *rest = copy, *addr = config_next_part(&rest);
+	char *path = NULL;
+	int rc;
+
+	if (!strcmp(addr, "none"))
+		rc = 0;
+	else if (!strncmp(addr, "tcp:", 4))
+		rc = qemu_set(q, "gdb", addr[4] == ':' ? addr + 5 : addr + 4);
+	else if (!strncmp(addr, "unix:", 5))
+		rc = qemu_set(q, "gdb",
+			path = xasprintf("%s%s", strchr(addr, '/') ? "" : "./", addr + 5));
+	else
+		rc = qemu_fail(q, "'%s' is not there; tcp::PORT and unix:PATH are", addr);
+	free(path);
+	free(copy);
+	return rc;
+}
+
+static int flag_gdb_1234(struct qemu *q, const char *value)
+{
+	return qemu_set(q, "gdb", "1234");
+}
+
 static int flag_icount(struct qemu *q, const char *value)
 {
 	return qemu_set(q, "clock", "instructions");
@@ -654,6 +680,8 @@ static const struct flag flags[] = {
 	{"no-shutdown", NULL, flag_no_shutdown, "stop before shutdown"},
 	{"action", "reboot=reset|shutdown", flag_action, NULL},
 	{"S", NULL, flag_paused, "freeze CPU at startup (use 'c' to start execution)"},
+	{"gdb", "tcp::port|unix:path", flag_gdb, "wait for a gdb connection, on this host alone"},
+	{"s", NULL, flag_gdb_1234, "shorthand for -gdb tcp::1234"},
 	{"enable-kvm", NULL, flag_enable_kvm, "enable KVM full virtualization support"},
 	{"nodefaults", NULL, flag_nodefaults, "don't create default devices"},
 	{"d", "item1,...", flag_trace, "enable logging of specified items ('-d help' for list)"},
@@ -686,8 +714,6 @@ static const struct flag flags[] = {
 	{"audiodev", "driver,id=id", leave_out, NULL},
 	{"audio", "driver", leave_out, NULL},
 	{"watchdog", "model", leave_out, NULL},
-	{"gdb", "dev", refuse, NULL},
-	{"s", NULL, refuse, NULL},
 	{"vnc", "display", flag_vnc, "a VNC server at port 5900 + N for :N, on this host alone"},
 	{"spice", "opt", refuse, NULL},
 	{"qmp", "dev", refuse, NULL},

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cmd/engines.h"
+#include "cmd/listen.h"
 #include "cmd/status.h"
 #include "core/vm.h"
 #include "host/jail.h"
@@ -39,9 +40,10 @@ bool cmd_file_exists(const char *path)
 static int send_start(struct front *f)
 {
 	char type = MSG_START;
-	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i, s:i}", "config", f->config.set,
-		"engine", f->engine->name, "one_initrd", f->one_initrd, "firmware", f->firmware,
-		"vgabios", f->vgabios, "vars", f->vars, "initramfs", f->initramfs);
+	json_t *start = json_pack("{s:O, s:s, s:b, s:i, s:i, s:i, s:i, s:i}", "config",
+		f->config.set, "engine", f->engine->name, "one_initrd", f->one_initrd, "firmware",
+		f->firmware, "vgabios", f->vgabios, "vars", f->vars, "initramfs", f->initramfs,
+		"gdb", f->gdb);
 	char *text = json_dumps(start, JSON_COMPACT);
 	struct iovec iov[2] = {{&type, 1}, {text, strlen(text)}};
 	ssize_t n = passfd_send(f->ctl, iov, 2, f->fd, f->fds, 0);
@@ -551,6 +553,8 @@ static void front_free(struct front *f)
 	if (f->view)
 		screen_view_free(f->view);
 	viewer_stop(&f->viewer);
+	if (f->gdb >= 0 && listen_is_path(f->config.gdb))
+		unlink(f->config.gdb);
 	control_free(f->control);
 	json_decref(f->result);
 	free(f->text);
@@ -569,6 +573,7 @@ static void front_init(struct front *f)
 		.root_kernel = -1,
 		.root_initramfs = -1,
 		.initramfs = -1,
+		.gdb = -1,
 		.result_fd = -1};
 }
 

@@ -25,7 +25,7 @@
 /* First byte of every message between front and machine, one datagram each. */
 enum message {
 	MSG_START = 'S',  /* to the machine: JSON {config, engine, one_initrd, firmware, vgabios,
-			     vars, initramfs};  descriptors: below */
+			     vars, initramfs, gdb};  descriptors: below */
 	MSG_KEYS = 'k',   /* typed bytes for the keyboard */
 	MSG_VIEWER = 'v', /* struct viewer_event: a key, or the pointer */
 	MSG_SERIAL = 'c', /* typed bytes for the serial line */

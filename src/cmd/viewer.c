@@ -6,118 +6,41 @@
  */
 #include "cmd/viewer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cmd/helper.h"
+#include "cmd/listen.h"
 #include "util/util.h"
 
-#define VNC_PORT      5900
+#define VNC_PORT      "5900"
 #define VNC_PORTS     100 /* tried one after the other */
-#define VNC_BACKLOG   4
 #define KEY_MAX       0x7f
 #define KEY_EXTENSION 0xe000
 
-/* ---- addresses ---- */
-
-/* [HOST:]PORT; false: not one, or not on this host. */
-static bool inet_address(const char *text, struct sockaddr_in *a)
-{
-	const char *colon = strrchr(text, ':');
-	const char *port = colon ? colon + 1 : text;
-	char host[64] = "127.0.0.1", *end;
-	unsigned long n = strtoul(port, &end, 10);
-
-	if (*end || end == port || n < 1 || n > 65535)
-		return false;
-	if (colon && colon > text)
-		snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
-	if (!strcmp(host, "localhost"))
-		snprintf(host, sizeof(host), "127.0.0.1");
-	*a = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)n)};
-	return inet_pton(AF_INET, host, &a->sin_addr) == 1 &&
-	       ntohl(a->sin_addr.s_addr) >> 24 == 127;
-}
-
-bool viewer_address_ok(const char *addr)
-{
-	struct sockaddr_in in;
-
-	if (strchr(addr, '/'))
-		return strlen(addr) < sizeof(((struct sockaddr_un *)0)->sun_path);
-	return inet_address(addr, &in);
-}
-
-static int listen_at(struct viewer_process *v, const void *addr, socklen_t len, int family)
-{
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-
-	if (fd < 0)
-		return -errno;
-	if (family == AF_INET)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, addr, len) || listen(fd, VNC_BACKLOG)) {
-		int error = errno;
-
-		close(fd);
-		return -error;
-	}
-	v->listen = fd;
-	return 0;
-}
-
-/* For its owner alone. A path that is there already stays. */
-static int listen_unix(struct viewer_process *v, const char *path)
-{
-	struct sockaddr_un un = {.sun_family = AF_UNIX};
-	mode_t mask = umask(0177);
-	int rc;
-
-	snprintf(un.sun_path, sizeof(un.sun_path), "%s", path);
-	rc = listen_at(v, &un, sizeof(un), AF_UNIX);
-	umask(mask);
-	if (rc)
-		return rc;
-	v->unix_path = xstrdup(path);
-	log_info("VNC at %s", path);
-	return 0;
-}
-
-static int listen_inet(struct viewer_process *v, const char *text)
-{
-	struct sockaddr_in in;
-	int rc, tries = text ? 1 : VNC_PORTS;
-
-	inet_address(text ? text : "5900", &in);
-	do {
-		rc = listen_at(v, &in, sizeof(in), AF_INET);
-		if (rc)
-			in.sin_port = htons((uint16_t)(ntohs(in.sin_port) + 1));
-	} while (rc == -EADDRINUSE && --tries);
-	if (!rc)
-		log_info("VNC at %s:%u", inet_ntoa(in.sin_addr), ntohs(in.sin_port));
-	return rc;
-}
-
 static int open_listen(struct viewer_process *v, const char *addr)
 {
-	int rc = addr && strchr(addr, '/') ? listen_unix(v, addr) : listen_inet(v, addr);
+	const char *first = addr ? addr : VNC_PORT;
+	char where[128];
 
-	if (rc)
-		log_error(
-			"--display vnc%s%s: %s", addr ? "=" : "", addr ? addr : "", strerror(-rc));
-	return rc ? -1 : 0;
+	v->listen = listen_open(first, addr ? 1 : VNC_PORTS, where, sizeof(where));
+	if (v->listen < 0) {
+		log_error("--display vnc%s%s: %s", addr ? "=" : "", addr ? addr : "",
+			strerror(-v->listen));
+		v->listen = -1;
+		return -1;
+	}
+	if (listen_is_path(first))
+		v->unix_path = xstrdup(first);
+	log_info("VNC at %s", where);
+	return 0;
 }
 
 /* ---- the program ---- */

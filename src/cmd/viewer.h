@@ -36,7 +36,4 @@ bool viewer_hear(struct viewer_process *v, struct viewer_event *e);
 /* Ends and forgets it. */
 void viewer_stop(struct viewer_process *v);
 
-/* Is ADDR of --display vnc=ADDR one: a path, or [HOST:]PORT with a host that is this one? */
-bool viewer_address_ok(const char *addr);
-
 #endif

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -22,6 +24,8 @@ struct loop_fd {
 struct loop {
 	int epoll, wake;
 	struct loop_fd *fds;
+	pthread_t thread; /* who polls: always the same, once polled is set */
+	atomic_bool polled;
 };
 
 static void drain_wake(void *ctx, uint32_t events)
@@ -116,6 +120,10 @@ void loop_poll(struct loop *l, uint64_t timeout_ns, void (*lock)(void *), void (
 	struct pollfd ready = {.fd = l->epoll, .events = POLLIN};
 	int n;
 
+	if (!atomic_load(&l->polled)) {
+		l->thread = pthread_self();
+		atomic_store(&l->polled, true);
+	}
 	/* ppoll waits with nanoseconds, and is allowed in every container. */
 	ppoll(&ready, 1, timeout_ns == UINT64_MAX ? NULL : &ts, NULL);
 	lock(lock_ctx);
@@ -136,4 +144,10 @@ void loop_wake(struct loop *l)
 	ssize_t n = write(l->wake, &one, sizeof(one));
 
 	(void)n; /* full means it is awake already */
+}
+
+void loop_nudge(struct loop *l)
+{
+	if (!atomic_load(&l->polled) || !pthread_equal(l->thread, pthread_self()))
+		loop_wake(l);
 }

@@ -24,10 +24,13 @@ void loop_remove(struct loop_fd *f);
 
 /*
  * Waits at most timeout_ns (UINT64_MAX: until woken), then calls the handlers
- * of ready descriptors with *lock held. Called without the lock.
+ * of ready descriptors with *lock held. Called without the lock, always by the same thread.
  */
 void loop_poll(struct loop *l, uint64_t timeout_ns, void (*lock)(void *), void (*unlock)(void *),
 	void *lock_ctx);
 void loop_wake(struct loop *l);
+
+/* The same, but not from signal handlers: the loop's own thread is awake as it is. */
+void loop_nudge(struct loop *l);
 
 #endif

@@ -123,7 +123,7 @@ int mem_read(struct guest_memory *m, gpa_t gpa, void *buf, uint64_t len)
 	return 0;
 }
 
-static void tell_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
+void mem_written(struct guest_memory *m, gpa_t gpa, uint64_t len)
 {
 	if (m->written && len)
 		m->written(m->written_ctx, gpa, len);
@@ -146,7 +146,7 @@ int mem_write(struct guest_memory *m, gpa_t gpa, const void *buf, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
 	return 0;
 }
 
@@ -165,7 +165,7 @@ int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len)
 		at += n;
 		left -= n;
 	}
-	tell_written(m, gpa, len);
+	mem_written(m, gpa, len);
 	return 0;
 }
 
@@ -185,7 +185,7 @@ int mem_discard(struct guest_memory *m, gpa_t gpa, uint64_t len)
 		return -EOPNOTSUPP;
 	if (madvise(host, end - first, MADV_DONTNEED))
 		return -errno;
-	tell_written(m, first, end - first);
+	mem_written(m, first, end - first);
 	return 0;
 }
 

@@ -36,6 +36,8 @@ struct guest_memory {
 int mem_read(struct guest_memory *m, gpa_t gpa, void *buf, uint64_t len);
 int mem_write(struct guest_memory *m, gpa_t gpa, const void *buf, uint64_t len); /* RAM only */
 int mem_fill(struct guest_memory *m, gpa_t gpa, uint8_t byte, uint64_t len);
+/* What was written by way of mem_ptr is told. */
+void mem_written(struct guest_memory *m, gpa_t gpa, uint64_t len);
 /*
  * The whole pages in [gpa, gpa + len) go back to the host, and are zero when next used. -EFAULT:
  * not in one range of RAM; -EOPNOTSUPP: not m->ram's.

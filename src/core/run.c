@@ -107,6 +107,17 @@ static void after_shutdown(struct vcpu *v, const char *why)
 	}
 }
 
+static void after_debug(struct vcpu *v, const struct run_result *r)
+{
+	struct vm *vm = v->vm;
+
+	if (vm->debugger)
+		vm->debugger->met(vm->debugger_ctx, v, r);
+	else
+		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: debug stop at %#llx, no debugger", v->id,
+			(unsigned long long)r->debug_addr);
+}
+
 static void after_run(struct vcpu *v, const struct run_result *r)
 {
 	struct vm *vm = v->vm;
@@ -126,8 +137,7 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 		after_shutdown(v, r->why);
 		break;
 	case RUN_DEBUG:
-		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: debug stop at %#llx, no debugger", v->id,
-			(unsigned long long)r->debug_addr);
+		after_debug(v, r);
 		break;
 	case RUN_FATAL:
 		vm_end(vm, VM_END_HOST_ERROR, 0, "cpu%u: %s", v->id, r->why);
@@ -136,23 +146,56 @@ static void after_run(struct vcpu *v, const struct run_result *r)
 	serve(v);
 }
 
+/* INTR is kept from the engine: who steps through a program wants no handler in between. */
+static void hold_intr(struct vcpu *v, bool hold)
+{
+	v->intr_held = hold;
+	atomic_store(&v->intr_line, !hold && v->intr_level);
+}
+
+static void execute(struct vcpu *v, uint64_t budget, struct run_result *r)
+{
+	if (v->step == STEP_NONE) {
+		vcpu_enter(v);
+		v->vm->engine->ops->run(v, budget, r);
+	} else {
+		hold_intr(v, true);
+		vcpu_enter(v);
+		v->vm->engine->ops->step(v, r);
+	}
+	vcpu_leave(v);
+}
+
+/* A kick may have come before the instruction: then it is still to be done. */
+static void after_step(struct vcpu *v, const struct run_result *r)
+{
+	bool done = r->exit != RUN_KICKED, tell = v->step == STEP_ONE && r->exit != RUN_DEBUG;
+
+	hold_intr(v, false);
+	if (!done)
+		return;
+	v->step = STEP_NONE;
+	if (tell)
+		after_debug(v, r);
+}
+
 static void run_once(struct vcpu *v, uint64_t budget, struct run_result *r)
 {
 	memset(r, 0, sizeof(*r));
 	v->running = r;
 	v->accounted = 0;
-	vcpu_enter(v);
-	v->vm->engine->ops->run(v, budget, r);
-	vcpu_leave(v);
+	execute(v, budget, r);
 	vcpu_account(v);
 	v->running = NULL;
 	after_run(v, r);
+	if (v->step != STEP_NONE)
+		after_step(v, r);
 }
 
 /* A halted vCPU wakes by an interrupt that it would take, and by NMI. */
 static bool runnable(struct vcpu *v)
 {
-	if (v->stuck || v->run == X86_WAIT_SIPI || v->run == X86_SHUTDOWN)
+	if (v->held || v->stuck || v->run == X86_WAIT_SIPI || v->run == X86_SHUTDOWN)
 		return false;
 	if (v->run == X86_HALTED && (vcpu_intr_pending(v) || atomic_load(&v->nmi_line)))
 		v->run = X86_RUNNING;

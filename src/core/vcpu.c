@@ -74,8 +74,12 @@ void vcpu_leave(struct vcpu *v)
 
 void vcpu_set_intr(struct vcpu *v, bool level)
 {
-	bool was = atomic_exchange(&v->intr_line, level);
+	bool was;
 
+	v->intr_level = level;
+	if (v->intr_held)
+		return;
+	was = atomic_exchange(&v->intr_line, level);
 	if (!level || was)
 		return;
 	vcpu_kick(v);

@@ -68,6 +68,13 @@ struct vcpu {
 	bool look;                       /* is to be looked at for a jump to itself */
 	bool init_pending, sipi_pending; /* IPIs that its thread will serve */
 	uint8_t sipi_vector;
+	bool intr_level, intr_held; /* INTR as driven, and whether intr_line stays low meanwhile */
+	bool held;                  /* a debugger's: it stands still while others run */
+	enum {
+		STEP_NONE,
+		STEP_OVER,
+		STEP_ONE
+	} step; /* likewise: over a stop; and then stop again */
 	void (*deferred)(struct vcpu *v, void *ctx); /* see vcpu_defer */
 	void *deferred_ctx;
 

@@ -126,7 +126,7 @@ static void wake_loop(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	loop_wake(vm->loop);
+	loop_nudge(vm->loop);
 }
 
 static void init_locks(struct vm *vm)
@@ -278,6 +278,7 @@ static int reset_vcpu(struct vcpu *v)
 
 	x86_state_reset(&s, v->vm->model.signature);
 	s.events.run = v->id ? X86_WAIT_SIPI : X86_RUNNING;
+	v->intr_level = false;
 	atomic_store(&v->intr_line, false);
 	atomic_store(&v->nmi_line, 0);
 	return vcpu_put(v, &s, X86_GROUP_ALL & ~X86_GROUP_TSC);
@@ -337,6 +338,8 @@ void vm_stop(struct vm *vm)
 		return;
 	vm->stopped = true;
 	vm_pause(vm);
+	if (vm->debugger)
+		vm->debugger->stopped(vm->debugger_ctx);
 }
 
 void vm_cont(struct vm *vm)

@@ -83,6 +83,14 @@ struct vm_apic {
 		void *ctx, uint32_t first, const uint64_t word[2], unsigned width, uint32_t icr);
 };
 
+/* Who debugs the machine; vm->lock held. */
+struct vm_debugger {
+	/* On the vCPU's thread, behind run or step: a stop was met, or STEP_ONE is done. */
+	void (*met)(void *ctx, struct vcpu *v, const struct run_result *r);
+	/* vm_stop has stopped the machine, whoever wanted it. */
+	void (*stopped)(void *ctx);
+};
+
 struct vm {
 	struct vm_config config;
 	struct x86_model model;
@@ -109,6 +117,8 @@ struct vm {
 	void *apic_ctx;
 	struct vcpu
 		*accessing; /* whose access the buses carry, for what each vCPU has its own of */
+	const struct vm_debugger *debugger; /* NULL: none */
+	void *debugger_ctx;
 	/* After RESET of vCPUs and devices: load the image again, set vCPU 0's entry state. */
 	int (*boot)(void *ctx, struct vm *vm);
 	void *boot_ctx;

@@ -32,22 +32,49 @@ static bool keep_entry(void *ctx, uint64_t gpa, unsigned size, uint64_t old, uin
 	return true;
 }
 
-int view_read(const struct view *v, uint64_t addr, void *buf, uint64_t len)
+static bool view_translate(const struct view *v, uint64_t addr, gpa_t *gpa)
 {
 	const struct x86_page_memory tables = {v->mem, load_entry, keep_entry, v->phys_bits};
-	uint8_t *to = buf;
+	struct x86_page page;
 
+	*gpa = addr;
 	if (v->physical)
-		return mem_read(v->mem, addr, buf, len);
+		return true;
+	if (!x86_translate(v->state, &tables, addr, X86_SUPERVISOR_AC, X86_READ, &page))
+		return false;
+	*gpa = page.gpa;
+	return true;
+}
+
+int view_read(const struct view *v, uint64_t addr, void *buf, uint64_t len)
+{
+	uint8_t *to = buf;
+	gpa_t gpa;
+
 	while (len) {
 		uint64_t part = MIN(len, PAGE - addr % PAGE);
-		struct x86_page page;
 
-		if (!x86_translate(v->state, &tables, addr, X86_SUPERVISOR_AC, X86_READ, &page) ||
-			mem_read(v->mem, page.gpa, to, part))
+		if (!view_translate(v, addr, &gpa) || mem_read(v->mem, gpa, to, part))
 			return -EFAULT;
 		addr += part;
 		to += part;
+		len -= part;
+	}
+	return 0;
+}
+
+int view_write(const struct view *v, uint64_t addr, const void *buf, uint64_t len)
+{
+	const uint8_t *from = buf;
+	gpa_t gpa;
+
+	while (len) {
+		uint64_t part = MIN(len, PAGE - addr % PAGE);
+
+		if (!view_translate(v, addr, &gpa) || mem_write(v->mem, gpa, from, part))
+			return -EFAULT;
+		addr += part;
+		from += part;
 		len -= part;
 	}
 	return 0;

@@ -1,5 +1,5 @@
 /*
- * view.h - a vCPU's memory as the monitor sees it: translated by its page
+ * view.h - a vCPU's memory as monitor and debugger see it: translated by its page
  * tables, which are only read. Lock: vm->lock, the machine stands still.
  */
 #ifndef TINAMOU_VIEW_H
@@ -20,6 +20,8 @@ struct view {
 
 /* -EFAULT: not mapped, or neither RAM nor ROM. */
 int view_read(const struct view *v, uint64_t addr, void *buf, uint64_t len);
+/* The same; whether the guest could write there is not asked. ROM is refused. */
+int view_write(const struct view *v, uint64_t addr, const void *buf, uint64_t len);
 /* Code at CS:rIP is of this mode. */
 enum x86_mode view_mode(const struct x86_state *s);
 /* Prints /FMT at addr: [count][format][size] of the letters xduocis and bhwg. -EINVAL: no such. */

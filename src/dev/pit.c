@@ -59,7 +59,8 @@ struct pit {
 	struct irq irq;
 	struct timer timer;
 	struct counter counter[3];
-	bool wire;        /* IRQ0 */
+	bool wire; /* IRQ0 */
+	bool heard;
 	uint64_t edge_at; /* next rising edge of OUT0, or NEVER */
 	uint64_t last_edge;
 };
@@ -283,7 +284,7 @@ static void arm_timer(struct pit *p, uint64_t tick)
 
 	if (c->load_due && (when == NEVER || reached(when, c->load_at)))
 		when = c->load_at;
-	if (when == NEVER)
+	if (when == NEVER || !p->heard)
 		timer_cancel(&p->timer);
 	else
 		timer_arm(&p->timer, reached(tick, when) ? tick_ns(tick) : tick_ns(when));
@@ -331,6 +332,19 @@ static void update(struct pit *p, uint64_t tick)
 	if (out || !periodic(c))
 		set_wire(p, out);
 	arm(p, tick);
+}
+
+void pit_set_heard(struct pit *p, bool heard)
+{
+	uint64_t tick = now_ticks(p);
+
+	if (heard == p->heard)
+		return;
+	p->heard = heard;
+	if (heard)
+		p->edge_at = NEVER;
+	catch_up(p, tick);
+	update(p, tick);
 }
 
 static void timer_due(void *ctx)
@@ -594,6 +608,7 @@ struct pit *pit_new(struct clock *clock, struct irq irq)
 	p->dev = (struct device){"pit", pit_reset, pit_snap, pit_destroy};
 	p->irq = irq;
 	region_init(&p->region, "pit", 4, &pit_ops, p);
+	p->heard = true;
 	timer_init(&p->timer, clock, timer_due, p);
 	pit_reset(&p->dev);
 	return p;

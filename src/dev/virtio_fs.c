@@ -15,6 +15,9 @@
 
 enum { HIPRIO, REQUEST, QUEUES };
 
+#define HEADERS 8u /* buffers of a request beside its pages */
+_Static_assert(SHARE_PAGES + HEADERS <= VIRTIO_SEGMENTS, "the longest request is a chain");
+
 struct __attribute__((packed)) config {
 	char tag[VIRTIO_FS_TAG];
 	uint32_t request_queues;

@@ -20,7 +20,8 @@
 #include "core/loop.h"
 
 #define SHARE_SLOTS   16u
-#define SHARE_DATA    (512u * 1024) /* of one read or write */
+#define SHARE_PAGES   120u /* of one read or write: with its headers it is a chain of virtio.h */
+#define SHARE_DATA    (SHARE_PAGES * 4096u)
 #define SHARE_HALF    (SHARE_DATA + 4096u)
 #define SHARE_SLOT    (2u * SHARE_HALF) /* request, then answer */
 #define SHARE_ARENA   (SHARE_SLOTS * SHARE_SLOT)

@@ -24,7 +24,6 @@
 #define MINOR        38
 #define LONG_VALID   3600 /* seconds */
 #define NUMBER       12   /* bytes of a descriptor as text */
-#define MAX_PAGES    (SHARE_DATA / 4096)
 #define PERMISSIONS  (S_IRWXU | S_IRWXG | S_IRWXO | S_ISVTX)
 #define KNOWN_RENAME (RENAME_NOREPLACE | RENAME_EXCHANGE)
 
@@ -169,7 +168,7 @@ static int op_init(struct share_request *r)
 	out->max_background = SHARE_SLOTS;
 	out->congestion_threshold = SHARE_SLOTS;
 	out->max_write = SHARE_DATA;
-	out->max_pages = MAX_PAGES;
+	out->max_pages = SHARE_PAGES;
 	out->time_gran = 1;
 	return 0;
 }

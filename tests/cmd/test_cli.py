@@ -344,6 +344,8 @@ class Ends(Case):
         self.assertIn("00007c00  ba fb", p.stdout)
         self.assertIn("instructions", p.stdout)
         self.assertGreater(os.path.getsize(trace), 0)
+        p = self.run_it("run", "--engine", "translate", "--stats", self.file(sector(SERIAL_HI + HALT)))
+        self.assertRegex(p.stdout, r"cpu0: time: [\d.]+ % interpret and devices, [\d.]+ % translated code")
 
     def test_signals(self):
         for sig in (signal.SIGINT, signal.SIGTERM):

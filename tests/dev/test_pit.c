@@ -361,6 +361,26 @@ static void reading_does_not_starve(void **state)
 	assert_in_range(f->irq[0].rises, 15000, 20000);
 }
 
+static void nobody_wakes_for_what_is_not_heard(void **state)
+{
+	struct fixture *f = *state;
+	unsigned before;
+
+	out(f->io, 3, 0x34);
+	write16(f, 0, 1000);
+	ticks(f, 5500);
+	before = f->irq[0].rises;
+	pit_set_heard(f->p[0], false);
+	assert_int_equal(clock_next_deadline(&f->clock), CLOCK_NEVER);
+	ticks(f, 1000000);
+	assert_in_range(latched(f, 0), 499, 503); /* it counts all the same */
+	pit_set_heard(f->p[0], true);
+	assert_in_range(f->irq[0].rises - before, 0, 1);
+	before = f->irq[0].rises;
+	ticks(f, 10000);
+	assert_int_equal(f->irq[0].rises, before + 10);
+}
+
 static void resets(void **state)
 {
 	struct fixture *f = *state;
@@ -466,6 +486,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(no_drift, setup, teardown),
 		cmocka_unit_test_setup_teardown(tiny_periods_are_merged, setup, teardown),
 		cmocka_unit_test_setup_teardown(reading_does_not_starve, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			nobody_wakes_for_what_is_not_heard, setup, teardown),
 		cmocka_unit_test_setup_teardown(resets, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot, setup, teardown),
 		cmocka_unit_test_setup_teardown(snapshot_keeps_a_due_edge, setup, teardown),

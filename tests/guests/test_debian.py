@@ -5,7 +5,7 @@
 
 Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
 qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
-cloud (cloud-init's NoCloud seed), root (a folder of the host is the root). The image comes
+cloud (cloud-init's NoCloud seed), root (a folder of the host is the root), day (the README's). The image comes
 from tools/debian-image. Exit status 77: it is not to be had.
 """
 import hashlib
@@ -26,6 +26,7 @@ SOURCE = pathlib.Path(sys.argv[2]).resolve()
 BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
 BOOT = 900 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
+PATIENCE = 120 if ENGINE != "interpret" else 600  # for an answer
 POWER_BUTTON = b"\x01p"
 APPEND = "root=LABEL=root console=ttyS0 quiet systemd.default_timeout_start_sec=900"  # hosts are busy
 
@@ -85,13 +86,13 @@ class Machine:
         self.expect("login: ", BOOT)
         took = time.monotonic() - self.began
         self.type("root\n")
-        self.expect("Password: ")
+        self.expect("Password: ", PATIENCE)
         self.type("tinamou\n")
-        self.expect("# ")
+        self.expect("# ", PATIENCE)
         self.run("export TERM=dumb SYSTEMD_PAGER=cat; dmesg -n 1; stty -echo")
         return took
 
-    def run(self, command, timeout=120):
+    def run(self, command, timeout=PATIENCE):
         """A command's output; it must end well."""
         self.type(f'{command}; echo "@e""nd $?"\n')
         before, found = self.expect(r"@end (\d+)\r*\n", timeout)
@@ -99,7 +100,7 @@ class Machine:
             raise Failed(f"{command}: status {found.group(1).decode()}: {before[-800:]}")
         return before.replace("\r", "")
 
-    def wait(self, timeout=120):
+    def wait(self, timeout=PATIENCE):
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -252,19 +253,10 @@ def cloud(folder):
         power_off(m, "the power button")
 
 
-def files_of(disk, folder):
-    """The image's files in a folder, as a container's root would be: with owners if we are root, without disks."""
-    subprocess.run(["debugfs", "-R", f"rdump / {folder}", disk], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
-    (folder / "etc/fstab").write_text("")
-
-
 def root(folder):
     """Debian's root is a folder of the host: systemd boots over it, and it stays as it is."""
-    files, shared, port = folder / "root", folder / "shared", free_port()
-    files.mkdir()
+    files, shared, port = image("folder") / "root", folder / "shared", free_port()
     shared.mkdir()
-    files_of(image() / "disk.img", files)
     with Machine("--memory", "1G", "--root", files, "--net", "user", "-p", f"{port}:22", "--share",
                  f"{shared},tag=shared") as m:
         print(f"     login prompt after {m.login():.1f} s")
@@ -278,7 +270,23 @@ def root(folder):
         raise Failed("the folder was written")
 
 
-CASES = {"daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
+def day(folder):
+    """The block of commands in README.md's day, as a reader would run it; a copy of the image is its disk."""
+    text = (SOURCE / "README.md").read_text().split("## A day", 1)[1]
+    script = re.search(r"```text\n(.*?)```", text, re.S).group(1)
+    image("cloud"), image("folder")
+    path = f"{pathlib.Path(BINARY).parent}:{os.environ['PATH']}"
+    (folder / "tools").symlink_to(SOURCE / "tools")
+    (folder / "build").symlink_to(SOURCE / "build")
+    done = subprocess.run(["bash", "-ec", script.replace("2222", str(free_port()))], cwd=folder, text=True, timeout=BOOT,
+                          env={**os.environ, "PATH": path, "TINAMOU_ENGINE": ENGINE, "XDG_RUNTIME_DIR": str(folder)},
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    check("the day", done.stdout, "made in the guest.*Linux tinamou 6")
+    if done.returncode:
+        raise Failed(f"the day ended with {done.returncode}: {done.stdout[-1000:]}")
+
+
+CASES = {"day": day, "daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
 
 
 def main():

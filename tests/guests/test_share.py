@@ -30,6 +30,8 @@ COMMANDS = [
     ("attributes", "touch /rw/f; chmod 751 /rw/f; touch -d '2001-02-03 04:05:06' /rw/f; stat -c '%a %Y %s' /rw/f"),
     ("tree", "mkdir -p /rw/d/e; echo x > /rw/d/e/x; mv /rw/d/e /rw/d/g; cat /rw/d/g/x; ln /rw/d/g/x /rw/d/y;"
              " stat -c %h /rw/d/y; ln -s ../../../etc/passwd /rw/d/link; readlink /rw/d/link"),
+    ("pages", "dd if=/rw/big of=/rw/direct bs=1M oflag=direct 2>/dev/null; md5sum < /rw/direct;"
+              " dd if=/rw/direct bs=1M iflag=direct 2>/dev/null | md5sum"),
     ("remove", "rm /rw/d/g/x; rmdir /rw/d/g; ls /rw/d"),
     ("unlinked", "exec 3<>/rw/gone; echo kept >&3; rm /rw/gone; cat /proc/self/fd/3; ls /rw/gone 2>&1"),
     ("truncate", "truncate -s 5 /rw/copy; stat -c %s /rw/copy"),
@@ -56,7 +58,7 @@ def make(folder):
 def run(folder):
     guest = linux_guest.Guest(linux_guest.kernel("cloud-amd64"))
     for applet in ("md5sum cp sync touch chmod stat mv ln readlink rm rmdir truncate df mknod mkfifo "
-                   "umount").split():
+                   "umount dd").split():
         guest.cpio.link(f"bin/{applet}", "busybox")
     for name in MODULES:
         guest.add_module(name)
@@ -72,6 +74,7 @@ def wanted(folder):
         "names": (0, ".\n..\nbig\nmany\nout\n700\n"),
         "read": (0, big),
         "write": (0, big),
+        "pages": (0, big + big),
         "small": (0, "".join(f"line {n}\n" for n in range(1, 6))),
         "attributes": (0, "751 981173106 0\n"),
         "tree": (0, "x\n2\n../../../etc/passwd\n"),

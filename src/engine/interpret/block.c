@@ -160,7 +160,7 @@ const struct block *find_block(struct cpu *c)
 	struct block **at, *b;
 	gpa_t addr;
 
-	if (!e)
+	if (!e || (unlikely(c->stops) && stops_in_page(c, lin)))
 		return NULL;
 	addr = e->gpa + (lin & 4095);
 	at = &c->index[(addr ^ addr >> 15) % BLOCK_COUNT];

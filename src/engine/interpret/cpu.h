@@ -38,15 +38,24 @@ struct code_page {
 	/* Which vCPUs may write to it unseen, and that none does any more: see seal_page(). */
 	_Atomic uint16_t writers;
 	_Atomic bool sealed;
+	_Atomic uint8_t emptied; /* how often all of its code went stale, up to 255 */
 };
 
-#define STALE_RING 256u
+/* Lines of a page that were written to, and the version of the page that this made. */
+struct stale {
+	uint64_t page;
+	unsigned first, last;
+	uint32_t version; /* STALE_VERSION of its bits */
+};
+
+#define STALE_RING    256u
+#define STALE_VERSION 0xfffu
 
 struct interpret_engine {
 	struct engine engine;
 	struct code_page *code; /* by physical page, up to the highest RAM or ROM */
 	uint64_t code_pages;
-	/* The pages that got another version, the last of them: number n is at n % STALE_RING. */
+	/* The last writes to code: number n is at n % STALE_RING; see stale_number(). */
 	_Atomic uint64_t stale_count;
 	_Atomic uint64_t stale[STALE_RING];
 	void *kept[VM_MAX_VCPUS]; /* translate's vCPUs, until the engine is closed */
@@ -241,7 +250,9 @@ void refresh(struct cpu *c);
 /* stops.c: notes accesses that the debugger watches; what stands at linear address lin. */
 void stops_note(struct cpu *c, uint64_t lin, unsigned size, enum x86_access a);
 bool stops_here(const struct cpu *c, uint64_t lin);
-bool stops_any(const struct cpu *c, bool exec);
+/* Is there one in the page of code? Blocks, which run past them, are not made of it. */
+bool stops_in_page(const struct cpu *c, uint64_t lin);
+bool stops_watch(const struct cpu *c);
 int interpret_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count);
 /* Tells the machine the offset of the TSC and where the guest's clock page is (msr.c). */
 void tell_clock(struct cpu *c);
@@ -337,6 +348,8 @@ static inline enum x86_privilege code_privilege(const struct cpu *c)
 }
 /* Decodes at a linear address of code; true: all of it is in one page. Raises its faults. */
 bool decode(struct cpu *c, uint64_t lin, struct x86_insn *insn);
+/* Write number n; false: it is not there yet, and who counted it is about to tell. */
+bool stale_number(struct interpret_engine *e, uint64_t n, struct stale *s);
 void mark_code(struct cpu *c, struct code_page *p, gpa_t addr, unsigned len);
 /* The instruction at CS:rIP, decoded anew. */
 const struct x86_insn *fetch(struct cpu *c);

@@ -140,8 +140,8 @@ void refresh(struct cpu *c)
 	else
 		c->privilege = s->rflags & X86_AC ? X86_SUPERVISOR_AC : X86_SUPERVISOR;
 	c->align_check = c->cpl == 3 && s->cr0 & X86_CR0_AM && s->rflags & X86_AC;
-	c->watch = data_breakpoint(s->dr[7]) || stops_any(c, false);
-	c->stop_exec = code_breakpoint(s->dr[7]) || stops_any(c, true);
+	c->watch = data_breakpoint(s->dr[7]) || stops_watch(c);
+	c->stop_exec = code_breakpoint(s->dr[7]);
 	refresh_windows(c);
 	c->key = (c->key & -KEY_GENERATION) | (c->cpl == 3 ? KEY_USER : 0) |
 		 (unsigned)protected_mode(c) << 3 | c->flat << 2 | c->mode;

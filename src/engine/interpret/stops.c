@@ -1,16 +1,25 @@
 /*
  * stops.c - a debugger's breakpoints and watchpoints, beside the guest's own in
- * its debug registers. Where there are any, instructions run one at a time.
+ * its debug registers. Instructions run one at a time in pages of code that have
+ * breakpoints, and everywhere while something is watched.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "engine/interpret/cpu.h"
 
-bool stops_any(const struct cpu *c, bool exec)
+bool stops_watch(const struct cpu *c)
 {
 	for (unsigned n = 0; n < c->stops; n++)
-		if ((c->stop[n].kind == STOP_EXEC) == exec)
+		if (c->stop[n].kind != STOP_EXEC)
+			return true;
+	return false;
+}
+
+bool stops_in_page(const struct cpu *c, uint64_t lin)
+{
+	for (unsigned n = 0; n < c->stops; n++)
+		if (c->stop[n].kind == STOP_EXEC && !((c->stop[n].addr ^ lin) / PAGE_SIZE))
 			return true;
 	return false;
 }
@@ -45,6 +54,7 @@ int interpret_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned 
 	if (count)
 		memcpy(c->stop, stop, count * sizeof(*stop));
 	c->stops = count;
+	forget_blocks(c);
 	refresh(c);
 	return 0;
 }

@@ -79,30 +79,75 @@ static struct code_page *code_page(struct interpret_engine *e, gpa_t gpa)
 	return gpa >> 12 < e->code_pages ? &e->code[gpa >> 12] : NULL;
 }
 
-static void tell_stale(struct interpret_engine *e, uint64_t page)
+/* In the low byte: which time round the ring, so that an older one is not taken for it. */
+static uint8_t stale_round(uint64_t n)
+{
+	return (uint8_t)(n / STALE_RING + 1);
+}
+
+bool stale_number(struct interpret_engine *e, uint64_t n, struct stale *s)
+{
+	uint64_t v = atomic_load_explicit(&e->stale[n % STALE_RING], memory_order_acquire);
+
+	*s = (struct stale){v >> 32, v >> 26 & 63, v >> 20 & 63, v >> 8 & STALE_VERSION};
+	return (uint8_t)v == stale_round(n);
+}
+
+static void tell_stale(struct interpret_engine *e, const struct stale *s)
 {
 	uint64_t n = atomic_fetch_add_explicit(&e->stale_count, 1, memory_order_acq_rel);
+	uint64_t v = s->page << 32 | (uint64_t)s->first << 26 | s->last << 20 | s->version << 8 |
+		     stale_round(n);
 
-	atomic_store_explicit(&e->stale[n % STALE_RING], page, memory_order_release);
+	atomic_store_explicit(&e->stale[n % STALE_RING], v, memory_order_release);
 	if (e->went_stale)
 		e->went_stale(e);
+}
+
+/* A page that is written to again and again loses all of its code at once. */
+#define FINE_VERSIONS 64u
+
+/*
+ * The lines hold no code any more; false: they held none. Who writes to the page unseen
+ * may do so when no line is left, and before that it is no longer sealed.
+ */
+static bool unmark(struct code_page *p, uint64_t lines, bool *all)
+{
+	uint64_t old = atomic_load_explicit(&p->lines, memory_order_relaxed), left;
+
+	*all = atomic_load_explicit(&p->version, memory_order_relaxed) >= FINE_VERSIONS;
+	do {
+		if (!(old & lines))
+			return false;
+		left = *all ? 0 : old & ~lines;
+		if (!left)
+			atomic_store_explicit(&p->sealed, false, memory_order_relaxed);
+	} while (!atomic_compare_exchange_weak(&p->lines, &old, left));
+	if (!left && atomic_load_explicit(&p->emptied, memory_order_relaxed) < UINT8_MAX)
+		atomic_fetch_add_explicit(&p->emptied, 1, memory_order_relaxed);
+	return true;
 }
 
 void written(struct interpret_engine *e, gpa_t gpa, uint64_t len)
 {
 	for (gpa_t at = gpa & ~UINT64_C(4095); at < gpa + len; at += PAGE_SIZE) {
 		struct code_page *p = code_page(e, at);
-		uint64_t first = at < gpa ? (gpa & 4095) >> LINE_SHIFT : 0;
-		uint64_t last =
-			gpa + len - at >= PAGE_SIZE ? 63 : (gpa + len - 1 - at) >> LINE_SHIFT;
-		uint64_t lines = ~UINT64_C(0) << first & ~UINT64_C(0) >> (63 - last);
+		struct stale s = {.page = at / PAGE_SIZE, .last = 63};
+		bool all;
 
-		if (!p || !(atomic_load_explicit(&p->lines, memory_order_relaxed) & lines))
+		if (at < gpa)
+			s.first = (gpa & 4095) >> LINE_SHIFT;
+		if (gpa + len - at < PAGE_SIZE)
+			s.last = (unsigned)((gpa + len - 1 - at) >> LINE_SHIFT);
+		if (!p || !unmark(p, ~UINT64_C(0) << s.first & ~UINT64_C(0) >> (63 - s.last), &all))
 			continue;
-		atomic_store_explicit(&p->sealed, false, memory_order_relaxed);
-		atomic_store_explicit(&p->lines, 0, memory_order_relaxed);
-		atomic_fetch_add_explicit(&p->version, 1, memory_order_release);
-		tell_stale(e, at / PAGE_SIZE);
+		if (all) {
+			s.first = 0;
+			s.last = 63;
+		}
+		s.version = atomic_fetch_add_explicit(&p->version, 1, memory_order_release) + 1;
+		s.version &= STALE_VERSION;
+		tell_stale(e, &s);
 	}
 }
 

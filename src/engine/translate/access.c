@@ -62,6 +62,7 @@ static unsigned references(const struct tinsn *n, struct reference r[2])
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_MXCSR:
 	case KIND_BMI:
 		if (o)
 			r[count++] = (struct reference){i->mem, o->size, writes_operand(i, o)};
@@ -191,8 +192,8 @@ static bool is_explicit(const struct tinsn *n)
 	case X86_OP_POP:
 		return true;
 	default:
-		return n->kind == KIND_VECTOR || n->kind == KIND_X87 || n->kind == KIND_BMI ||
-		       is_0f38(&n->i);
+		return n->kind == KIND_VECTOR || n->kind == KIND_X87 || n->kind == KIND_MXCSR ||
+		       n->kind == KIND_BMI || is_0f38(&n->i);
 	}
 }
 
@@ -226,6 +227,7 @@ static void follow(struct tracker *k, const struct tinsn *n)
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_MXCSR:
 	case KIND_BMI:
 	case KIND_LEA:
 	case KIND_SELECTOR:

@@ -240,8 +240,11 @@ struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, 
 		.links_in = NONE,
 		.next_hash = *hash,
 		.next_page = *page,
+		.prev_page = NONE,
 		.key = key,
 		.live = true};
+	if (*page != NONE)
+		t->block[*page].prev_page = n;
 	*hash = *page = n;
 	return &t->block[n];
 }
@@ -280,11 +283,14 @@ static struct tblock *oldest(struct tcpu *t)
 
 static void unlist(struct tcpu *t, uint32_t which)
 {
-	uint32_t *p = &t->page[page_hash(t->block[which].addr >> 12)];
+	const struct tblock *b = &t->block[which];
 
-	while (*p != which)
-		p = &t->block[*p].next_page;
-	*p = t->block[which].next_page;
+	if (b->prev_page == NONE)
+		t->page[page_hash(b->addr >> 12)] = b->next_page;
+	else
+		t->block[b->prev_page].next_page = b->next_page;
+	if (b->next_page != NONE)
+		t->block[b->next_page].prev_page = b->prev_page;
 }
 
 void cache_evict(struct tcpu *t)
@@ -364,25 +370,34 @@ void cache_reserve(struct tcpu *t)
 		cache_evict(t);
 }
 
-/* Blocks of a page that are not of its present version. */
-static void drop_page(struct tcpu *t, uint64_t page)
+/* Were bytes written that it was made from, or the next ones, which ended it? */
+static bool was_written(const struct tblock *b, const struct stale *s)
 {
-	uint32_t *p = &t->page[page_hash(page)], version;
+	unsigned at = b->addr & 4095, end = MIN(at + b->len + X86_INSN_MAX, PAGE_SIZE);
 
-	if (page >= t->c.e->code_pages)
-		return;
-	version = atomic_load_explicit(&t->c.e->code[page].version, memory_order_acquire);
-	while (*p != NONE) {
-		struct tblock *b = &t->block[*p];
+	return at >> LINE_SHIFT <= s->last && (end - 1) >> LINE_SHIFT >= s->first;
+}
 
-		if (b->addr >> 12 == page && b->version != version) {
-			jump_remove(t, b);
-			drop(t, *p);
-			t->stats.stale++;
-			*p = b->next_page;
-		} else {
-			p = &b->next_page;
+/* A block of the version before stays if it lies elsewhere in the page. */
+static void drop_written(struct tcpu *t, const struct stale *s)
+{
+	uint32_t next;
+
+	for (uint32_t n = t->page[page_hash(s->page)]; n != NONE; n = next) {
+		struct tblock *b = &t->block[n];
+		uint32_t behind = (s->version - b->version) & STALE_VERSION;
+
+		next = b->next_page;
+		if (b->addr >> 12 != s->page || !behind || behind > STALE_VERSION / 2)
+			continue;
+		if (behind == 1 && !was_written(b, s)) {
+			b->version++;
+			continue;
 		}
+		jump_remove(t, b);
+		unlist(t, n);
+		drop(t, n);
+		t->stats.stale++;
 	}
 }
 
@@ -391,14 +406,14 @@ void cache_drop_stale(struct tcpu *t)
 	struct interpret_engine *e = t->c.e;
 	uint64_t now = atomic_load_explicit(&e->stale_count, memory_order_acquire);
 
-	/* The last of them may not be in the ring yet. */
+	struct stale s;
+
 	if (now - t->stale_seen >= STALE_RING / 2) {
 		cache_flush(t);
 		t->stale_seen = now;
 	}
-	for (; t->stale_seen < now; t->stale_seen++)
-		drop_page(t, atomic_load_explicit(
-				     &e->stale[t->stale_seen % STALE_RING], memory_order_acquire));
+	for (; t->stale_seen < now && stale_number(e, t->stale_seen, &s); t->stale_seen++)
+		drop_written(t, &s);
 }
 
 void cache_flush(struct tcpu *t)

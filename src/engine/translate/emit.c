@@ -63,7 +63,7 @@ static void poll(struct emitter *e)
 }
 
 /*
- * The return is done, unless its target is not canonical: then it is
+ * The return or jump is done, unless its target is not canonical: then it is
  * interpret's. T0 is the target.
  */
 static void emit_ret_exit(struct emitter *e, const struct texit *x)
@@ -361,7 +361,8 @@ static void emit_jmp_indirect(struct emitter *e)
 	struct mem entry;
 
 	load_target(e);
-	entry = find_jump(e, EXIT_ODD);
+	entry = find_jump(e, EXIT_RET);
+	e->exit[e->exits - 1].pops = 0;
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }
@@ -414,6 +415,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_COPY] = emit_copy,
 	[KIND_VECTOR] = emit_vector,
 	[KIND_X87] = emit_x87,
+	[KIND_MXCSR] = emit_mxcsr,
 	[KIND_BMI] = emit_bmi,
 	[KIND_BITS] = emit_bits,
 	[KIND_NOP] = NULL,

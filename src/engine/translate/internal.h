@@ -37,7 +37,7 @@
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE    (1u << 15)
+#define HASH_SIZE    (1u << 17)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
@@ -136,7 +136,8 @@ struct tblock {
 	uint32_t version;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page;
+	uint32_t next_hash, next_page, prev_page;
+	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
 	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
@@ -173,12 +174,16 @@ enum leave {
 	LEAVE_LINK = 256 /* + link */
 };
 
+/* What a vCPU's time goes into: with --stats. */
+enum spent { SPENT_REST, SPENT_CODE, SPENT_TRANSLATING, SPENT_MISSES, SPENT_CALLS, SPENT_KINDS };
+
 struct tstats {
 	uint64_t blocks, insns, bytes, expanded; /* translated; bytes of guest and of host code */
 	uint64_t counted;  /* where tallied: instructions of translated code, bodies among them */
 	uint64_t executed; /* ... and by interpret; with the instruction clock by both */
 	uint64_t enters, links, bodies, systems, slow, odd, stale, evicted, flushes;
 	uint64_t slow_writes, tlb_flushes[2], page_flushes; /* [1]: of global entries, too */
+	uint64_t ticks[SPENT_KINDS];                        /* of the host's TSC, by enum spent */
 	uint64_t by_op[X86_OP_COUNT]; /* with --stats: what was left to interpret, and bodies */
 };
 
@@ -222,9 +227,13 @@ struct tcpu {
 	/* Only C code reaches these. */
 	int64_t granted;
 	bool with_stats; /* --stats */
-	bool counting;   /* instructions, exactly */
-	bool tally;      /* they are counted, for that or for whom they are told */
+	enum spent spending;
+	uint64_t since; /* when it began to */
+	bool counting;  /* instructions, exactly */
+	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
+	timer_t storm; /* of torture.signals, if storms */
+	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
 	struct check *check;  /* --check, or NULL: then blocks are not chained */
@@ -265,6 +274,19 @@ struct tcpu {
 	insn_body *insn_body[INSNS];
 };
 
+/* From now on time goes into `next`. */
+static inline void spend(struct tcpu *t, enum spent next)
+{
+	uint64_t now;
+
+	if (!t->with_stats)
+		return;
+	now = __builtin_ia32_rdtsc();
+	t->stats.ticks[t->spending] += now - t->since;
+	t->since = now;
+	t->spending = next;
+}
+
 #define STATE(field) ((uint32_t)offsetof(struct tcpu, field))
 #define GPR(n)       ((uint32_t)(offsetof(struct tcpu, c.s.gpr) + 8u * (n)))
 
@@ -275,8 +297,9 @@ enum kind {
 	KIND_NOP,
 	KIND_VECTOR, /* and MMX */
 	KIND_X87,
-	KIND_BMI,  /* general registers by VEX */
-	KIND_BITS, /* BT and its kin on a bit string in memory */
+	KIND_MXCSR, /* LDMXCSR, STMXCSR, under live keys */
+	KIND_BMI,   /* general registers by VEX */
+	KIND_BITS,  /* BT and its kin on a bit string in memory */
 	KIND_LEA,
 	KIND_PUSH,
 	KIND_POP,
@@ -337,7 +360,7 @@ enum exit_kind {
 	EXIT_JUMP, /* to another block */
 	EXIT_POLL, /* somebody wants the vCPU */
 	EXIT_LOOK, /* the budget does not last for the block */
-	EXIT_RET,  /* a return to what is not in the table of jumps; T0: where to */
+	EXIT_RET,  /* a return or jump to what is not in the table of jumps; T0: where to */
 	EXIT_ODD,  /* interpret is to execute the instruction */
 	EXIT_FAULT /* the same: the host raised a fault at it, see run.c */
 };
@@ -454,6 +477,8 @@ void check_store(struct check *k, uint8_t *host, unsigned size);
 int torture_parse(struct torture *o, const char *text, char *err, size_t errlen);
 /* On the vCPU's thread; the signals begin. 0 or -errno. */
 int torture_start(struct tcpu *t);
+/* The signals end; may be called by any thread, and if none have begun. */
+void torture_stop(struct tcpu *t);
 /* Before code is entered. */
 void torture_enter(struct tcpu *t);
 /* An access is to be taken for a fault. */
@@ -481,6 +506,8 @@ void emit_string(struct emitter *e);
 uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
+bool moves_mxcsr(const struct x86_insn *i); /* and nothing else */
+void emit_mxcsr(struct emitter *e);
 
 /* ---- x87.c ---- */
 

@@ -11,7 +11,7 @@
 #include "core/run.h"
 
 #define FAST_MASK     (FAST_SIZE - 1)
-#define OFTEN_WRITTEN 16u /* versions of a page */
+#define OFTEN_EMPTIED 16u
 #define LIST_SIZE     ARRAY_SIZE(((struct tcpu *)0)->fast_list)
 
 static struct fast_entry *fast_all(struct tcpu *t)
@@ -139,11 +139,13 @@ static struct tlb_entry *look_up(struct tcpu *t, uint64_t lin, const struct acce
 	struct tlb_entry *e;
 
 	account(t, a->before + 1u);
+	spend(t, SPENT_MISSES);
 	e = t->check ? find_quietly(c, lin, access) : tlb_find(c, lin, c->privilege, access);
 	t->left = left;
 	t->granted = granted;
 	c->result->executed = executed;
 	t->stats.counted = counted;
+	spend(t, SPENT_CODE);
 	return e;
 }
 
@@ -202,7 +204,7 @@ void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *
 /* Code is written there again and again: an entry would have to be found and taken back. */
 static bool changes_often(const struct code_page *p)
 {
-	return p && atomic_load_explicit(&p->version, memory_order_relaxed) > OFTEN_WRITTEN;
+	return p && atomic_load_explicit(&p->emptied, memory_order_relaxed) > OFTEN_EMPTIED;
 }
 
 static void remember_for(struct tcpu *t, uint64_t lin, uint32_t access, const struct tlb_entry *e)

@@ -32,6 +32,27 @@ static void report_share(const struct tcpu *t, FILE *out)
 		all, 100 * (double)emitted / (double)all);
 }
 
+/* Of the time in run(), without the halts. Runs under the instruction clock say all the same. */
+static void report_times(const struct tcpu *t, FILE *out)
+{
+	static const char *const name[SPENT_KINDS] = {[SPENT_REST] = "interpret and devices",
+		[SPENT_CODE] = "translated code",
+		[SPENT_TRANSLATING] = "translating",
+		[SPENT_MISSES] = "misses of the TLB",
+		[SPENT_CALLS] = "bodies and system instructions"};
+	uint64_t all = 0;
+
+	if (t->counting)
+		return;
+	for (unsigned n = 0; n < SPENT_KINDS; n++)
+		all += t->stats.ticks[n];
+	fprintf(out, "cpu%u: time", t->c.v->id);
+	for (unsigned n = 0; n < SPENT_KINDS; n++)
+		fprintf(out, "%s %.1f %% %s", n ? "," : ":",
+			100 * (double)t->stats.ticks[n] / (double)MAX(all, 1u), name[n]);
+	fprintf(out, "\n");
+}
+
 static void report_ops(const struct tstats *s, FILE *out)
 {
 	static const char *const name[X86_OP_COUNT] = {
@@ -82,6 +103,7 @@ void translate_report(struct engine *e, FILE *out)
 			n, s->slow - s->slow_writes, s->slow_writes, s->tlb_flushes[0],
 			s->tlb_flushes[1], s->page_flushes);
 		report_share(t, out);
+		report_times(t, out);
 		report_ops(s, out);
 	}
 }

@@ -203,9 +203,11 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	struct tblock *b;
 	struct scan s;
 
+	spend(t, SPENT_TRANSLATING);
 	cache_reserve(t);
 	scan(t, &t->key[t->key_now], page, rip, &s);
 	b = cache_add(t, page->gpa + (rip & 4095), rip, t->key_now, version);
+	b->len = (uint16_t)(s.end - s.rip);
 	from = t->code.at;
 	if (s.count)
 		emit_block(t, &s, b);
@@ -215,6 +217,7 @@ static struct tblock *translate(struct tcpu *t, const struct tlb_entry *page, ui
 	t->stats.insns += s.count;
 	t->stats.bytes += s.end - s.rip;
 	t->stats.expanded += t->code.at - from;
+	spend(t, SPENT_REST);
 	return b;
 }
 
@@ -238,6 +241,8 @@ static struct tblock *find(struct tcpu *t)
 
 	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
 		return NULL;
+	if (unlikely(c->stops) && stops_in_page(c, rip))
+		return NULL;
 	e = tlb_find(c, rip, code_privilege(c), X86_FETCH);
 	if (!e->code || !e->host)
 		return NULL;
@@ -258,11 +263,16 @@ static struct tblock *find(struct tcpu *t)
 
 /* ---- the way in ---- */
 
-/* Armed before the look: who kicks after it clears the pointer. */
+static bool any_stale(const struct tcpu *t)
+{
+	return t->stale_seen != atomic_load_explicit(&t->c.e->stale_count, memory_order_acquire);
+}
+
+/* Armed before the look: who kicks, or writes to code, after it clears the pointer. */
 static bool wanted(struct tcpu *t)
 {
 	atomic_store(&t->poll, &t->poll_word);
-	return vcpu_kicked(t->c.v);
+	return vcpu_kicked(t->c.v) || any_stale(t);
 }
 
 static enum leave run_code(struct tcpu *t, const uint8_t *entry)
@@ -270,7 +280,9 @@ static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 	enum leave why;
 
 	flags_to_memory(t);
+	spend(t, SPENT_CODE);
 	why = enter(t, entry);
+	spend(t, SPENT_REST);
 	flags_from_memory(t);
 	account(t, 0);
 	return why;
@@ -302,7 +314,7 @@ static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
 
 	c->one_block = false;
 	torture_enter(t);
-	if (t->stale_seen != atomic_load_explicit(&c->e->stale_count, memory_order_acquire))
+	if (any_stale(t))
 		cache_drop_stale(t);
 	if (!find_key(t))
 		return false;
@@ -331,6 +343,7 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)
 		c->one_block = false;
 		return false;
 	}
+	spend(t, SPENT_REST); /* a fault may have come out of code */
 	do
 		done = advance(t, budget, r);
 	while (done && r->executed < budget && is_quiet(c));

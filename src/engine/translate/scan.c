@@ -276,6 +276,9 @@ static enum kind plain_kind(const struct tcpu *t, const struct x86_insn *i, cons
 		return x87_kind(t, i, key);
 	if (is_mmx(t, i))
 		return mmx_kind(i, key);
+	if (moves_mxcsr(i) && key->units & UNITS_LIVE &&
+		key->units & (i->vex ? UNITS_AVX : UNITS_SSE) && address_fits(i, key))
+		return KIND_MXCSR;
 	if (key->units & UNITS_LIVE && loads_mxcsr(i))
 		return system_kind(t, i);
 	if (i->op == X86_OP_NOP || i->op == X86_OP_PAUSE)
@@ -463,6 +466,7 @@ static bool accesses(const struct tinsn *n)
 		/* fall through */
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_MXCSR:
 	case KIND_BMI:
 		for (unsigned k = 0; k < n->i.nops; k++)
 			if (n->i.opnd[k].kind == X86_OPND_MEM)
@@ -504,6 +508,7 @@ static bool ends_or_calls(const struct tinsn *n)
 	case KIND_COPY:
 	case KIND_VECTOR:
 	case KIND_X87:
+	case KIND_MXCSR:
 	case KIND_BMI:
 	case KIND_BITS:
 	case KIND_NOP:

@@ -335,6 +335,7 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	int64_t left = t->left, granted = t->granted;
 	uint64_t executed = c->result->executed, counted = t->stats.counted;
 
+	spend(t, SPENT_CALLS);
 	t->stats.bodies++;
 	t->stats.by_op[i->op]++;
 	if (t->live)
@@ -350,6 +351,7 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	flags_to_memory(t);
 	if (!c->look)
 		keep_count(t, left, granted, executed, counted);
+	spend(t, SPENT_CODE);
 	return c->look;
 }
 
@@ -358,6 +360,7 @@ static bool call_system(struct tcpu *t, uint32_t which)
 {
 	const struct x86_insn *i = &t->insn[which & 0xffff];
 
+	spend(t, SPENT_CALLS);
 	t->stats.systems++;
 	t->stats.by_op[i->op]++;
 	if (t->live)
@@ -367,6 +370,7 @@ static bool call_system(struct tcpu *t, uint32_t which)
 	t->c.result->executed++;
 	execute(&t->c, i, t->insn_body[which & 0xffff]);
 	flags_to_memory(t);
+	spend(t, SPENT_CODE);
 	return true;
 }
 

@@ -88,13 +88,21 @@ static void in_storm(int sig)
 {
 }
 
+static void storm_mask(int how)
+{
+	sigset_t storm;
+
+	sigemptyset(&storm);
+	sigaddset(&storm, STORM_SIGNAL);
+	pthread_sigmask(how, &storm, NULL);
+}
+
 int torture_start(struct tcpu *t)
 {
-	const uint32_t ns = t->torture.signals * 1000u;
-	const struct itimerspec every = {
-		{ns / 1000000000u, ns % 1000000000u}, {0, ns % 1000000000u}};
+	const struct timespec period = {
+		t->torture.signals / 1000000u, (long)(t->torture.signals % 1000000u) * 1000};
+	const struct itimerspec every = {period, period};
 	struct sigaction sa = {.sa_handler = in_storm, .sa_flags = SA_ONSTACK | SA_RESTART};
-	timer_t timer; /* it ends with the process: the vCPU's jail has no call for that */
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STORM_SIGNAL};
 
 	t->random = 1 + t->c.v->id;
@@ -102,7 +110,17 @@ int torture_start(struct tcpu *t)
 	if (!t->torture.signals)
 		return 0;
 	event.sigev_notify_thread_id = (int)syscall(SYS_gettid);
-	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &timer))
+	if (sigaction(STORM_SIGNAL, &sa, NULL) || timer_create(CLOCK_MONOTONIC, &event, &t->storm))
 		return -errno;
-	return timer_settime(timer, 0, &every, NULL) ? -errno : 0;
+	t->storms = true;
+	storm_mask(SIG_UNBLOCK);
+	return timer_settime(t->storm, 0, &every, NULL) ? -errno : 0;
+}
+
+/* The timer itself ends with the process: a jailed thread may not delete it. */
+void torture_stop(struct tcpu *t)
+{
+	if (t->storms)
+		storm_mask(SIG_BLOCK);
+	t->storms = false;
 }

@@ -124,6 +124,7 @@ static int translate_vcpu_open(struct vcpu *v)
 	if (!err)
 		err = torture_start(t);
 	if (err) {
+		torture_stop(t);
 		cpu_close(&t->c);
 		return err;
 	}
@@ -136,6 +137,7 @@ static void translate_vcpu_close(struct vcpu *v)
 {
 	struct tcpu *t = tcpu_of(v);
 
+	torture_stop(t);
 	leave_signal_stack(t);
 	check_free(t->check);
 	cache_free(t);
@@ -162,7 +164,9 @@ static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 	uint64_t counted = t->stats.counted;
 
 	use_signal_stack(t);
+	t->since = __builtin_ia32_rdtsc();
 	interpret_engine.run(v, budget, r);
+	spend(t, SPENT_REST);
 	t->stats.executed += r->executed;
 	if (!t->counting) /* else they are among those */
 		atomic_fetch_add_explicit(
@@ -196,6 +200,7 @@ static int translate_put(struct vcpu *v, const struct x86_state *s, unsigned mas
 
 static int translate_set_stops(struct vcpu *v, const struct debug_stop *stop, unsigned count)
 {
+	cache_flush(tcpu_of(v)); /* of what ran past them */
 	return interpret_engine.set_stops(v, stop, count);
 }
 

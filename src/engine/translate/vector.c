@@ -60,6 +60,12 @@ bool loads_mxcsr(const struct x86_insn *i)
 	}
 }
 
+bool moves_mxcsr(const struct x86_insn *i)
+{
+	return i->op == X86_OP_LDMXCSR || i->op == X86_OP_VLDMXCSR || i->op == X86_OP_STMXCSR ||
+	       i->op == X86_OP_VSTMXCSR;
+}
+
 /* A general register is ModRM.rm if it is the last operand but for constants, or here. */
 static bool gpr_is_rm(const struct x86_insn *i, unsigned n)
 {
@@ -184,4 +190,26 @@ void emit_vector(struct emitter *e)
 	if (g && home(g->reg) == SPILLED && d->access[g - i->opnd] & 2)
 		store64(e->c, in_state(GPR(g->reg)), T1);
 	note_new_flags(e);
+}
+
+/* Read once, since another vCPU may write: what is reserved or unmasks is interpret's. */
+void emit_mxcsr(struct emitter *e)
+{
+	struct code *c = e->c;
+
+	reach_memory(e);
+	if (!loads_mxcsr(&e->n->i)) {
+		put_rm(c, OP_0F(0xae), 3, e->mem);
+		return;
+	}
+	need_flags_in_memory(e);
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
+	put_rm(c, OP(0x8b), T1, e->mem);
+	put_rm(c, OP(0x89), T1, in_state(STATE(scratch)));
+	alu_imm32(c, false, 6, T1, MXCSR_MASKS);
+	put_rr(c, OP(0xf7), 0, T1); /* test */
+	put32(c, ~MXCSR_MASK | MXCSR_MASKS);
+	exit_odd(e, jcc_forward(c, CC_NZ));
+	put_rm(c, OP_0F(0xae), 2, in_state(STATE(scratch)));
 }
