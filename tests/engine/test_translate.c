@@ -5,8 +5,8 @@
  *
  * Every linear address is a piece of the same memory, so that nearly all
  * accesses succeed, and code is written over. A sample is a run of random
- * plain instructions in 64-bit or flat 32-bit mode from a random state; it ends
- * with HLT, a shutdown (there is no IDT) or its budget. The engine checks
+ * plain instructions in 64-bit or flat 32-bit mode from a random state, or a loop of
+ * them; it ends with HLT, a shutdown (there is no IDT) or its budget. The engine checks
  * itself (vm_config.check); a difference ends the run with RUN_FATAL.
  */
 #include <stdio.h>
@@ -22,9 +22,9 @@
 #define MEMORY  (4 * MiB)
 #define TABLES  (4 * MiB) /* behind what the guest can reach */
 #define RAM     (5 * MiB)
-#define LENGTH  14u /* instructions of a sample */
+#define LENGTH  14u /* instructions of a sample, at most */
 #define BUDGET  200u
-#define SAMPLES 20000u
+#define SAMPLES 30000u
 #define LARGE   0x83u /* present, writable, 2 or 4 MiB */
 
 struct machine {
@@ -154,19 +154,35 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 		set_x87(s, r);
 }
 
+/* Half of the samples are loops, as long as a random condition holds. */
+static uint32_t put_end(struct machine *m, struct rng *r, uint32_t at)
+{
+	uint8_t *end = m->vm->ram.host + at;
+	int32_t by = (int32_t)(m->s.rip - at) - 6;
+
+	if (rng_one_in(r, 2)) {
+		end[0] = 0x0f;
+		end[1] = (uint8_t)(0x80 | rng_below(r, 16));
+		memcpy(end + 2, &by, sizeof(by));
+		at += 6;
+	}
+	m->vm->ram.host[at] = 0xf4;
+	return at + 1;
+}
+
 static void put_code(struct machine *m, struct rng *r, const struct generator *g)
 {
-	uint32_t at = rng_below(r, 0x3f0000);
+	uint32_t at = rng_below(r, 0x3f0000), length = 1 + rng_below(r, LENGTH);
 	struct insn_case c;
 
 	m->s.rip = at;
-	for (unsigned n = 0; n < LENGTH; n++) {
+	for (unsigned n = 0; n < length; n++) {
 		generate_case(g, rng_next(r) >> 16, &c);
 		memcpy(m->vm->ram.host + at, c.bytes, c.insn.len);
 		at += c.insn.len;
 	}
-	m->vm->ram.host[at] = 0xf4;
-	translate_engine.ram_changed(m->vm->engine, m->s.rip, at + 1 - m->s.rip);
+	at = put_end(m, r, at);
+	translate_engine.ram_changed(m->vm->engine, m->s.rip, at - m->s.rip);
 }
 
 static bool sample(struct machine *m, struct rng *r, uint64_t seed)

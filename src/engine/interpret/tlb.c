@@ -270,12 +270,20 @@ void tlb_unseal(struct cpu *c, const struct tlb_entry *e)
 		find_hits(c, e);
 }
 
-/* Of pages that get code: its vCPU stands still, or is this one. */
+/*
+ * Of pages that get code: its vCPU stands still, or is this one. A vCPU that is alone looks
+ * for marks behind each store.
+ */
 static void forget_writes(struct cpu *c, const struct code_page *p)
 {
-	for (unsigned n = 0; n < TLB_SIZE; n++)
-		for (unsigned k = 0; c->tlb[n].code == p && k < X86_PRIVILEGES; k++)
-			c->hit[n].write[k] = NO_TAG((uint64_t)n);
+	bool listed = c->filled <= TLB_SIZE;
+
+	for (unsigned n = 0; c->shared && n < (listed ? c->filled : TLB_SIZE); n++) {
+		unsigned at = listed ? c->fill[n] : n;
+
+		for (unsigned k = 0; c->tlb[at].code == p && k < X86_PRIVILEGES; k++)
+			c->hit[at].write[k] = NO_TAG((uint64_t)at);
+	}
 	if (c->hooks)
 		c->hooks->forget_writes(c, p);
 }

@@ -12,8 +12,8 @@
  * A slot is good to the end of its block, since mappings change between blocks.
  *
  * Who looks for a user does it in an entry of its own (tcpu.site): five
- * instructions. A miss asks the fast TLB, in a stub, and fills the entry. An
- * access that misses often is made to ask the fast TLB at once (look_directly),
+ * instructions. A miss asks the fast TLB, in a stub, and fills the entry. The block
+ * of an access that misses often is made anew, and the access asks the fast TLB at once,
  * as those of kernels do.
  *
  * In 64-bit mode T0 becomes the difference and the operand keeps its registers;
@@ -371,6 +371,8 @@ void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsign
 {
 	if (is_fixed(m))
 		mov_imm(e->c, to, fixed_address(e, m) & size_mask(addrsize));
+	else if (addrsize == 8 && m->index == X86_NOREG && !m->disp && home(m->base) != SPILLED)
+		mov_rr(e->c, to, home(m->base));
 	else if (addrsize == 8)
 		lea64(e->c, to, rename_mem(e, m));
 	else
@@ -457,10 +459,22 @@ static uint32_t look_in_table(struct code *c, const struct access *a, unsigned p
 	return look_at(c, a, in_table(a, privilege));
 }
 
+static uint64_t *roaming_word(struct tcpu *t, uint64_t rip)
+{
+	return &t->roaming[rip / 64 % ARRAY_SIZE(t->roaming)];
+}
+
+void note_roaming(struct tcpu *t, uint64_t rip)
+{
+	*roaming_word(t, rip) |= UINT64_C(1) << rip % 64;
+}
+
 /* Kernels run through much code once: their entries would not stay in the host's cache. */
 static bool has_site(const struct emitter *e)
 {
-	return e->s->key.privilege == X86_USER;
+	uint64_t rip = e->n->rip;
+
+	return e->s->key.privilege == X86_USER && !(*roaming_word(e->t, rip) >> rip % 64 & 1);
 }
 
 static void emit_look(struct emitter *e, uint32_t access)
@@ -470,9 +484,8 @@ static void emit_look(struct emitter *e, uint32_t access)
 	uint32_t *from = &e->from[(access - e->first_access) % ACCESSES];
 
 	e->t->more[access] = (struct site_more){SITE_BUDGET, (uint16_t)(PAGE_SIZE - a->span)};
-	a->look = c->at;
-	*from = has_site(e) ? look_at(c, a, site(access))
-			    : look_in_table(c, a, e->s->key.privilege);
+	a->own = has_site(e);
+	*from = a->own ? look_at(c, a, site(access)) : look_in_table(c, a, e->s->key.privilege);
 	a->back = c->at;
 	if (e->flags != IN_RECIPE)
 		e->flags = IN_MEMORY;
@@ -490,8 +503,26 @@ static void emit_translate(struct emitter *e, unsigned size, bool write)
 
 /* ---- with the difference in T0 ---- */
 
-/* The operand by its own registers and T0; T1 is free again. */
-static void use_difference(struct emitter *e, const struct x86_mem *m)
+static bool spilled(unsigned guest)
+{
+	return guest != X86_NOREG && home(guest) == SPILLED;
+}
+
+/* Many share what T0 is: with all registers added, they need only a displacement. */
+static bool folds(const struct group *g, const struct x86_mem *m)
+{
+	return g && m->disp < INT32_MAX - GROUP_SPAN &&
+	       (spilled(m->base) || (m->index != X86_NOREG && g->members > 2));
+}
+
+/* T0 += register * scale; T1 may be lost. */
+static void add_register(struct emitter *e, unsigned guest, unsigned scale)
+{
+	lea64(e->c, T0, (struct mem){T0, (uint8_t)in_host(e, guest, T1), (uint8_t)scale, 0});
+}
+
+/* The operand by its own registers and T0, or, folded, by T0 alone; T1 is free again. */
+static void use_difference(struct emitter *e, const struct x86_mem *m, bool fold)
 {
 	struct code *c = e->c;
 	uint64_t fixed = fixed_address(e, m);
@@ -506,12 +537,12 @@ static void use_difference(struct emitter *e, const struct x86_mem *m)
 		e->mem = at_reg(T0, (int32_t)fixed);
 		return;
 	}
-	if (index && (base || home(m->index) == SPILLED)) {
-		lea64(c, T0, (struct mem){T0, (uint8_t)in_host(e, m->index, T1), m->scale, 0});
+	if (index && (fold || base || spilled(m->index))) {
+		add_register(e, m->index, m->scale);
 		index = false;
 	}
-	if (base && home(m->base) == SPILLED) {
-		lea64(c, T0, (struct mem){T0, (uint8_t)in_host(e, m->base, T1), 1, 0});
+	if (base && (fold || spilled(m->base))) {
+		add_register(e, m->base, 1);
 		base = false;
 	}
 	if (base)
@@ -542,17 +573,37 @@ static void open_group(struct emitter *e, const struct x86_mem *m, struct group 
 	add_segment(e, m->seg, size);
 	emit_look(e, access);
 	add_segment(e, m->seg, size);
-	if (!g || g->members < 2)
+}
+
+static struct mem slot_of(const struct group *g)
+{
+	return in_state(STATE(slot) + 8u * g->slot);
+}
+
+/* The others find the difference in a slot, or the address of what lies at origin. */
+static void share(struct emitter *e, const struct x86_mem *m, struct group *g, int64_t position)
+{
+	bool fold = folds(g, m);
+
+	if (g) {
+		g->slot = e->slots++;
+		g->open = true;
+	}
+	if (g && !fold)
+		store64(e->c, slot_of(g), T0);
+	use_difference(e, m, fold);
+	if (!fold)
 		return;
-	g->slot = e->slots++;
-	g->open = true;
-	store64(e->c, in_state(STATE(slot) + 8u * g->slot), T0);
+	store64(e->c, slot_of(g), T0);
+	g->folded = true;
+	g->origin = position - e->mem.disp;
 }
 
 void reach(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsigned size, bool write)
 {
 	unsigned which = e->member[e->at][e->nth], nth = e->nth++;
 	struct group *g = which == NO_GROUP ? NULL : &e->group[which];
+	int64_t position;
 
 	if (!wide(e) || addrsize != 8) {
 		need_flags_in_memory(e);
@@ -563,11 +614,17 @@ void reach(struct emitter *e, const struct x86_mem *m, unsigned addrsize, unsign
 		emit_translate(e, size, write);
 		return;
 	}
-	if (g && g->open)
-		load64(e->c, T0, in_state(STATE(slot) + 8u * g->slot));
+	position = g ? e->position[e->at][nth] : 0;
+	if (!g || !g->open) {
+		open_group(e, m, g, g ? position - g->low : 0, size, write);
+		share(e, m, g && g->members > 1 ? g : NULL, position);
+		return;
+	}
+	load64(e->c, T0, slot_of(g));
+	if (g->folded)
+		e->mem = at_reg(T0, (int32_t)(position - g->origin));
 	else
-		open_group(e, m, g, g ? e->position[e->at][nth] - g->low : 0, size, write);
-	use_difference(e, m);
+		use_difference(e, m, false);
 }
 
 void reach_at(struct emitter *e, unsigned size, bool write)
@@ -595,12 +652,17 @@ void address_to_t0(struct emitter *e)
 
 /* ---- misses ---- */
 
-/* The span crosses a page: on to a block without groups. */
+/* T0 less a page: if the span crosses a page, on to a block without groups. */
 static void leave_group(struct emitter *e, const struct access *a)
 {
 	struct key key = e->s->key;
+	uint32_t inside;
 	uint8_t single;
 
+	mov_rr32(e->c, T1, T0);
+	alu_imm32(e->c, false, 4, T1, PAGE_SIZE - 1);
+	alu_imm32(e->c, false, 7, T1, (int32_t)(PAGE_SIZE - a->span));
+	inside = jcc_forward(e->c, CC_BE);
 	if (a->recipe) {
 		mov_imm(e->c, T1, a->recipe);
 		call_to(e->c, e->stubs->rebuild);
@@ -613,9 +675,10 @@ static void leave_group(struct emitter *e, const struct access *a)
 		new_exit(e, EXIT_ODD, jmp_forward(e->c), a->rip)->before = a->before;
 	else
 		jump_out_to(e, a->rip, a->before, single);
+	land(e->c, inside);
 }
 
-/* The stub comes back here, behind the jump if the span crosses a page. T1 is linear then. */
+/* The stub comes back here. T1 is linear then. */
 static void call_miss(struct code *c, const struct access *a, uint32_t access, uint32_t stub)
 {
 	mov_imm(c, T1, access);
@@ -632,34 +695,10 @@ void emit_misses(struct emitter *e)
 		struct access *a = &e->t->access[n];
 
 		land(e->c, e->from[k - e->first_access]);
-		a->miss = e->c->at;
-		if (!has_site(e))
+		if (!a->own)
 			put_rm(e->c, OP_W(0x03), T0, in_table(a, e->s->key.privilege));
-		call_miss(e->c, a, n, has_site(e) ? e->stubs->miss[a->write] : e->stubs->slow);
 		if (a->span > a->size)
 			leave_group(e, a);
+		call_miss(e->c, a, n, a->own ? e->stubs->miss[a->write] : e->stubs->slow);
 	}
-}
-
-/* Behind the jump back of call_miss: where leave_group begins. */
-#define LEAVE_GROUP 16u
-
-/* In place of its own entry: the jump to code that looks into the table. */
-void look_directly(struct tcpu *t, uint32_t access)
-{
-	const struct access *a = &t->access[access];
-	struct code *c = &t->code, look = *c;
-	uint32_t slow;
-
-	if (!cache_has(t, 128))
-		return;
-	look.at = a->look;
-	jmp_to(&look, c->at);
-	slow = look_in_table(c, a, X86_USER);
-	jmp_to(c, a->back);
-	land(c, slow);
-	put_rm(c, OP_W(0x03), T0, in_table(a, X86_USER));
-	call_miss(c, a, access, t->stubs[t->live].slow);
-	if (a->span > a->size)
-		jmp_to(c, a->miss + LEAVE_GROUP);
 }

@@ -286,6 +286,6 @@ static inline void jmp_mem(struct code *c, struct mem m)
 	put_rm(c, OP(0xff), 4, m);
 }
 
-enum { CC_B = 2, CC_AE = 3, CC_Z = 4, CC_NZ = 5, CC_A = 7, CC_S = 8, CC_L = 12 };
+enum { CC_B = 2, CC_AE = 3, CC_Z = 4, CC_NZ = 5, CC_BE = 6, CC_A = 7, CC_S = 8, CC_L = 12 };
 
 #endif

@@ -350,11 +350,32 @@ void cache_evict(struct tcpu *t)
 		t->wrapped = false;
 }
 
-bool cache_has(const struct tcpu *t, uint32_t bytes)
+/* The accesses of blocks follow one another as the blocks do. */
+static uint32_t whose(const struct tcpu *t, uint32_t access)
 {
-	uint32_t end = t->wrapped ? t->block[t->oldest % BLOCKS].code : t->code.size;
+	uint32_t last = t->accesses - 1, number = last - (last - access) % ACCESSES;
+	uint32_t low = t->oldest, high = t->blocks;
 
-	return t->oldest != t->blocks && end - t->code.at >= bytes;
+	while (high - low > 1) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if ((int32_t)(number - t->block[middle % BLOCKS].access) >= 0)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low % BLOCKS;
+}
+
+void cache_forget(struct tcpu *t, uint32_t access)
+{
+	uint32_t which = whose(t, access);
+
+	if (!t->block[which].live)
+		return;
+	jump_remove(t, &t->block[which]);
+	unlist(t, which);
+	drop(t, which);
 }
 
 static bool has_room(struct tcpu *t)
@@ -465,6 +486,7 @@ void cache_flush(struct tcpu *t)
 	memset(t->page, 0xff, sizeof(t->page));
 	memset(t->tail, 0xff, sizeof(t->tail));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
+	memset(t->roaming, 0, sizeof(t->roaming));
 	jump_flush(t, true);
 }
 

@@ -24,6 +24,8 @@ struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, ui
 	struct texit *x = &e->exit[e->exits++];
 
 	*x = (struct texit){from, rip, (uint8_t)e->flags, (uint8_t)kind, e->key_index};
+	if (e->flags == IN_RECIPE)
+		x->recipe = (uint16_t)e->recipe;
 	return x;
 }
 
@@ -111,6 +113,10 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 	if (x->kind == EXIT_RET) {
 		emit_ret_exit(e, x);
 		return;
+	}
+	if (x->recipe) {
+		mov_imm(c, T1, x->recipe);
+		call_to(c, e->stubs->rebuild);
 	}
 	if (odd)
 		count(e, x->before);
@@ -508,6 +514,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 		.s = s,
 		.key_index = way_on(t, b),
 		.producer = NONE,
+		.kept = NONE,
 		.first_access = t->accesses,
 		.stubs = &t->stubs[live_of(&s->key)]};
 

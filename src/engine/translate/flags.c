@@ -4,8 +4,9 @@
  *
  * Between an instruction that sets the flags and the next one that sets them
  * all, accesses to memory would have to save them first, since the check of
- * the fast TLB needs the host's. If nothing else looks at them, and the operands
- * are still there at every such access, the access notes a recipe instead.
+ * the fast TLB needs the host's. If nothing else looks at them, the access notes a recipe
+ * instead: the operands are still there at every such access, or the instruction stores
+ * them beforehand (tcpu.kept), which costs less than LAHF and SETO.
  */
 #include "engine/translate/internal.h"
 
@@ -83,13 +84,6 @@ static uint32_t changes(const struct tinsn *n)
 	}
 }
 
-/* An access of it that fails goes by the slow path alone. */
-static bool only_slow(const struct emitter *e, const struct tinsn *n)
-{
-	return n->kind != KIND_VECTOR && n->kind != KIND_MXCSR && n->i.op != X86_OP_FLDCW &&
-	       !is_division(&n->i) && (wide(e) || n->i.mem.seg < X86_FS);
-}
-
 static uint32_t operands(const struct x86_insn *i)
 {
 	uint32_t mask = 1u << i->opnd[0].reg;
@@ -97,23 +91,99 @@ static uint32_t operands(const struct x86_insn *i)
 	return i->opnd[1].kind == X86_OPND_GPR ? mask | 1u << i->opnd[1].reg : mask;
 }
 
-/* From the present instruction to the one that sets all flags anew. */
-static bool kept_until_set(const struct emitter *e)
+/* It changes some flags, or all only sometimes, as shifts by CL do: it needs the others. */
+static bool changes_some(const struct tinsn *n)
 {
-	const struct tinsn *from = &e->s->insn[e->producer], *n = from + 1;
-	const struct tinsn *end = &e->s->insn[e->s->count];
+	const struct x86_insn_desc *d = &x86_insn_table[n->i.entry];
+
+	return (d->flags_written | d->flags_undefined) & X86_FLAGS_ARITH &&
+	       n->writes != X86_FLAGS_ARITH;
+}
+
+/* At all accesses from behind `from` to the instruction that sets all flags anew. */
+static bool operands_last(const struct emitter *e, const struct tinsn *from)
+{
+	const struct tinsn *n = from + 1, *end = &e->s->insn[e->s->count];
 	uint32_t need = operands(&from->i);
+	bool kept = true;
 
 	for (; n < end; n++) {
-		if (!only_slow(e, n))
+		if (n->accesses && !kept)
 			return false;
 		if (n->writes == X86_FLAGS_ARITH)
 			return true;
-		if (n->writes || changes(n) & need)
+		if (changes_some(n))
+			return false;
+		kept = kept && !(changes(n) & need);
+	}
+	return false;
+}
+
+/* ---- operands that are stored ---- */
+
+/* It looks into the TLB, unless its group has done so. */
+static bool may_look(const struct emitter *e, unsigned at)
+{
+	const struct tinsn *n = &e->s->insn[at];
+	unsigned which = e->member[at][0];
+
+	return n->accesses && (which == NO_GROUP || !e->group[which].open ||
+				      (n->kind != KIND_COPY && n->kind != KIND_VECTOR));
+}
+
+/* Flags from before `at` are lost, by an access that nothing but a fault sees them at. */
+static bool will_be_lost(const struct emitter *e, unsigned at)
+{
+	bool lost = false;
+
+	for (; at < e->s->count; at++) {
+		const struct tinsn *n = &e->s->insn[at];
+
+		if (!lost && may_look(e, at)) {
+			if (n->real)
+				return false;
+			lost = true;
+		}
+		if (n->writes == X86_FLAGS_ARITH)
+			return lost;
+		if (changes_some(n))
 			return false;
 	}
 	return false;
 }
+
+bool stores_operands(const struct emitter *e)
+{
+	const struct x86_insn *i = &e->n->i;
+	const struct x86_operand *a = &i->opnd[0], *b = &i->opnd[1];
+
+	if (!i->has_modrm || i->nops != 2 || a->high || b->high || e->n->writes != X86_FLAGS_ARITH)
+		return false;
+	switch (i->op) {
+	case X86_OP_CMP:
+	case X86_OP_TEST:
+		break;
+	case X86_OP_ADD:
+	case X86_OP_SUB:
+	case X86_OP_AND:
+	case X86_OP_OR:
+	case X86_OP_XOR:
+		if (a->kind != X86_OPND_GPR)
+			return false;
+		break;
+	case X86_OP_SHL:
+	case X86_OP_SHR:
+	case X86_OP_SAR:
+		if (a->kind != X86_OPND_GPR || b->kind != X86_OPND_IMM)
+			return false;
+		break;
+	default:
+		return false;
+	}
+	return will_be_lost(e, e->at + 1) && !(has_recipe(e->n) && operands_last(e, e->n));
+}
+
+/* ---- recipes ---- */
 
 static void flags_of_sum(struct cpu *c, uint64_t a, uint64_t b, uint64_t sum, unsigned size)
 {
@@ -127,46 +197,98 @@ bool flags_can_be_lost(struct emitter *e)
 {
 	const struct tinsn *from;
 	struct tcpu *t = e->t;
+	bool stored = e->kept == e->producer;
 
 	if (e->producer == NONE || e->n->real)
 		return false;
 	from = &e->s->insn[e->producer];
-	if (!has_recipe(from) || !kept_until_set(e))
+	if (!stored && !(has_recipe(from) && operands_last(e, from)))
 		return false;
 	if (++t->recipes % RECIPES == 0)
 		t->recipes++;
 	t->recipe[t->recipes % RECIPES] = (struct recipe){.op = from->i.op,
+		.stored = stored,
 		.size = from->i.opnd[0].size,
 		.a = from->i.opnd[0].reg,
-		.b = from->i.opnd[1].kind == X86_OPND_GPR ? from->i.opnd[1].reg : NOREG,
+		.b = from->i.opnd[1].kind == X86_OPND_IMM ? NOREG : from->i.opnd[1].reg,
 		.imm = (int32_t)from->i.imm};
 	return true;
 }
 
-/* The flags of the instruction, from its result and what is left of its operands. */
+/* What it was is told by the result, or does not matter. */
+static uint64_t first_operand(const struct recipe *r, uint64_t result, uint64_t b)
+{
+	return r->op == X86_OP_ADD ? result - b : r->op == X86_OP_SUB ? result + b : result;
+}
+
+static void flags_of_shift(struct cpu *c, unsigned op, uint64_t a, unsigned count, unsigned size)
+{
+	uint64_t mask = size_mask(size);
+	int64_t wide = (int64_t)(a << (64 - 8 * size)) >> (64 - 8 * size);
+
+	count &= size == 8 ? 63 : 31;
+	switch (op) {
+	case X86_OP_SHL:
+		set_szp(c, a << count & mask, size);
+		set_flag(c, X86_CF, count <= 8 * size && a >> (8 * size - count) & 1);
+		set_flag(c, X86_OF, (a << count >> (8 * size - 1) ^ c->s.rflags) & 1);
+		break;
+	case X86_OP_SHR:
+		set_szp(c, a >> count, size);
+		set_flag(c, X86_CF, a >> (count - 1) & 1);
+		set_flag(c, X86_OF, sign(a, size));
+		break;
+	default:
+		set_szp(c, (uint64_t)(wide >> count) & mask, size);
+		set_flag(c, X86_CF, wide >> (count - 1) & 1);
+	}
+}
+
+static void flags_of(struct cpu *c, const struct recipe *r, uint64_t a, uint64_t b)
+{
+	uint64_t mask = size_mask(r->size);
+
+	switch (r->op) {
+	case X86_OP_ADD:
+		flags_of_sum(c, a, b, (a + b) & mask, r->size);
+		break;
+	case X86_OP_SUB:
+	case X86_OP_CMP:
+		flags_sub(c, a, b, 0, r->size);
+		break;
+	case X86_OP_SHL:
+	case X86_OP_SHR:
+	case X86_OP_SAR:
+		flags_of_shift(c, r->op, a, (unsigned)b, r->size);
+		break;
+	case X86_OP_OR:
+		set_szp(c, a | b, r->size);
+		break;
+	case X86_OP_XOR:
+		set_szp(c, a ^ b, r->size);
+		break;
+	default:
+		set_szp(c, a & b, r->size);
+	}
+}
+
+/* The flags of the instruction, from its operands, or its result and what is left of them. */
 void rebuild_flags(struct tcpu *t, unsigned which)
 {
 	const struct recipe *r = &t->recipe[which];
 	struct cpu *c = &t->c;
-	uint64_t mask = size_mask(r->size), a = c->s.gpr[r->a] & mask;
-	uint64_t b = (r->b == NOREG ? (uint64_t)(int64_t)r->imm : c->s.gpr[r->b]) & mask;
+	uint64_t mask = size_mask(r->size);
+	uint64_t a = r->stored ? t->kept[0] : c->s.gpr[r->a];
+	uint64_t b = r->b == NOREG ? (uint64_t)(int64_t)r->imm
+		     : r->stored   ? t->kept[1]
+				   : c->s.gpr[r->b];
 
 	c->s.rflags &= ~(uint64_t)X86_FLAGS_ARITH;
-	switch (r->op) {
-	case X86_OP_ADD: /* a - b was the operand */
-		flags_of_sum(c, (a - b) & mask, b, a, r->size);
-		break;
-	case X86_OP_SUB:
-		flags_sub(c, (a + b) & mask, b, 0, r->size);
-		break;
-	case X86_OP_CMP:
-		flags_sub(c, a, b, 0, r->size);
-		break;
-	case X86_OP_TEST:
-		set_szp(c, a & b, r->size);
-		break;
-	default:
-		set_szp(c, a, r->size);
-	}
+	if (r->stored)
+		flags_of(c, r, a & mask, b & mask);
+	else if (r->op == X86_OP_AND || r->op == X86_OP_OR || r->op == X86_OP_XOR)
+		set_szp(c, a & mask, r->size);
+	else
+		flags_of(c, r, first_operand(r, a, b) & mask, b & mask);
 	flags_to_memory(t);
 }

@@ -42,7 +42,8 @@
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
-#define BLOCK_INSNS  32u
+#define ROAMING      1024u /* words of 64 addresses */
+#define BLOCK_INSNS  64u
 #define STACK_ROOM   (64u << 10)
 
 /* A hit: page is the linear address of the page, delta what makes it a host address. */
@@ -53,8 +54,7 @@ struct fast_entry {
 /* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
 	uint64_t rip;
-	uint32_t look, back,
-		miss;         /* in the code: its own entry's look; behind it; where it misses */
+	uint32_t back;        /* in the code: behind the look */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
 	uint16_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
@@ -63,6 +63,7 @@ struct access {
 	bool write;
 	uint8_t align; /* bits of the address that must not be set */
 	bool host;     /* T0 is to be the host address, else the difference */
+	bool own;      /* it looks into an entry of its own */
 };
 
 /*
@@ -124,6 +125,7 @@ struct key {
 #define RECIPES (1u << 16)
 struct recipe {
 	uint16_t op;
+	bool stored;        /* the operands are in tcpu.kept */
 	uint8_t size, a, b; /* registers; b: NOREG for imm */
 	int32_t imm;
 };
@@ -220,6 +222,7 @@ struct tcpu {
 	uint32_t host_mxcsr;
 	uint32_t flags;                 /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;                   /* instructions before the budget is spent */
+	uint64_t kept[2];               /* operands that a recipe needs: flags.c */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
@@ -262,6 +265,7 @@ struct tcpu {
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
+	uint64_t roaming[ROAMING];         /* hashed addresses of users' accesses that miss often */
 	struct jump_list {
 		uint32_t used; /* more than there is room for: the list is not complete */
 		uint32_t at[JUMP_SIZE];
@@ -380,6 +384,7 @@ struct texit {
 	uint64_t rip;
 	uint8_t place, kind;
 	uint8_t key;     /* of what is jumped to */
+	uint16_t recipe; /* for the flags, or 0 */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
@@ -420,8 +425,8 @@ void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail);
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
 void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
-/* Room for bytes of code behind the newest block, to which they belong. */
-bool cache_has(const struct tcpu *t, uint32_t bytes);
+/* The block of the access is found no more; it may be what runs. */
+void cache_forget(struct tcpu *t, uint32_t access);
 /* The oldest block, and all that leads there. There is one. */
 void cache_evict(struct tcpu *t);
 void jump_add(struct tcpu *t, const struct tblock *b, bool global);
@@ -453,12 +458,11 @@ void forget_writes(struct cpu *c, const struct code_page *p);
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
-enum slow { SLOW_ODD, SLOW_DONE, SLOW_CROSSES };
 /*
  * Called by translated code for an access that missed; lin is where its span begins. The
- * difference is in tcpu.delta; or interpret it; or the span is in two pages.
+ * difference is in tcpu.delta; false: interpret it.
  */
-enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
+bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -556,8 +560,9 @@ struct group {
 	uint8_t seg, base, index, scale;
 	uint32_t base_version, index_version, epoch;
 	int64_t low, high;
+	int64_t origin; /* folded: where the address in the slot leads */
 	uint8_t members, slot;
-	bool write, open;
+	bool write, open, folded;
 };
 
 struct emitter {
@@ -570,6 +575,7 @@ struct emitter {
 	const struct stubs *stubs;
 	enum place flags;
 	unsigned producer; /* which instruction set the flags, IN_HOST, or NONE */
+	unsigned kept;     /* which instruction stored its operands, or NONE */
 	uint32_t recipe;   /* IN_RECIPE */
 	struct mem mem;    /* the memory operand that was reached, in the host */
 	unsigned nth;      /* accesses of this instruction */
@@ -604,13 +610,15 @@ void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsign
 /* T0 becomes linear; flags in the host are lost. */
 void add_segment(struct emitter *e, unsigned seg, unsigned size);
 void emit_misses(struct emitter *e);
-/* The access looks into the fast TLB alone from now on. */
-void look_directly(struct tcpu *t, uint32_t access);
+/* Users' accesses at rip look into the fast TLB alone, in blocks made from now on. */
+void note_roaming(struct tcpu *t, uint64_t rip);
 
 /* ---- flags.c ---- */
 
 /* Flags that are in the host may be lost by the present access: a recipe is made. */
 bool flags_can_be_lost(struct emitter *e);
+/* The present instruction is to store its operands, so that its flags can be lost. */
+bool stores_operands(const struct emitter *e);
 void rebuild_flags(struct tcpu *t, unsigned which);
 
 /* The flags are there, too, afterwards; or in a recipe. */

@@ -222,12 +222,14 @@ static void judge(struct tcpu *t, uint32_t access)
 	uint64_t now = __builtin_ia32_rdtsc();
 
 	t->more[access].left = SITE_BUDGET;
-	if (now - a->since < SITE_BUDGET * OFTEN)
-		look_directly(t, access);
+	if (now - a->since < SITE_BUDGET * OFTEN) {
+		note_roaming(t, a->rip);
+		cache_forget(t, access);
+	}
 	a->since = now;
 }
 
-enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
+bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 {
 	const struct access *a = &t->access[access];
 	bool check_write = t->check && a->write;
@@ -244,8 +246,6 @@ enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 		rebuild_flags(t, a->recipe);
 	if (t->more[access].left < 0)
 		judge(t, access);
-	if ((lin & 4095) + a->span > PAGE_SIZE && a->span > a->size)
-		return SLOW_CROSSES;
 	lin += a->down;
 	if (lin & a->align || (lin & 4095) + a->size > PAGE_SIZE ||
 		(c->mode == X86_MODE_64 && !is_canonical(lin)))
@@ -258,8 +258,8 @@ enum slow slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 		check_store(t->check, e->host + (lin & 4095) - a->down, a->span);
 	else if (!t->torture.miss && !(a->write && changes_often(e->code)))
 		remember_for(t, lin, access, e);
-	return SLOW_DONE;
+	return true;
 odd:
 	account(t, a->before);
-	return SLOW_ODD;
+	return false;
 }

@@ -197,6 +197,57 @@ static bool needs_rex_for(struct mem m)
 	return (m.base != NOREG && m.base >= R8) || (m.index != NOREG && m.index >= R8);
 }
 
+/* Before they are lost: for a recipe. */
+static void store_operands(struct emitter *e, unsigned reg, unsigned rm)
+{
+	bool first = e->n->rm_first;
+
+	store64(e->c, in_state(STATE(kept)), first ? rm : reg);
+	if (e->n->i.opnd[1].kind != X86_OPND_IMM)
+		store64(e->c, in_state(STATE(kept) + 8), first ? reg : rm);
+	e->kept = e->at;
+}
+
+/* T1 becomes the operand that was reached. */
+static void load_operand(struct emitter *e, unsigned size)
+{
+	if (size < 4)
+		put_rm(e->c, OP_0F(size == 1 ? 0xb6 : 0xb7), T1, e->mem);
+	else
+		put_rm(e->c, (struct opcode){.byte = 0x8b, .w = size == 8}, T1, e->mem);
+}
+
+/* Its flags will be lost by an access: its operands are stored, one in memory is loaded. */
+static void emit_with_stores(struct emitter *e, struct form f)
+{
+	bool loads = f.memory;
+	unsigned reg, rm = T1;
+
+	if (loads)
+		load_operand(e, f.rm_opnd->size);
+	reg = bring(e, f.reg, f.reg_opnd, false, loads ? T0 : T1);
+	if (!loads)
+		rm = bring(e, f.rm, f.rm_opnd, false, T0);
+	f.memory = false;
+	store_operands(e, reg, rm);
+	put_copy(e, &f, reg, rm);
+	put_back(e, f.reg, f.reg_opnd, reg);
+	if (!loads)
+		put_back(e, f.rm, f.rm_opnd, rm);
+}
+
+static void emit_plainly(struct emitter *e, const struct form *f)
+{
+	unsigned reg = bring(e, f->reg, f->reg_opnd, f->reg_high, T1);
+	unsigned rm = bring(e, f->rm, f->rm_opnd, f->rm_high, T0);
+
+	put_copy(e, f, reg, rm);
+	if (is_division(&e->n->i) || e->n->i.op == X86_OP_CMPXCHG16B)
+		exit_at_fault(e);
+	put_back(e, f->reg, f->reg_opnd, reg);
+	put_back(e, f->rm, f->rm_opnd, rm);
+}
+
 void note_new_flags(struct emitter *e)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[e->n->i.entry];
@@ -211,7 +262,6 @@ void emit_copy(struct emitter *e)
 {
 	const struct tinsn *n = e->n;
 	struct form f = form_of(n);
-	unsigned reg, rm;
 
 	reach_memory(e);
 	if (is_division(&n->i))
@@ -220,13 +270,10 @@ void emit_copy(struct emitter *e)
 		address_to_t0(e);
 	if (needs_flags(n))
 		need_flags_in_host(e);
-	reg = bring(e, f.reg, f.reg_opnd, f.reg_high, T1);
-	rm = bring(e, f.rm, f.rm_opnd, f.rm_high, T0);
-	put_copy(e, &f, reg, rm);
-	if (is_division(&n->i) || n->i.op == X86_OP_CMPXCHG16B)
-		exit_at_fault(e);
-	put_back(e, f.reg, f.reg_opnd, reg);
-	put_back(e, f.rm, f.rm_opnd, rm);
+	if (stores_operands(e))
+		emit_with_stores(e, f);
+	else
+		emit_plainly(e, &f);
 	note_new_flags(e);
 }
 

@@ -3,7 +3,9 @@
  * and which flags matter after it.
  *
  * A block goes on behind conditional jumps that are not taken, up to a jump,
- * an instruction that only interpret executes, or the end of the page. Flags
+ * an instruction that only interpret executes, or the end of the page. One that
+ * jumps to its own head is a loop: several rounds of it are put one behind the
+ * other, so that they share polls, looks and flags. Flags
  * matter where an instruction reads them and where the state may be seen: at
  * every access to memory, since it may fault, and at every exit.
  * Source: SDM vol. 2, appendix A.
@@ -11,6 +13,8 @@
 #include "engine/translate/internal.h"
 
 #define MAX_SIDE_EXITS 4u
+#define PLAIN_INSNS    32u /* of a block that is no loop */
+#define MAX_ROUNDS     8u  /* of a loop */
 
 /* ---- format ---- */
 
@@ -624,10 +628,44 @@ static void scan_across(struct tcpu *t, struct scan *s, const uint8_t *code, uns
 	add(t, s, s->bytes, X86_INSN_MAX);
 }
 
+/* Does the last instruction jump to where the block begins? */
+static bool loops(const struct scan *s)
+{
+	const struct tinsn *n = &s->insn[s->count - 1];
+	uint64_t to = s->end + (uint64_t)n->i.imm;
+
+	if (n->kind != KIND_JCC && n->kind != KIND_JMP)
+		return false;
+	return (s->key.mode == X86_MODE_64 ? to : (uint32_t)to) == s->rip;
+}
+
+/*
+ * The block goes on at its head: the jump back is none any more, or its opposite out of the
+ * loop. false: another round would be too long.
+ */
+static bool unroll(struct scan *s, unsigned rounds, unsigned most)
+{
+	struct tinsn *n = &s->insn[s->count - 1];
+
+	if (s->key.units & UNITS_SINGLE || rounds == MAX_ROUNDS ||
+		s->count + s->count / rounds > most)
+		return false;
+	if (n->kind == KIND_JMP) {
+		n->kind = KIND_NOP;
+	} else {
+		n->i.cc ^= 1;
+		n->i.imm = 0;
+	}
+	note_flags(n);
+	s->end = s->rip;
+	return true;
+}
+
 void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, uint64_t rip,
 	struct scan *s)
 {
-	unsigned at = rip & 4095, exits = 0;
+	unsigned at = rip & 4095, exits = 0, rounds = 1;
+	unsigned most = MIN(t->block_insns, PLAIN_INSNS);
 
 	s->count = 0;
 	s->rip = s->end = rip;
@@ -635,7 +673,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->start_reads = s->start_dead = false;
 	s->wants = LIVE_NONE;
 	s->across.present = false;
-	while (s->count < t->block_insns && at < PAGE_SIZE) {
+	while (s->count < (rounds > 1 ? t->block_insns : most) && at < PAGE_SIZE) {
 		const struct tinsn *n = &s->insn[s->count];
 
 		/* Marked before it is read, so that no store comes between unseen. */
@@ -643,8 +681,15 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 		if (!add(t, s, page->host + at, PAGE_SIZE - at))
 			break;
 		at += n->i.len;
-		if (ends_block(n->kind) || (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS))
+		if (loops(s)) {
+			if (!unroll(s, rounds++, t->block_insns))
+				break;
+			at = rip & 4095;
+			exits = 0;
+		} else if (ends_block(n->kind) ||
+			   (n->kind == KIND_JCC && ++exits == MAX_SIDE_EXITS)) {
 			break;
+		}
 	}
 	if (!s->count && at < PAGE_SIZE)
 		scan_across(t, s, page->host + at, PAGE_SIZE - at);

@@ -273,7 +273,7 @@ static void emit_miss(struct code *c, bool write, uint32_t slow)
 /* T0 is the linear address, T1 the access; further as above. */
 static void emit_slow(struct code *c, enum live live)
 {
-	uint32_t odd, done;
+	uint32_t odd;
 
 	emit_take_return(c);
 	move_registers(c, false);
@@ -282,13 +282,8 @@ static void emit_slow(struct code *c, enum live live)
 	mov_rr(c, RSI, T0);
 	mov_rr(c, RDX, T1);
 	emit_call(c, (uint64_t)(uintptr_t)slow_access);
-	put_rr(c, OP(0x85), RAX, RAX);
+	put_rr(c, OP(0x84), RAX, RAX);
 	odd = jcc_forward(c, CC_Z);
-	alu_imm32(c, false, 7, RAX, SLOW_DONE);
-	done = jcc_forward(c, CC_Z);
-	put_rm(c, OP_W(0x83), 0, in_state(STATE(ret))); /* over the jump behind the call */
-	put8(c, 5);
-	land(c, done);
 	mov_rr(c, T1, T0);
 	load64(c, T0, in_state(STATE(delta)));
 	load_vectors(c, live);

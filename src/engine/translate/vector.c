@@ -155,7 +155,8 @@ static void put_vector(struct emitter *e, unsigned reg, unsigned rm)
 static void check_alignment(struct emitter *e, unsigned size)
 {
 	need_flags_in_memory(e);
-	e->flags = IN_MEMORY;
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 	address_to_t0(e);
 	put_rr(e->c, (struct opcode){.byte = 0xf6, .byte_regs = true}, 0, T0);
 	put8(e->c, size - 1);
@@ -202,7 +203,8 @@ void emit_mxcsr(struct emitter *e)
 		return;
 	}
 	need_flags_in_memory(e);
-	e->flags = IN_MEMORY;
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 	put_rm(c, OP(0x8b), T1, e->mem);
 	put_rm(c, OP(0x89), T1, in_state(STATE(scratch)));
 	alu_imm32(c, false, 6, T1, MXCSR_MASKS);

@@ -72,7 +72,8 @@ static void emit_fldcw(struct emitter *e)
 	struct code *c = e->c;
 
 	need_flags_in_memory(e);
-	e->flags = IN_MEMORY;
+	if (e->flags != IN_RECIPE)
+		e->flags = IN_MEMORY;
 	put_rm(c, OP_0F(0xb7), T1, e->mem);
 	store64(c, in_state(STATE(scratch)), T1);
 	put_rr(c, OP(0xf7), 2, T1); /* not */
