@@ -416,7 +416,7 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 		.write = write,
 		.before = (uint8_t)e->at,
 		.span = (uint16_t)size,
-		.recipe = e->flags == IN_RECIPE ? (uint16_t)e->recipe : 0};
+		.recipe = e->flags == IN_RECIPE ? e->recipe : 0};
 	t->site[n] = (struct fast_entry){NO_SITE, 0};
 	return n;
 }

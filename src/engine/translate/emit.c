@@ -25,7 +25,7 @@ struct texit *new_exit(struct emitter *e, enum exit_kind kind, uint32_t from, ui
 
 	*x = (struct texit){from, rip, (uint8_t)e->flags, (uint8_t)kind, e->key_index};
 	if (e->flags == IN_RECIPE)
-		x->recipe = (uint16_t)e->recipe;
+		x->recipe = e->recipe;
 	return x;
 }
 

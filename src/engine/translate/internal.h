@@ -30,13 +30,13 @@
 #define JUMP_SIZE    (1u << JUMP_SHIFT)
 #define KEYS         32u
 #define NO_KEY       0xffu
-#define CODE_SIZE    (32u << 20)
+#define CODE_SIZE    (64u << 20)
 #define CODE_ROOM    (64u << 10) /* a block is surely smaller */
 #define BLOCKS       (1u << 17)
 #define LINKS        (1u << 18)
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
-#define INSNS        (1u << 15) /* instructions that translated code lets interpret execute */
+#define INSNS        (1u << 16) /* instructions that translated code lets interpret execute */
 #define HASH_SIZE    (1u << 17)
 #define TAILS        (1u << 10)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
@@ -54,9 +54,9 @@ struct fast_entry {
 /* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
 	uint64_t rip;
-	uint32_t back;        /* in the code: behind the look */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
-	uint16_t recipe;      /* for the flags, or 0 */
+	uint32_t back;        /* in the code: behind the look */
+	uint32_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
 	uint16_t down;        /* how far below it they begin */
 	uint8_t size, before; /* before: instructions of the block */
@@ -122,7 +122,7 @@ struct key {
 };
 
 /* How the flags of an instruction follow from what it left: see flags.c. */
-#define RECIPES (1u << 16)
+#define RECIPES (1u << 18)
 struct recipe {
 	uint16_t op;
 	bool stored;        /* the operands are in tcpu.kept */
@@ -384,7 +384,7 @@ struct texit {
 	uint64_t rip;
 	uint8_t place, kind;
 	uint8_t key;     /* of what is jumped to */
-	uint16_t recipe; /* for the flags, or 0 */
+	uint32_t recipe; /* for the flags, or 0 */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
 };
