@@ -255,12 +255,27 @@ static void tables_in_a_device(void **state)
 	assert_true(m->writes >= 4);
 }
 
+/* No instruction is ever executed, only #UD delivered: its handler is UD2, too. */
+static void handlers_that_fault_at_once(void **state)
+{
+	struct machine *m = *state;
+	struct x86_state s;
+
+	memset(m->vm->ram.host, 0, 1 * MiB);
+	memcpy(m->vm->ram.host + CODE, "\x0f\x0b", 2);
+	put_word(m, 4 * X86_UD, CODE);
+	make_state(m, &s, REAL);
+	x86_seg_real(&s.seg[X86_SS], 0x2000, false);
+	come_back(m, &s);
+	assert_int_equal(s.rip, CODE);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {TEST(wild_code), TEST(wild_stack),
 		TEST(wild_descriptors), TEST(wild_task), TEST(wild_pages), TEST(wild_leaves),
-		TEST(tables_in_a_device)};
+		TEST(tables_in_a_device), TEST(handlers_that_fault_at_once)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

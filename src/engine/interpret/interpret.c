@@ -521,6 +521,7 @@ void cpu_run(struct cpu *c, uint64_t budget, struct run_result *r, bool kicks)
 		end_shadow(c);
 	}
 	if (why == JUMP_FAULT) {
+		r->executed++; /* else handlers that fault at once would go on beyond any budget */
 		deliver_fault(c);
 	} else if (why && why != JUMP_RETRY) {
 		finish(c, r, why);
