@@ -58,7 +58,6 @@ struct vsock_server {
 	unsigned queued;
 	struct vsock_header in; /* and its data follow */
 	uint8_t in_data[VSOCK_OUT_MAX];
-	struct pollfd poll[STREAMS + 2];
 };
 
 /* ---- packets to the machine ---- */
@@ -389,24 +388,25 @@ static void accept_one(struct vsock_server *s)
 
 bool vsock_server_turn(struct vsock_server *s, int timeout_ms)
 {
+	struct pollfd set[STREAMS + 2];
 	unsigned n = s->queued ? 1 : STREAMS + 2;
 
-	s->poll[0] = (struct pollfd){s->machine, s->queued ? POLLOUT : POLLIN, 0};
-	s->poll[1] = (struct pollfd){s->listener, POLLIN, 0};
+	set[0] = (struct pollfd){s->machine, s->queued ? POLLOUT : POLLIN, 0};
+	set[1] = (struct pollfd){s->listener, POLLIN, 0};
 	for (unsigned i = 0; i < STREAMS; i++)
-		s->poll[i + 2] = watched(&s->stream[i]);
-	if (poll(s->poll, n, timeout_ms) <= 0)
+		set[i + 2] = watched(&s->stream[i]);
+	if (poll(set, n, timeout_ms) <= 0)
 		return true;
 	if (s->queued) {
 		flush_queue(s);
-		return !(s->poll[0].revents & (POLLHUP | POLLERR));
+		return !(set[0].revents & (POLLHUP | POLLERR));
 	}
-	if (s->poll[0].revents && !from_machine(s))
+	if (set[0].revents && !from_machine(s))
 		return false;
 	for (unsigned i = 0; i < STREAMS && !s->queued; i++)
-		if (s->poll[i + 2].revents && s->stream[i].fd == s->poll[i + 2].fd)
-			stream_ready(s, &s->stream[i], s->poll[i + 2].revents);
-	if (s->poll[1].revents && !s->queued)
+		if (set[i + 2].revents && s->stream[i].fd == set[i + 2].fd)
+			stream_ready(s, &s->stream[i], set[i + 2].revents);
+	if (set[1].revents && !s->queued)
 		accept_one(s);
 	return true;
 }
