@@ -48,7 +48,7 @@ static const int machine_calls[] = {COMMON, DISK_CALLS, SCMP_SYS(read), SCMP_SYS
 	SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
 	SCMP_SYS(accept4), SCMP_SYS(preadv2), SCMP_SYS(pwritev2), SCMP_SYS(shutdown),
 	SCMP_SYS(timerfd_settime), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall),
-	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(timer_delete), SCMP_SYS(ioctl)};
+	SCMP_SYS(getrandom), SCMP_SYS(sigaltstack), SCMP_SYS(ioctl)};
 
 /* Device handlers run on these threads; sockets were opened before. */
 static const int vcpu_calls[] = {COMMON, SCMP_SYS(exit), SCMP_SYS(read), SCMP_SYS(writev),

@@ -60,7 +60,7 @@ echo >uprobe_events
 """ % TRACING
 # Both at once: text is rewritten while other tracers stand in it.
 ALL = """cd %s
-echo "p:k/p_read vfs_read+4" >kprobe_events; echo 1 >events/k/enable
+echo "p:k/p_read vfs_read" >kprobe_events && echo 1 >events/k/enable || exit 2
 for n in 1 2 3 4 5 6; do echo function >current_tracer; echo 1 >events/sched/enable; echo nop >current_tracer
 	echo 0 >events/sched/enable; done &
 load
