@@ -412,13 +412,6 @@ static int open_debugcon(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
-static int open_screenshot(struct front *f)
-{
-	if (f->config.screenshot)
-		return open_for_writing("screenshot", f->config.screenshot);
-	return dup(STDERR_FILENO);
-}
-
 static int open_picture(struct front *f)
 {
 	bool viewer = config_has_viewer(&f->config);
@@ -469,7 +462,7 @@ int front_open_all(struct front *f)
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
-	f->fd[FD_SCREENSHOT] = open_screenshot(f);
+	f->fd[FD_SCREENSHOT] = front_open_screenshot(f);
 	f->fd[FD_PICTURE] = open_picture(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)

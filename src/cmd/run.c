@@ -281,6 +281,8 @@ static int finish(struct front *f)
 	const char *why;
 
 	show_end(f);
+	front_drop_screenshots(f);
+	front_end_screenshot(f);
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);
