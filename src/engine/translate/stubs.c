@@ -420,6 +420,7 @@ enum leave enter(struct tcpu *t, const uint8_t *entry)
 	way_in *in = (way_in *)(uintptr_t)(t->exec + t->stubs[live].enter);
 	int why;
 
+	t->page_rip = t->c.s.rip & ~UINT64_C(4095);
 	if (live)
 		tidy_vectors(t);
 	why = in(t, entry);
