@@ -164,10 +164,11 @@ static void emit_open_link(struct emitter *e, struct texit *x)
 
 		store_near(e, in_state(STATE(c.s.rip)), page_of(base) | (x->rip & 4095));
 		mov_imm(c, T1, LEAVE_LOOK);
+		jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
 	} else {
 		mov_imm(c, T1, LEAVE_LINK + link_new(e->t, x, far));
+		jmp_to(c, x->place == IN_HOST ? e->stubs->link_host : e->stubs->link_memory);
 	}
-	jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
 }
 
 static void emit_exit(struct emitter *e, struct texit *x)
@@ -183,6 +184,12 @@ static void emit_exit(struct emitter *e, struct texit *x)
 	if (x->kind == EXIT_JUMP) {
 		emit_open_link(e, x);
 		return;
+	}
+	if (x->retry && !e->t->check) {
+		mov_imm(c, T1, e->key_index);
+		call_to(c, e->stubs->seek);
+		put_rr(c, OP(0x85), T1, T1);
+		jcc_to(c, CC_NZ, x->retry);
 	}
 	if (x->kind == EXIT_RET) {
 		emit_ret_exit(e, x);
@@ -380,12 +387,16 @@ static struct mem find_jump(struct emitter *e, enum exit_kind miss)
 	uint32_t table =
 		STATE(jump) + (uint32_t)sizeof(struct jump_entry) * JUMP_SIZE * e->key_index;
 	struct mem entry = {RSP, T1, 1, (int32_t)table};
+	uint32_t start = c->at;
+	struct texit *x;
 
 	mov_rr32(c, T1, T0);
 	shift_imm(c, false, 4, T1, 4);
 	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
 	put_rm(c, OP_W(0x3b), T0, entry);
-	new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip)->before = e->at;
+	x = new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip);
+	x->before = e->at;
+	x->retry = start;
 	entry.disp += (int32_t)offsetof(struct jump_entry, host);
 	if (e->s->shared)
 		alu_imm32(c, true, 4, T0, -(int32_t)PAGE_SIZE);

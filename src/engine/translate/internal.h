@@ -204,6 +204,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
+	uint32_t link_host, link_memory, seek;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -402,6 +403,7 @@ struct texit {
 	uint32_t recipe; /* for the flags, or 0 */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
+	uint32_t retry;  /* where the branch looks for its target again */
 	bool turns;      /* the jump is to another page, which tcpu.page_rip has yet to be told */
 };
 
@@ -477,6 +479,13 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
 int catch_faults(void);
 void use_signal_stack(struct tcpu *t);
 void leave_signal_stack(struct tcpu *t);
+
+/*
+ * Called by translated code: where the open link leads, or the jump to rip by key. What is
+ * found is remembered. NULL, false: leave.
+ */
+const uint8_t *chase_link(struct tcpu *t, uint32_t link);
+bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key);
 
 /* ---- memory.c: the fast TLBs ---- */
 

@@ -280,6 +280,66 @@ static struct tblock *find(struct tcpu *t)
 	return b;
 }
 
+/* ---- from block to block, called by translated code ---- */
+
+/* The block at rip, if it and its page are known and nothing is to be done before it. */
+static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, bool *global)
+{
+	struct cpu *c = &t->c;
+	const struct key *k = &t->key[key];
+	bool shared = k->units & UNITS_SHARED;
+	const struct tlb_entry *e;
+	struct tblock *b;
+
+	if (c->stops || (shared ? rip >= SHARED_END : !is_canonical(rip)))
+		return NULL;
+	e = tlb_peek(c, rip, code_privilege(c), X86_FETCH);
+	if (!e || !e->code || !e->host)
+		return NULL;
+	b = cache_find(t, e->gpa + (rip & 4095), rip, key);
+	if (!b || !b->from_memory || b->wants || b->tail.present ||
+		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
+		return NULL;
+	if (shared)
+		settle(t, b->addr >> 12, rip);
+	*global = !shared && e->global;
+	return b;
+}
+
+/* Where it leads; its code does not store that. */
+static uint64_t rip_of_link(const struct tcpu *t, const struct link *l)
+{
+	return l->rip + (t->key[l->key].units & UNITS_SHARED ? t->page_rip : 0);
+}
+
+const uint8_t *chase_link(struct tcpu *t, uint32_t link)
+{
+	const struct link *l = &t->link[link];
+	uint64_t rip = rip_of_link(t, l);
+	struct tblock *b;
+	bool global;
+
+	spend(t, SPENT_REST);
+	b = peek(t, rip, l->key, &global);
+	if (b)
+		link_close(t, link, b, rip, global);
+	spend(t, SPENT_CODE);
+	return b ? t->exec + b->from_memory : NULL;
+}
+
+bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key)
+{
+	struct tblock *b;
+	bool global;
+
+	spend(t, SPENT_REST);
+	b = peek(t, rip, key, &global);
+	if (b)
+		jump_add(t, b, rip, global);
+	spend(t, SPENT_CODE);
+	return b;
+}
+
 /* ---- the way in ---- */
 
 static bool any_stale(const struct tcpu *t)
@@ -294,14 +354,10 @@ static bool wanted(struct tcpu *t)
 	return vcpu_kicked(t->c.v) || any_stale(t);
 }
 
-/* Its code does not store where it goes. */
 static void follow_link(struct tcpu *t, uint32_t link)
 {
-	const struct link *l = &t->link[link];
-	bool shared = t->key[l->key].units & UNITS_SHARED;
-
 	t->pending = link;
-	t->pending_rip = t->c.s.rip = l->rip + (shared ? t->page_rip : 0);
+	t->pending_rip = t->c.s.rip = rip_of_link(t, &t->link[link]);
 }
 
 static enum leave run_code(struct tcpu *t, const uint8_t *entry)
