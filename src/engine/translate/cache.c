@@ -64,7 +64,7 @@ static void note_page(struct tcpu *t, uint64_t rip)
 static void note_pages(struct tcpu *t, const struct tblock *b, uint64_t rip)
 {
 	note_page(t, rip);
-	if (b->tail.present)
+	if (b->has_tail)
 		note_page(t, rip + PAGE_SIZE);
 }
 
@@ -189,7 +189,7 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, uint64_t rip, 
 	t->stats.links++;
 	set_target(&t->code, l->patch, entry_for(l, to));
 	l->closed = true;
-	if (!l->far && !to->tail.present)
+	if (!l->far && !to->has_tail)
 		return;
 	note_pages(t, to, rip);
 	if (global)
@@ -262,6 +262,7 @@ void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail)
 	uint32_t *list = &t->tail[tail->page % TAILS];
 
 	b->tail = *tail;
+	b->has_tail = true;
 	b->next_tail = *list;
 	*list = (uint32_t)(b - t->block);
 }
@@ -271,12 +272,12 @@ static void drop_tail(struct tcpu *t, uint32_t which)
 	struct tblock *b = &t->block[which];
 	uint32_t *p = &t->tail[b->tail.page % TAILS];
 
-	if (!b->tail.present)
+	if (!b->has_tail)
 		return;
 	while (*p != which)
 		p = &t->block[*p].next_tail;
 	*p = b->next_tail;
-	b->tail.present = false;
+	b->has_tail = false;
 }
 
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)

@@ -37,7 +37,7 @@
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 16) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE    (1u << 17)
+#define HASH_SIZE    (1u << 18)
 #define TAILS        (1u << 10)
 #define WHERE_SIZE   (1u << 14)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
@@ -142,19 +142,21 @@ struct tail {
 	bool global, present;
 };
 
+/* What finding one needs comes first, in one line of the host's cache. */
 struct tblock {
-	gpa_t addr;
+	_Alignas(64) gpa_t addr;
 	uint64_t rip;
-	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
-	uint32_t version;
+	uint32_t version, next_hash;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page, prev_page, next_tail;
-	struct tail tail;
-	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
 	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
+	bool has_tail;
+	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
+	uint16_t len;                              /* bytes of its instructions */
+	uint32_t next_page, prev_page, next_tail;
+	struct tail tail;
 };
 
 /* A direct jump out of a block. */

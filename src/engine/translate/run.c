@@ -236,7 +236,7 @@ static struct tblock *find_live(struct tcpu *t, enum live live)
 }
 
 /* The second page of its instruction is where it was, and unchanged. */
-static bool has_tail(struct tcpu *t, const struct tblock *b)
+static bool tail_holds(struct tcpu *t, const struct tblock *b)
 {
 	const struct tlb_entry *e;
 	struct tail now;
@@ -263,11 +263,11 @@ static struct tblock *find(struct tcpu *t)
 		return NULL;
 	b = cache_find(t, e->gpa + (rip & 4095), rip, t->key_now);
 	if (!b || b->version != atomic_load_explicit(&e->code->version, memory_order_acquire) ||
-		(b->tail.present && !has_tail(t, b)))
+		(b->has_tail && !tail_holds(t, b)))
 		b = translate(t, e, rip);
 	if (shared)
 		settle(t, b->addr >> 12, rip);
-	global = !shared && e->global && (!b->tail.present || b->tail.global);
+	global = !shared && e->global && (!b->has_tail || b->tail.global);
 	if (t->pending != NONE && t->pending_rip == rip && b->from_memory)
 		link_close(t, t->pending, b, rip, global);
 	t->pending = NONE;
@@ -297,7 +297,7 @@ static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, bool *glob
 	if (!e || !e->code || !e->host)
 		return NULL;
 	b = cache_find(t, e->gpa + (rip & 4095), rip, key);
-	if (!b || !b->from_memory || b->wants || b->tail.present ||
+	if (!b || !b->from_memory || b->wants || b->has_tail ||
 		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
 		return NULL;
 	if (shared)
