@@ -8,7 +8,7 @@
 #define TINAMOU_ASIDE_H
 
 struct aside {
-	int fd; /* to write to; belongs to this, -1: none */
+	int fd;             /* to write to; belongs to this, -1: none */
 	char *path, *other; /* other: NULL if path itself is written */
 };
 
