@@ -91,6 +91,7 @@ void jump_add(struct tcpu *t, const struct tblock *b, uint64_t rip, bool global)
 	uint32_t n = jump_slot(b);
 
 	jump_all(t)[n] = (struct jump_entry){rip, entry_of(t, b)};
+	(&t->jump_block[0][0])[n] = (uint32_t)(b - t->block) + 1;
 	if (list->used < JUMP_SIZE)
 		list->at[list->used] = n;
 	if (list->used <= JUMP_SIZE)
@@ -255,6 +256,31 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 			return b;
 	}
 	return NULL;
+}
+
+static struct tblock *find_first_at(
+	struct tcpu *t, uint32_t which, gpa_t addr, uint64_t rip, uint8_t key)
+{
+	struct tblock *b = &t->block[which];
+
+	if (b->live && b->addr == addr && b->key == key && b->rip == rip_for(&t->key[key], rip))
+		return b;
+	return cache_find(t, addr, rip, key);
+}
+
+struct tblock *cache_find_by_link(
+	struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t link)
+{
+	if (t->link[link].joined)
+		return find_first_at(t, t->link[link].to, addr, rip, key);
+	return cache_find(t, addr, rip, key);
+}
+
+struct tblock *cache_find_by_jump(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
+{
+	uint32_t last = t->jump_block[key][rip % JUMP_SIZE];
+
+	return last ? find_first_at(t, last - 1, addr, rip, key) : cache_find(t, addr, rip, key);
 }
 
 void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail)
@@ -521,6 +547,7 @@ void cache_flush(struct tcpu *t)
 	memset(t->tail, 0xff, sizeof(t->tail));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
 	memset(t->roaming, 0, sizeof(t->roaming));
+	memset(t->jump_block, 0, sizeof(t->jump_block));
 	jump_flush(t, true);
 }
 

@@ -235,7 +235,8 @@ struct tcpu {
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
-	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
+	uint32_t jump_block[KEYS][JUMP_SIZE]; /* + 1: which the entry led to, even if it is clear */
+	uint64_t saved[3], delta;             /* of the stub for misses; what slow_access found */
 	/* Accesses whose entries were filled. */
 	uint32_t sites_used[SITE_LISTS], site_list[SITE_LISTS][SITE_ROOM];
 	uint8_t fast_global[X86_PRIVILEGES][2][FAST_SIZE];
@@ -449,6 +450,10 @@ static inline uint64_t rip_for(const struct key *k, uint64_t rip)
  */
 void settle(struct tcpu *t, gpa_t page, uint64_t rip);
 struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
+/* The same, likely where the link or jump led the last time. */
+struct tblock *cache_find_by_link(
+	struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t link);
+struct tblock *cache_find_by_jump(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
 /* The block lasts as long as that page does. */
 void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail);

@@ -282,21 +282,25 @@ static struct tblock *find(struct tcpu *t)
 
 /* ---- from block to block, called by translated code ---- */
 
-/* The block at rip, if it and its page are known and nothing is to be done before it. */
-static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, bool *global)
+/* The block at rip, where link or a jump leads, if it and its page are known and nothing is to be
+ * done before it. */
+static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, uint32_t link, bool *global)
 {
 	struct cpu *c = &t->c;
 	const struct key *k = &t->key[key];
 	bool shared = k->units & UNITS_SHARED;
 	const struct tlb_entry *e;
 	struct tblock *b;
+	gpa_t addr;
 
 	if (c->stops || (shared ? rip >= SHARED_END : !is_canonical(rip)))
 		return NULL;
 	e = tlb_peek(c, rip, code_privilege(c), X86_FETCH);
 	if (!e || !e->code || !e->host)
 		return NULL;
-	b = cache_find(t, e->gpa + (rip & 4095), rip, key);
+	addr = e->gpa + (rip & 4095);
+	b = link == NONE ? cache_find_by_jump(t, addr, rip, key)
+			 : cache_find_by_link(t, addr, rip, key, link);
 	if (!b || !b->from_memory || b->wants || b->has_tail ||
 		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
 		return NULL;
@@ -320,7 +324,7 @@ const uint8_t *chase_link(struct tcpu *t, uint32_t link)
 	bool global;
 
 	spend(t, SPENT_REST);
-	b = peek(t, rip, l->key, &global);
+	b = peek(t, rip, l->key, link, &global);
 	if (b)
 		link_close(t, link, b, rip, global);
 	spend(t, SPENT_CODE);
@@ -333,7 +337,7 @@ bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key)
 	bool global;
 
 	spend(t, SPENT_REST);
-	b = peek(t, rip, key, &global);
+	b = peek(t, rip, key, NONE, &global);
 	if (b)
 		jump_add(t, b, rip, global);
 	spend(t, SPENT_CODE);
