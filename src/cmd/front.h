@@ -79,6 +79,7 @@ struct front {
 	enum terminal_answer sixels; /* its answer */
 	struct screen_view *view;
 	struct viewer_process viewer;
+	bool in_window; /* the picture is, and the terminal says so */
 
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */

@@ -17,6 +17,7 @@
 
 #include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
+#include "cmd/helper.h"
 #include "cmd/listen.h"
 #include "cmd/net.h"
 #include "cmd/status.h"
@@ -431,6 +432,18 @@ static int open_picture(struct front *f)
 	return f->shared_picture ? fd : -1;
 }
 
+/* With a desktop around, what the guest draws goes there; its text stays in the terminal. */
+static bool offers_window(const struct front *f)
+{
+	char *path = NULL;
+
+	if (f->config.display == DISPLAY_AUTO && f->shared_picture && !f->config.words &&
+		!f->config.detach && (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY")))
+		path = helper_find("tinamou-window");
+	free(path);
+	return path;
+}
+
 static int open_gdb(struct front *f)
 {
 	char where[128];
@@ -469,6 +482,7 @@ int front_open_all(struct front *f)
 			return STATUS_HOST;
 	if (config_has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
 		return STATUS_HOST;
+	f->viewer.when_drawn = offers_window(f);
 	if (f->config.result) {
 		f->result_fd = open_for_writing("result", f->config.result);
 		if (f->result_fd < 0)
