@@ -296,11 +296,24 @@ static int open_bios(struct front *f)
 	return status ? status : open_found(f, FIRMWARE_FILE_VGABIOS, &f->vgabios);
 }
 
+/* A bare guest's characters are those of the VGA BIOS; without it they have no pictures. */
+static void open_font(struct front *f)
+{
+	char *path = firmware_find(FIRMWARE_FILE_VGABIOS);
+	struct stat st;
+
+	if (path && !open_file(f, path, &st))
+		f->vgabios = (int)f->fds - 1;
+	free(path);
+}
+
 static int open_firmware(struct front *f)
 {
 	f->firmware = f->vgabios = f->vars = -1;
-	if (!wants_firmware(f))
+	if (!wants_firmware(f)) {
+		open_font(f);
 		return STATUS_OK;
+	}
 	return f->config.firmware == FIRMWARE_UEFI ? open_uefi(f) : open_bios(f);
 }
 
