@@ -206,7 +206,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t link_host, link_memory, seek;
+	uint32_t link_host, link_memory, seek, resume;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -231,6 +231,7 @@ struct tcpu {
 	uint32_t flags;               /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;                 /* instructions before the budget is spent */
 	uint64_t kept[2];             /* operands that a recipe needs: flags.c */
+	uint64_t resume;              /* where code goes on behind a system instruction */
 	uint64_t page_rip, next_page; /* linear: of the shared code that runs; of where it calls */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
@@ -251,7 +252,8 @@ struct tcpu {
 	bool counting;  /* instructions, exactly */
 	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
-	timer_t storm; /* of torture.signals, if storms */
+	bool torturing; /* at each entry of code, which is to be left often */
+	timer_t storm;  /* of torture.signals, if storms */
 	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
@@ -266,6 +268,7 @@ struct tcpu {
 	bool can_live;
 	uint8_t live;     /* enum live: blocks of such keys are asked for */
 	uint8_t live_for; /* privilege */
+	bool users_live;  /* users have used vector registers */
 	/* Rings: how many were ever made. The oldest block is what goes next. */
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
@@ -493,6 +496,8 @@ void leave_signal_stack(struct tcpu *t);
  */
 const uint8_t *chase_link(struct tcpu *t, uint32_t link);
 bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key);
+/* The code at rIP, whatever has changed, behind an instruction that was counted. NULL: leave. */
+const uint8_t *chase_on(struct tcpu *t);
 
 /* ---- memory.c: the fast TLBs ---- */
 
