@@ -198,8 +198,10 @@ static bool find_key(struct tcpu *t)
 	if (t->key_now == NO_KEY) {
 		cache_flush(t);
 		t->keys = 0;
+		memset(t->gate, 0, sizeof(t->gate));
 		t->key_now = key_number(t, &key);
 	}
+	note_gate(t, &key);
 	return true;
 }
 

@@ -103,7 +103,7 @@ static void move_registers_of_vectors(struct code *c, bool load)
 	}
 }
 
-static void load_vectors(struct code *c, enum live live)
+void load_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
@@ -116,7 +116,7 @@ static void load_vectors(struct code *c, enum live live)
 	put_rm(c, OP_0F(0xae), LDMXCSR, in_state(STATE(c.s.xsave) + FPU_MXCSR));
 }
 
-static void store_vectors(struct code *c, enum live live)
+void store_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
@@ -525,6 +525,7 @@ void make_stubs(struct tcpu *t)
 		t->stubs[live].resume = c->at;
 		emit_resume(c, live);
 	}
+	make_gates(t);
 	t->first_block = c->at;
 }
 
