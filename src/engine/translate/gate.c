@@ -11,7 +11,7 @@
 
 #define FLAT_CODE (X86_ATTR_P | X86_ATTR_S | 0xbu | X86_ATTR_G | X86_ATTR_L)
 #define FLAT_DATA (X86_ATTR_P | X86_ATTR_S | 0x3u | X86_ATTR_G | X86_ATTR_DB)
-#define RETURNED  0x3c7fd7u /* flags that SYSRET loads */
+#define RETURNED  0x3c7fd7u                           /* flags that SYSRET loads */
 #define CLEARED   (X86_FLAGS_ARITH | X86_TF | X86_AC) /* SYSCALL has to clear them */
 
 #define RFLAGS in_state(STATE(c.s.rflags))
