@@ -542,7 +542,7 @@ static void use_difference(struct emitter *e, const struct x86_mem *m, bool fold
 
 	if (is_fixed(m)) {
 		if (is_near(e, m) || !fits32(fixed)) {
-			load_near(e, T1, fixed);
+			emit_offset(e, T1, m, 8);
 			lea64(c, T0, (struct mem){T0, T1, 1, 0});
 			fixed = 0;
 		}

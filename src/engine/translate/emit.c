@@ -63,7 +63,7 @@ static void turn_page(struct emitter *e, uint64_t rip)
 
 /* ---- exits ---- */
 
-static void count(struct emitter *e, unsigned done)
+void count(struct emitter *e, unsigned done)
 {
 	if (!e->t->tally)
 		return;
@@ -512,7 +512,7 @@ void emit_body(struct emitter *e)
 	emit_call_of_body(e, e->stubs->body);
 }
 
-static void emit_system(struct emitter *e)
+void emit_system(struct emitter *e)
 {
 	emit_call_of_body(e, e->stubs->system);
 }
@@ -547,6 +547,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_DIRECTION] = emit_direction,
 	[KIND_BASE] = emit_base,
 	[KIND_SELECTOR] = emit_selector,
+	[KIND_GATE] = emit_gate,
 	[KIND_SYSTEM] = emit_system,
 };
 

@@ -89,6 +89,13 @@ struct site_more {
 /* No host address: an access through an entry without a page faults. */
 #define NO_SITE (UINT64_C(1) << 63)
 
+/* Where the other side of SYSCALL or SYSRET goes on: gate.c. */
+struct gate {
+	uint32_t table; /* of jumps, in the state; 0: unknown */
+	uint32_t key;
+	uint8_t units; /* of it */
+};
+
 /* Where indirect jumps go. */
 struct jump_entry {
 	uint64_t rip, host;
@@ -206,7 +213,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t link_host, link_memory, seek;
+	uint32_t link_host, link_memory, seek, resume, syscall, sysret;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -231,6 +238,8 @@ struct tcpu {
 	uint32_t flags;               /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;                 /* instructions before the budget is spent */
 	uint64_t kept[2];             /* operands that a recipe needs: flags.c */
+	uint64_t resume;              /* where code goes on behind a system instruction */
+	struct gate gate[2];          /* [1]: to users */
 	uint64_t page_rip, next_page; /* linear: of the shared code that runs; of where it calls */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
@@ -251,7 +260,8 @@ struct tcpu {
 	bool counting;  /* instructions, exactly */
 	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
-	timer_t storm; /* of torture.signals, if storms */
+	bool torturing; /* at each entry of code, which is to be left often */
+	timer_t storm;  /* of torture.signals, if storms */
 	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
@@ -266,6 +276,7 @@ struct tcpu {
 	bool can_live;
 	uint8_t live;     /* enum live: blocks of such keys are asked for */
 	uint8_t live_for; /* privilege */
+	bool users_live;  /* users have used vector registers */
 	/* Rings: how many were ever made. The oldest block is what goes next. */
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
@@ -349,6 +360,7 @@ enum kind {
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
+	KIND_GATE,      /* SYSCALL, SYSRET: gate.c */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
 	KIND_ODD        /* ends a block before it */
 };
@@ -493,6 +505,8 @@ void leave_signal_stack(struct tcpu *t);
  */
 const uint8_t *chase_link(struct tcpu *t, uint32_t link);
 bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key);
+/* The code at rIP, whatever has changed, behind an instruction that was counted. NULL: leave. */
+const uint8_t *chase_on(struct tcpu *t);
 
 /* ---- memory.c: the fast TLBs ---- */
 
@@ -523,6 +537,9 @@ void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
 void emit_restore_flags(struct code *c);
+/* Vector registers to and from the host's, as they are at that level. */
+void load_vectors(struct code *c, enum live live);
+void store_vectors(struct code *c, enum live live);
 
 /* ---- check.c ---- */
 
@@ -565,6 +582,7 @@ void emit_string(struct emitter *e);
 
 /* ---- vector.c ---- */
 
+#define MXCSR_MASKS 0x1f80u
 uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
@@ -594,6 +612,15 @@ void emit_bmi(struct emitter *e);
 
 bool is_base(const struct x86_insn *i);
 void emit_base(struct emitter *e);
+
+/* ---- gate.c ---- */
+
+bool is_gate(const struct tcpu *t, const struct x86_insn *i, const struct key *key);
+/* Code of the key, which is key_now, is about to run. */
+void note_gate(struct tcpu *t, const struct key *key);
+void emit_gate(struct emitter *e);
+/* Behind the other stubs. */
+void make_gates(struct tcpu *t);
 
 /* ---- emit.c, operand.c ---- */
 
@@ -685,12 +712,17 @@ void emit_cli(struct emitter *e);
 void emit_sti(struct emitter *e);
 void emit_pushf(struct emitter *e);
 void emit_popf(struct emitter *e);
+/* The arithmetic flags of T1 are the guest's. */
+void put_arithmetic(struct code *c);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
 void emit_direction(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
+void emit_system(struct emitter *e);
+/* So many instructions of the block are done. T0 is lost. */
+void count(struct emitter *e, unsigned done);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);

@@ -63,8 +63,8 @@ void emit_pushf(struct emitter *e)
 	push_scratch(e);
 }
 
-/* AH of LAHF is the low byte of the flags, OF is apart. */
-static void put_arithmetic(struct code *c)
+/* AH of LAHF is the low byte of the flags, OF is apart. T0 and T1 are lost. */
+void put_arithmetic(struct code *c)
 {
 	mov_rr32(c, T0, T1);
 	shift_imm(c, false, 5, T0, 11);
