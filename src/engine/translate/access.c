@@ -411,6 +411,7 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 
 	t->access[n] = (struct access){.rip = e->n->rip,
 		.since = __builtin_ia32_rdtsc(),
+		.fills = sites_filled(t),
 		.size = (uint8_t)size,
 		.align = aligned ? (uint8_t)(size - 1) : 0,
 		.write = write,

@@ -55,6 +55,7 @@ struct fast_entry {
 struct access {
 	uint64_t rip;
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
+	uint32_t fills;       /* ... and how many entries had been filled by then */
 	uint32_t back;        /* in the code: behind the look */
 	uint32_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
@@ -78,7 +79,8 @@ struct access {
 
 /* What the miss of an access needs beside its entry. */
 #define SITE_BUDGET 256
-#define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
+#define OFTEN       400u /* ticks of the TSC between misses of all: they cost as much as they spare */
+#define SHARE       64u /* ... and one in so many is of this access */
 struct site_more {
 	int16_t left; /* misses before it is judged */
 	uint16_t limit;
@@ -262,6 +264,7 @@ struct tcpu {
 	uint32_t pending; /* the link that waits for its block, or NONE */
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE], tail[TAILS]; /* tail: by second pages */
 	uint32_t fast_used, far_locals, far_globals;
+	uint32_t fills; /* own entries that were filled and that no list has now; wraps */
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
@@ -456,6 +459,8 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 void forget_writes(struct cpu *c, const struct code_page *p);
 /* What follows from the entry is remembered for translated code, if it may be. */
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
+/* How many own entries were ever filled; wraps. */
+uint32_t sites_filled(const struct tcpu *t);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
 /*
