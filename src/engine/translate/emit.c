@@ -533,4 +533,5 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 	emit_misses(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
+	perf_name_block(t, b);
 }

@@ -510,6 +510,12 @@ bool refused(struct tcpu *t);
 void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
 void translate_report(struct engine *e, FILE *out);
 
+/* ---- perf.c: --perf-map ---- */
+
+void perf_name_stubs(const struct tcpu *t);
+/* b was the last that was made. */
+void perf_name_block(const struct tcpu *t, const struct tblock *b);
+
 /* ---- probe.c ---- */
 
 void translate_probe(struct engine_verdict *v);
