@@ -9,7 +9,8 @@
 
 struct symbols;
 
-/* 0 with *out, which the caller frees; -errno; -EINVAL: a line that is none. Symbols of data are left out. */
+/* 0 with *out, which the caller frees; -errno; -EINVAL: a line that is none. Symbols of data are
+ * left out. */
 int symbols_load(const char *path, struct symbols **out);
 /* NULL will do. */
 void symbols_free(struct symbols *s);

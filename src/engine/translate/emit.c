@@ -546,6 +546,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_FENCE] = emit_fence,
 	[KIND_DIRECTION] = emit_direction,
 	[KIND_BASE] = emit_base,
+	[KIND_TIME] = emit_time,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_SYSTEM] = emit_system,
 };

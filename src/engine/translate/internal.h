@@ -350,6 +350,7 @@ enum kind {
 	KIND_FENCE,
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
+	KIND_TIME,      /* RDTSC, RDTSCP by the host's TSC */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
 	KIND_ODD        /* ends a block before it */
@@ -695,6 +696,9 @@ void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
 void emit_direction(struct emitter *e);
+/* RDTSC or RDTSCP of a machine whose clock may be a line by the host's TSC. */
+bool reads_line(const struct tcpu *t, const struct x86_insn *i);
+void emit_time(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */

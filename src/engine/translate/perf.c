@@ -45,15 +45,15 @@ void perf_name_block(const struct tcpu *t, const struct tblock *b)
 	const char *who = t->key[b->key].privilege == X86_USER ? "user" : "kernel", *name;
 	uintptr_t at = (uintptr_t)(t->exec + b->code);
 	uint32_t size = t->code.at - b->code;
-	uint64_t behind;
+	uint64_t rip = t->c.s.rip, behind; /* which b has in its page alone if it is shared */
 
 	if (!config->perf_map)
 		return;
-	name = symbols_find(config->symbols, b->rip, &behind);
+	name = symbols_find(config->symbols, rip, &behind);
 	if (name)
 		fprintf(config->perf_map, "%" PRIxPTR " %x %s+0x%" PRIx64 " [%s]\n", at, size, name,
 			behind, who);
 	else
-		fprintf(config->perf_map, "%" PRIxPTR " %x 0x%" PRIx64 " [%s]\n", at, size, b->rip,
+		fprintf(config->perf_map, "%" PRIxPTR " %x 0x%" PRIx64 " [%s]\n", at, size, rip,
 			who);
 }
