@@ -332,5 +332,5 @@ def decode(body):
 def tinamou(binary, *options):
     """A machine for Guest.run."""
     return lambda kernel, initrd, append, timeout, out: run_to_end(
-        [binary, "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
+        [pathlib.Path(binary).resolve(), "run", "-q", "--serial", "stdio", "--no-reboot", *options, "--kernel", kernel,
          "--initrd", initrd, "--append", append], timeout, out)

@@ -277,6 +277,9 @@ void tlb_flush_page(struct cpu *c, uint64_t lin);
 /* The entry that allows the access; raises #PF. */
 struct tlb_entry *tlb_find(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
+/* The same if it is known; else NULL. */
+struct tlb_entry *tlb_peek(
+	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a);
 /* The PDPTEs that a value of CR3 points to, into the state; raises #GP. */
 void load_pdptes(struct cpu *c, uint64_t cr3);
 /* The low bits of c->key: mode, flat code, protected mode, the ring; above: a generation. */

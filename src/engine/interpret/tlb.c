@@ -361,12 +361,18 @@ static struct tlb_entry *fill(
 	return e;
 }
 
-struct tlb_entry *tlb_find(
+struct tlb_entry *tlb_peek(
 	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
 {
 	struct tlb_entry *e = slot(c, lin);
 
-	if (e->page == lin / PAGE_SIZE && e->rights & X86_RIGHT(privilege, a))
-		return e;
-	return fill(c, lin, privilege, a);
+	return e->page == lin / PAGE_SIZE && e->rights & X86_RIGHT(privilege, a) ? e : NULL;
+}
+
+struct tlb_entry *tlb_find(
+	struct cpu *c, uint64_t lin, enum x86_privilege privilege, enum x86_access a)
+{
+	struct tlb_entry *e = tlb_peek(c, lin, privilege, a);
+
+	return e ? e : fill(c, lin, privilege, a);
 }

@@ -261,8 +261,9 @@ static int64_t position(const struct emitter *e, const struct tracker *k, const 
 static struct group describe(
 	const struct emitter *e, const struct tracker *k, const struct reference *r)
 {
+	bool fixed = r->m.base == X86_REG_IP && !e->s->shared;
 	struct group g = {.seg = r->m.seg < X86_FS ? X86_DS : r->m.seg,
-		.base = r->m.base == X86_REG_IP ? X86_NOREG : r->m.base,
+		.base = fixed ? X86_NOREG : r->m.base,
 		.index = r->m.index,
 		.scale = r->m.scale,
 		.write = r->write,
@@ -271,7 +272,7 @@ static struct group describe(
 		.low = position(e, k, &r->m)};
 
 	g.high = g.low + r->size;
-	if (g.base != X86_NOREG)
+	if (g.base < X86_GPR_COUNT)
 		g.base_version = k->version[g.base];
 	if (g.index != X86_NOREG)
 		g.index_version = k->version[g.index];
@@ -353,6 +354,12 @@ static bool is_fixed(const struct x86_mem *m)
 	return m->base == X86_REG_IP || (m->base == X86_NOREG && m->index == X86_NOREG);
 }
 
+/* It is found by where the code is. */
+static bool is_near(const struct emitter *e, const struct x86_mem *m)
+{
+	return e->s->shared && m->base == X86_REG_IP;
+}
+
 /* The operand with its registers in the host's: T0 and T1 may be among them. */
 static struct mem rename_mem(struct emitter *e, const struct x86_mem *m)
 {
@@ -369,7 +376,11 @@ static struct mem rename_mem(struct emitter *e, const struct x86_mem *m)
 
 void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsigned addrsize)
 {
-	if (is_fixed(m))
+	if (is_near(e, m)) {
+		load_near(e, to, fixed_address(e, m));
+		if (addrsize == 4)
+			mov_rr32(e->c, to, to);
+	} else if (is_fixed(m))
 		mov_imm(e->c, to, fixed_address(e, m) & size_mask(addrsize));
 	else if (addrsize == 8 && m->index == X86_NOREG && !m->disp && home(m->base) != SPILLED)
 		mov_rr(e->c, to, home(m->base));
@@ -409,7 +420,8 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 	bool aligned = size >= 16 && (e->n->kind == KIND_VECTOR ? must_be_aligned(&e->n->i)
 								: swaps_pair(&e->n->i));
 
-	t->access[n] = (struct access){.rip = e->n->rip,
+	t->access[n] = (struct access){.rip = rip_for(&e->s->key, e->n->rip),
+		.shared = e->s->shared,
 		.since = __builtin_ia32_rdtsc(),
 		.size = (uint8_t)size,
 		.align = aligned ? (uint8_t)(size - 1) : 0,
@@ -459,22 +471,22 @@ static uint32_t look_in_table(struct code *c, const struct access *a, unsigned p
 	return look_at(c, a, in_table(a, privilege));
 }
 
-static uint64_t *roaming_word(struct tcpu *t, uint64_t rip)
+static uint64_t *roaming_word(struct tcpu *t, gpa_t addr)
 {
-	return &t->roaming[rip / 64 % ARRAY_SIZE(t->roaming)];
+	return &t->roaming[addr / 64 % ARRAY_SIZE(t->roaming)];
 }
 
-void note_roaming(struct tcpu *t, uint64_t rip)
+void note_roaming(struct tcpu *t, gpa_t addr)
 {
-	*roaming_word(t, rip) |= UINT64_C(1) << rip % 64;
+	*roaming_word(t, addr) |= UINT64_C(1) << addr % 64;
 }
 
 /* Kernels run through much code once: their entries would not stay in the host's cache. */
 static bool has_site(const struct emitter *e)
 {
-	uint64_t rip = e->n->rip;
+	gpa_t addr = (e->addr & ~(gpa_t)4095) | (e->n->rip & 4095);
 
-	return e->s->key.privilege == X86_USER && !(*roaming_word(e->t, rip) >> rip % 64 & 1);
+	return e->s->key.privilege == X86_USER && !(*roaming_word(e->t, addr) >> addr % 64 & 1);
 }
 
 static void emit_look(struct emitter *e, uint32_t access)
@@ -505,14 +517,14 @@ static void emit_translate(struct emitter *e, unsigned size, bool write)
 
 static bool spilled(unsigned guest)
 {
-	return guest != X86_NOREG && home(guest) == SPILLED;
+	return guest < X86_GPR_COUNT && home(guest) == SPILLED;
 }
 
 /* Many share what T0 is: with all registers added, they need only a displacement. */
-static bool folds(const struct group *g, const struct x86_mem *m)
+static bool folds(const struct emitter *e, const struct group *g, const struct x86_mem *m)
 {
 	return g && m->disp < INT32_MAX - GROUP_SPAN &&
-	       (spilled(m->base) || (m->index != X86_NOREG && g->members > 2));
+	       (is_near(e, m) || spilled(m->base) || (m->index != X86_NOREG && g->members > 2));
 }
 
 /* T0 += register * scale; T1 may be lost. */
@@ -529,8 +541,8 @@ static void use_difference(struct emitter *e, const struct x86_mem *m, bool fold
 	bool base = m->base != X86_NOREG, index = m->index != X86_NOREG;
 
 	if (is_fixed(m)) {
-		if (!fits32(fixed)) {
-			mov_imm(c, T1, fixed);
+		if (is_near(e, m) || !fits32(fixed)) {
+			load_near(e, T1, fixed);
 			lea64(c, T0, (struct mem){T0, T1, 1, 0});
 			fixed = 0;
 		}
@@ -583,7 +595,7 @@ static struct mem slot_of(const struct group *g)
 /* The others find the difference in a slot, or the address of what lies at origin. */
 static void share(struct emitter *e, const struct x86_mem *m, struct group *g, int64_t position)
 {
-	bool fold = folds(g, m);
+	bool fold = folds(e, g, m);
 
 	if (g) {
 		g->slot = e->slots++;
@@ -655,6 +667,7 @@ void address_to_t0(struct emitter *e)
 /* T0 less a page: if the span crosses a page, on to a block without groups. */
 static void leave_group(struct emitter *e, const struct access *a)
 {
+	uint64_t rip = (e->s->rip & ~UINT64_C(4095)) | (a->rip & 4095);
 	struct key key = e->s->key;
 	uint32_t inside;
 	uint8_t single;
@@ -672,9 +685,9 @@ static void leave_group(struct emitter *e, const struct access *a)
 	key.units |= UNITS_SINGLE;
 	single = key_number(e->t, &key);
 	if (single == NO_KEY)
-		new_exit(e, EXIT_ODD, jmp_forward(e->c), a->rip)->before = a->before;
+		new_exit(e, EXIT_ODD, jmp_forward(e->c), rip)->before = a->before;
 	else
-		jump_out_to(e, a->rip, a->before, single);
+		jump_out_to(e, rip, a->before, single);
 	land(e->c, inside);
 }
 

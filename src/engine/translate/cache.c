@@ -37,7 +37,7 @@ static struct jump_entry *jump_all(struct tcpu *t)
 /* RIP 1 of slot 0 and 0 of the others: never looked for there. */
 static void jump_clear(struct tcpu *t, uint32_t n)
 {
-	jump_all(t)[n].rip = n % JUMP_SIZE == 0;
+	jump_all(t)[n] = (struct jump_entry){.rip = n % JUMP_SIZE == 0};
 }
 
 static void jump_flush(struct tcpu *t, bool globals_too)
@@ -60,12 +60,12 @@ static void note_page(struct tcpu *t, uint64_t rip)
 	t->far_pages[page / 64 % ARRAY_SIZE(t->far_pages)] |= UINT64_C(1) << page % 64;
 }
 
-/* Of a block that is jumped to, and holds as long as they are where they were. */
-static void note_pages(struct tcpu *t, const struct tblock *b)
+/* Of a block at rip that is jumped to, and holds as long as they are where they were. */
+static void note_pages(struct tcpu *t, const struct tblock *b, uint64_t rip)
 {
-	note_page(t, b->rip);
-	if (b->tail.present)
-		note_page(t, b->rip + PAGE_SIZE);
+	note_page(t, rip);
+	if (b->has_tail)
+		note_page(t, rip + PAGE_SIZE);
 }
 
 static bool page_noted(const struct tcpu *t, uint64_t rip)
@@ -80,29 +80,28 @@ static uint32_t jump_slot(const struct tblock *b)
 	return b->key * JUMP_SIZE + (uint32_t)(b->rip % JUMP_SIZE);
 }
 
-static struct jump_entry jump_to(const struct tcpu *t, const struct tblock *b)
+static uint64_t entry_of(const struct tcpu *t, const struct tblock *b)
 {
-	return (struct jump_entry){b->rip, (uint64_t)(uintptr_t)(t->exec + b->from_memory)};
+	return (uint64_t)(uintptr_t)(t->exec + b->from_memory);
 }
 
-void jump_add(struct tcpu *t, const struct tblock *b, bool global)
+void jump_add(struct tcpu *t, const struct tblock *b, uint64_t rip, bool global)
 {
 	struct jump_list *list = &t->jumps[global];
 	uint32_t n = jump_slot(b);
 
-	jump_all(t)[n] = jump_to(t, b);
+	jump_all(t)[n] = (struct jump_entry){rip, entry_of(t, b)};
+	(&t->jump_block[0][0])[n] = (uint32_t)(b - t->block) + 1;
 	if (list->used < JUMP_SIZE)
 		list->at[list->used] = n;
 	if (list->used <= JUMP_SIZE)
 		list->used++;
-	note_pages(t, b);
+	note_pages(t, b, rip);
 }
 
 static void jump_remove(struct tcpu *t, const struct tblock *b)
 {
-	const struct jump_entry *j = &jump_all(t)[jump_slot(b)], there = jump_to(t, b);
-
-	if (j->rip == there.rip && j->host == there.host)
+	if (jump_all(t)[jump_slot(b)].host == entry_of(t, b))
 		jump_clear(t, jump_slot(b));
 }
 
@@ -112,7 +111,7 @@ uint32_t link_new(struct tcpu *t, const struct texit *x, bool far)
 {
 	uint32_t n = t->links++ % LINKS;
 
-	t->link[n] = (struct link){.rip = x->rip,
+	t->link[n] = (struct link){.rip = rip_for(&t->key[x->key], x->rip),
 		.patch = x->from,
 		.stub = t->code.at,
 		.key = x->key,
@@ -177,7 +176,7 @@ static void list_far(struct tcpu *t, uint32_t link, uint32_t *list, uint32_t *co
 	list[(*count)++] = link;
 }
 
-void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
+void link_close(struct tcpu *t, uint32_t link, struct tblock *to, uint64_t rip, bool global)
 {
 	struct link *l = &t->link[link];
 
@@ -191,9 +190,9 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 	t->stats.links++;
 	set_target(&t->code, l->patch, entry_for(l, to));
 	l->closed = true;
-	if (!l->far && !to->tail.present)
+	if (!l->far && !to->has_tail)
 		return;
-	note_pages(t, to);
+	note_pages(t, to, rip);
 	if (global)
 		list_far(t, link, t->far_global, &t->far_globals);
 	else
@@ -202,6 +201,8 @@ void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global)
 
 void cut_far(struct tcpu *t, bool globals_too)
 {
+	t->epoch++;
+	t->wheres = 0;
 	jump_flush(t, globals_too);
 	cut(t, t->far_local, &t->far_locals);
 	if (!globals_too)
@@ -216,11 +217,37 @@ void cut_page(struct tcpu *t, uint64_t lin)
 		cut_far(t, true);
 }
 
+static struct whereabouts *whereabouts_of(struct tcpu *t, gpa_t page)
+{
+	uint32_t n = page_hash(page);
+
+	while (t->where[n % WHERE_SIZE].epoch == t->epoch && t->where[n % WHERE_SIZE].page != page)
+		n++;
+	return &t->where[n % WHERE_SIZE];
+}
+
+void settle(struct tcpu *t, gpa_t page, uint64_t rip)
+{
+	struct whereabouts *w = whereabouts_of(t, page);
+
+	if (w->epoch == t->epoch && w->lin == rip >> 12)
+		return;
+	if (w->epoch == t->epoch || t->wheres == WHERE_SIZE / 2) {
+		cut_far(t, true);
+		w = whereabouts_of(t, page);
+	}
+	*w = (struct whereabouts){page, rip >> 12, t->epoch};
+	t->wheres++;
+}
+
 /* ---- blocks ---- */
 
 struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 {
-	uint32_t n = t->hash[block_hash(addr, rip, key)];
+	uint32_t n;
+
+	rip = rip_for(&t->key[key], rip);
+	n = t->hash[block_hash(addr, rip, key)];
 
 	for (; n != NONE; n = t->block[n].next_hash) {
 		struct tblock *b = &t->block[n];
@@ -231,11 +258,37 @@ struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
 	return NULL;
 }
 
+static struct tblock *find_first_at(
+	struct tcpu *t, uint32_t which, gpa_t addr, uint64_t rip, uint8_t key)
+{
+	struct tblock *b = &t->block[which];
+
+	if (b->live && b->addr == addr && b->key == key && b->rip == rip_for(&t->key[key], rip))
+		return b;
+	return cache_find(t, addr, rip, key);
+}
+
+struct tblock *cache_find_by_link(
+	struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t link)
+{
+	if (t->link[link].joined)
+		return find_first_at(t, t->link[link].to, addr, rip, key);
+	return cache_find(t, addr, rip, key);
+}
+
+struct tblock *cache_find_by_jump(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key)
+{
+	uint32_t last = t->jump_block[key][rip % JUMP_SIZE];
+
+	return last ? find_first_at(t, last - 1, addr, rip, key) : cache_find(t, addr, rip, key);
+}
+
 void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail)
 {
 	uint32_t *list = &t->tail[tail->page % TAILS];
 
 	b->tail = *tail;
+	b->has_tail = true;
 	b->next_tail = *list;
 	*list = (uint32_t)(b - t->block);
 }
@@ -245,19 +298,21 @@ static void drop_tail(struct tcpu *t, uint32_t which)
 	struct tblock *b = &t->block[which];
 	uint32_t *p = &t->tail[b->tail.page % TAILS];
 
-	if (!b->tail.present)
+	if (!b->has_tail)
 		return;
 	while (*p != which)
 		p = &t->block[*p].next_tail;
 	*p = b->next_tail;
-	b->tail.present = false;
+	b->has_tail = false;
 }
 
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version)
 {
-	uint32_t *hash = &t->hash[block_hash(addr, rip, key)],
-		 *page = &t->page[page_hash(addr >> 12)];
+	uint32_t *hash, *page = &t->page[page_hash(addr >> 12)];
 	uint32_t n = t->blocks++ % BLOCKS;
+
+	rip = rip_for(&t->key[key], rip);
+	hash = &t->hash[block_hash(addr, rip, key)];
 
 	t->block[n] = (struct tblock){.addr = addr,
 		.rip = rip,
@@ -365,6 +420,11 @@ static uint32_t whose(const struct tcpu *t, uint32_t access)
 			high = middle;
 	}
 	return low % BLOCKS;
+}
+
+gpa_t cache_where(const struct tcpu *t, uint32_t access)
+{
+	return (t->block[whose(t, access)].addr & ~(gpa_t)4095) | (t->access[access].rip & 4095);
 }
 
 void cache_forget(struct tcpu *t, uint32_t access)
@@ -487,6 +547,7 @@ void cache_flush(struct tcpu *t)
 	memset(t->tail, 0xff, sizeof(t->tail));
 	memset(t->far_pages, 0, sizeof(t->far_pages));
 	memset(t->roaming, 0, sizeof(t->roaming));
+	memset(t->jump_block, 0, sizeof(t->jump_block));
 	jump_flush(t, true);
 }
 

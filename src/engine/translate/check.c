@@ -143,7 +143,7 @@ static void print_code(const struct tcpu *t, const struct tblock *b, uint64_t co
 {
 	const uint8_t *code = NULL;
 	const struct bus_range *r = bus_find(&t->c.v->vm->mem_bus, b->addr);
-	uint64_t rip = b->rip;
+	uint64_t rip = t->check->before.rip;
 	unsigned at = 0;
 	char text[96];
 

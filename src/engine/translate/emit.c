@@ -5,8 +5,61 @@
  * Order in the cache: entry with the flags in the host, entry with the flags
  * in memory, the code, then what is rarely executed: exits and slow paths.
  * An instruction has no effect before the last of its accesses has succeeded.
+ *
+ * Code of users is shared by all who map its page, wherever: addresses near it are taken
+ * from tcpu.page_rip, which a jump to another page changes. A direct jump there is a link
+ * like others: cache.c sees that a page is in one place while links hold.
  */
 #include "engine/translate/internal.h"
+
+/* ---- addresses near the code ---- */
+
+static uint64_t page_of(uint64_t lin)
+{
+	return lin & ~UINT64_C(4095);
+}
+
+static void add_constant(struct code *c, unsigned to, uint64_t v)
+{
+	if (!fits32(v)) {
+		int32_t most = (int64_t)v < 0 ? INT32_MIN : INT32_MAX;
+
+		lea64(c, to, at_reg(to, most));
+		v -= (uint64_t)most;
+	}
+	lea64(c, to, at_reg(to, (int32_t)v));
+}
+
+void load_near(struct emitter *e, unsigned to, uint64_t lin)
+{
+	if (!e->s->shared) {
+		mov_imm(e->c, to, lin);
+		return;
+	}
+	load64(e->c, to, in_state(STATE(page_rip)));
+	add_constant(e->c, to, lin - page_of(e->s->rip));
+}
+
+void store_near(struct emitter *e, struct mem m, uint64_t lin)
+{
+	if (!e->s->shared) {
+		store_imm(e->c, m, lin, T1);
+		return;
+	}
+	load_near(e, T1, lin);
+	store64(e->c, m, T1);
+}
+
+static bool is_far(const struct emitter *e, uint64_t rip)
+{
+	return page_of(rip) != page_of(e->s->rip);
+}
+
+/* The code at rip, in another page, is what runs next. Flags stay; T1 is lost. */
+static void turn_page(struct emitter *e, uint64_t rip)
+{
+	store_near(e, in_state(STATE(page_rip)), page_of(rip));
+}
 
 /* ---- exits ---- */
 
@@ -50,6 +103,8 @@ void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key)
 static void jump_out(struct emitter *e, uint64_t rip, unsigned done)
 {
 	count(e, done);
+	if (e->s->shared && is_far(e, rip))
+		turn_page(e, rip);
 	new_exit(e, EXIT_JUMP, jmp_forward(e->c), rip);
 }
 
@@ -87,28 +142,54 @@ static void emit_ret_exit(struct emitter *e, const struct texit *x)
 		return;
 	land(c, odd);
 	count(e, x->before);
-	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
+	store_near(e, in_state(STATE(c.s.rip)), x->rip);
 	mov_imm(c, T1, LEAVE_ODD);
 	jmp_to(c, e->stubs->leave_memory);
 }
 
-static void emit_exit(struct emitter *e, const struct texit *x)
+/* Where a jump goes while its link is open; the link tells where it leads. */
+static void emit_open_link(struct emitter *e, struct texit *x)
+{
+	struct code *c = e->c;
+	bool far = is_far(e, x->rip);
+
+	if (x->turns && far) {
+		turn_page(e, x->rip);
+		x->from = jmp_forward(c);
+		land(c, x->from);
+	}
+	if (e->t->check) {
+		/* page_rip is that of the target by now */
+		uint64_t base = e->s->shared ? e->s->rip : x->rip;
+
+		store_near(e, in_state(STATE(c.s.rip)), page_of(base) | (x->rip & 4095));
+		mov_imm(c, T1, LEAVE_LOOK);
+		jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
+	} else {
+		mov_imm(c, T1, LEAVE_LINK + link_new(e->t, x, far));
+		jmp_to(c, x->place == IN_HOST ? e->stubs->link_host : e->stubs->link_memory);
+	}
+}
+
+static void emit_exit(struct emitter *e, struct texit *x)
 {
 	struct code *c = e->c;
 	bool odd = x->kind == EXIT_ODD || x->kind == EXIT_FAULT;
 	bool constant = x->kind == EXIT_POLL || x->kind == EXIT_FAULT;
-	uint32_t why = odd ? LEAVE_ODD : LEAVE_LOOK;
-	bool far = (x->rip ^ e->s->rip) >> 12;
 
 	if (!constant)
 		land(c, x->from);
 	else if (x->from + 4 <= c->size)
 		memcpy(c->base + x->from, &c->at, 4);
-	if (x->kind == EXIT_JUMP && !e->t->check) {
-		uint32_t link = link_new(e->t, x, far);
-
-		if (link != NONE)
-			why = LEAVE_LINK + link;
+	if (x->kind == EXIT_JUMP) {
+		emit_open_link(e, x);
+		return;
+	}
+	if (x->retry && !e->t->check) {
+		mov_imm(c, T1, e->key_index);
+		call_to(c, e->stubs->seek);
+		put_rr(c, OP(0x85), T1, T1);
+		jcc_to(c, CC_NZ, x->retry);
 	}
 	if (x->kind == EXIT_RET) {
 		emit_ret_exit(e, x);
@@ -120,8 +201,8 @@ static void emit_exit(struct emitter *e, const struct texit *x)
 	}
 	if (odd)
 		count(e, x->before);
-	store_imm(c, in_state(STATE(c.s.rip)), x->rip, T1);
-	mov_imm(c, T1, why);
+	store_near(e, in_state(STATE(c.s.rip)), x->rip);
+	mov_imm(c, T1, odd ? LEAVE_ODD : LEAVE_LOOK);
 	jmp_to(c, x->place == IN_HOST ? e->stubs->leave_host : e->stubs->leave_memory);
 }
 
@@ -167,6 +248,14 @@ static void store_slot_imm(struct emitter *e, uint64_t v)
 		put_rm(e->c, OP(0xc7), 0, e->mem);
 		put32(e->c, (uint32_t)v);
 	}
+}
+
+static void store_slot_near(struct emitter *e, uint64_t lin)
+{
+	if (e->s->shared)
+		store_near(e, e->mem, lin);
+	else
+		store_slot_imm(e, lin);
 }
 
 void push_scratch(struct emitter *e)
@@ -280,7 +369,7 @@ static void emit_jcc(struct emitter *e)
 	uint32_t over;
 
 	if (!e->t->tally) {
-		new_exit(e, EXIT_JUMP, jcc_forward(e->c, cc), target(e));
+		new_exit(e, EXIT_JUMP, jcc_forward(e->c, cc), target(e))->turns = e->s->shared;
 		return;
 	}
 	over = jcc_forward(e->c, cc ^ 1);
@@ -290,7 +379,7 @@ static void emit_jcc(struct emitter *e)
 
 /*
  * The target in T0 is looked for; a miss leaves the branch to interpret, before
- * anything has changed. Then T1 points to the entry.
+ * anything has changed. Then T1 points to the entry, T0, if code is shared, to the target's page.
  */
 static struct mem find_jump(struct emitter *e, enum exit_kind miss)
 {
@@ -298,14 +387,26 @@ static struct mem find_jump(struct emitter *e, enum exit_kind miss)
 	uint32_t table =
 		STATE(jump) + (uint32_t)sizeof(struct jump_entry) * JUMP_SIZE * e->key_index;
 	struct mem entry = {RSP, T1, 1, (int32_t)table};
+	uint32_t start = c->at;
+	struct texit *x;
 
 	mov_rr32(c, T1, T0);
 	shift_imm(c, false, 4, T1, 4);
 	alu_imm32(c, false, 4, T1, (JUMP_SIZE - 1) << 4);
 	put_rm(c, OP_W(0x3b), T0, entry);
-	new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip)->before = e->at;
+	x = new_exit(e, miss, jcc_forward(c, CC_NZ), e->n->rip);
+	x->before = e->at;
+	x->retry = start;
 	entry.disp += (int32_t)offsetof(struct jump_entry, host);
+	if (e->s->shared)
+		alu_imm32(c, true, 4, T0, -(int32_t)PAGE_SIZE);
 	return entry;
+}
+
+static void turn_to_t0(struct emitter *e)
+{
+	if (e->s->shared)
+		store64(e->c, in_state(STATE(page_rip)), T0);
 }
 
 static void emit_ret(struct emitter *e)
@@ -320,6 +421,7 @@ static void emit_ret(struct emitter *e)
 	e->flags = IN_MEMORY;
 	entry = find_jump(e, EXIT_RET);
 	e->exit[e->exits - 1].pops = by;
+	turn_to_t0(e);
 	count(e, e->at + 1);
 	move_top(e, G_RSP, by);
 	jmp_mem(e->c, entry);
@@ -330,7 +432,7 @@ static void emit_call(struct emitter *e)
 	int32_t size = (int32_t)slot_size(e);
 
 	reach_stack(e, X86_RSP, -size, true);
-	store_slot_imm(e, next_rip(e));
+	store_slot_near(e, next_rip(e));
 	move_top(e, G_RSP, -size);
 	jump_out(e, target(e), e->at + 1);
 }
@@ -363,6 +465,7 @@ static void emit_jmp_indirect(struct emitter *e)
 	load_target(e);
 	entry = find_jump(e, EXIT_RET);
 	e->exit[e->exits - 1].pops = 0;
+	turn_to_t0(e);
 	count(e, e->at + 1);
 	jmp_mem(e->c, entry);
 }
@@ -374,11 +477,14 @@ static void emit_call_indirect(struct emitter *e)
 
 	load_target(e);
 	entry = find_jump(e, EXIT_ODD);
+	store64(e->c, in_state(STATE(next_page)), T0);
 	load64(e->c, T0, entry);
 	store64(e->c, in_state(STATE(scratch)), T0);
 	reach_stack(e, X86_RSP, -size, true);
-	store_slot_imm(e, next_rip(e));
+	store_slot_near(e, next_rip(e));
 	move_top(e, G_RSP, -size);
+	load64(e->c, T0, in_state(STATE(next_page)));
+	turn_to_t0(e);
 	count(e, e->at + 1);
 	jmp_mem(e->c, in_state(STATE(scratch)));
 }
@@ -395,7 +501,7 @@ static void emit_call_of_body(struct emitter *e, uint32_t stub)
 	t->insn_body[which] = string_body(&e->n->i);
 	if (!t->insn_body[which])
 		t->insn_body[which] = body_of(&t->c, &e->n->i);
-	store_imm(e->c, in_state(STATE(c.s.rip)), e->n->rip, T1);
+	store_near(e, in_state(STATE(c.s.rip)), e->n->rip);
 	mov_imm(e->c, T1, which | e->at << 16);
 	call_to(e->c, stub);
 	e->flags = IN_MEMORY;
@@ -512,6 +618,7 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 	struct emitter e = {.t = t,
 		.c = &t->code,
 		.s = s,
+		.addr = b->addr,
 		.key_index = way_on(t, b),
 		.producer = NONE,
 		.kept = NONE,

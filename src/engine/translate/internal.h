@@ -37,8 +37,9 @@
 #define ACCESS_SHIFT 18
 #define ACCESSES     (1u << ACCESS_SHIFT)
 #define INSNS        (1u << 16) /* instructions that translated code lets interpret execute */
-#define HASH_SIZE    (1u << 17)
+#define HASH_SIZE    (1u << 18)
 #define TAILS        (1u << 10)
+#define WHERE_SIZE   (1u << 14)
 #define EXITS        (4u * BLOCK_INSNS + 8) /* of a block */
 #define NONE         UINT32_MAX
 #define WRITTEN      1024u /* words of 64 pages */
@@ -53,7 +54,7 @@ struct fast_entry {
 
 /* What is known of an access that looks: a leader of a group, or one alone. */
 struct access {
-	uint64_t rip;
+	uint64_t rip;         /* of shared code: in its page */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
 	uint32_t back;        /* in the code: behind the look */
 	uint32_t recipe;      /* for the flags, or 0 */
@@ -64,6 +65,7 @@ struct access {
 	uint8_t align; /* bits of the address that must not be set */
 	bool host;     /* T0 is to be the host address, else the difference */
 	bool own;      /* it looks into an entry of its own */
+	bool shared;   /* its code is */
 };
 
 /*
@@ -107,13 +109,16 @@ enum place {
 #define UNITS_SINGLE   8u /* each access looks for itself: see access.c */
 #define UNITS_X87      16u
 #define UNITS_LIVE_X87 32u /* ... and its x87 and MMX registers, too */
+#define UNITS_SHARED   64u /* the code holds wherever its page is mapped: see emit.c */
+#define SHARED_END     (UINT64_C(0x7fff7fff0000)) /* from below, no branch leaves the lower half */
 
 /* What of the guest's is in the host's beside general registers: of a key, of tcpu.live. */
 enum live { LIVE_NONE, LIVE_VECTORS, LIVE_X87, LIVE_LEVELS };
 
 /*
  * What translated code was made for. Blocks are found by physical address, RIP
- * and key: it holds for all of a block.
+ * and key: it holds for all of a block. What stands for the RIP of shared ones is where
+ * they lie in their page.
  */
 struct key {
 	uint8_t mode, privilege;
@@ -137,19 +142,21 @@ struct tail {
 	bool global, present;
 };
 
+/* What finding one needs comes first, in one line of the host's cache. */
 struct tblock {
-	gpa_t addr;
+	_Alignas(64) gpa_t addr;
 	uint64_t rip;
-	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
-	uint32_t version;
+	uint32_t version, next_hash;
 	uint32_t from_host, from_memory; /* entries; 0: the first instruction is interpret's */
 	uint32_t links_in;
-	uint32_t next_hash, next_page, prev_page, next_tail;
-	struct tail tail;
-	uint16_t len; /* bytes of its instructions */
 	uint8_t key;
 	bool live;
 	uint8_t wants; /* enum live: what its first instruction asks for before it is translated */
+	bool has_tail;
+	uint32_t code, link, insn, recipe, access; /* where what is its own begins */
+	uint16_t len;                              /* bytes of its instructions */
+	uint32_t next_page, prev_page, next_tail;
+	struct tail tail;
 };
 
 /* A direct jump out of a block. */
@@ -199,6 +206,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
+	uint32_t link_host, link_memory, seek;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -220,13 +228,15 @@ struct tcpu {
 	uint32_t *_Atomic poll; /* NULL: leave at the next block */
 	uint32_t poll_word;
 	uint32_t host_mxcsr;
-	uint32_t flags;                 /* AH of LAHF in 15:8, OF in bit 0 */
-	int64_t left;                   /* instructions before the budget is spent */
-	uint64_t kept[2];               /* operands that a recipe needs: flags.c */
+	uint32_t flags;               /* AH of LAHF in 15:8, OF in bit 0 */
+	int64_t left;                 /* instructions before the budget is spent */
+	uint64_t kept[2];             /* operands that a recipe needs: flags.c */
+	uint64_t page_rip, next_page; /* linear: of the shared code that runs; of where it calls */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
 	struct jump_entry jump[KEYS][JUMP_SIZE];
-	uint64_t saved[3], delta; /* of the stub for misses; what slow_access found */
+	uint32_t jump_block[KEYS][JUMP_SIZE]; /* + 1: which the entry led to, even if it is clear */
+	uint64_t saved[3], delta;             /* of the stub for misses; what slow_access found */
 	/* Accesses whose entries were filled. */
 	uint32_t sites_used[SITE_LISTS], site_list[SITE_LISTS][SITE_ROOM];
 	uint8_t fast_global[X86_PRIVILEGES][2][FAST_SIZE];
@@ -260,6 +270,7 @@ struct tcpu {
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
 	uint32_t pending; /* the link that waits for its block, or NONE */
+	uint64_t pending_rip;
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE], tail[TAILS]; /* tail: by second pages */
 	uint32_t fast_used, far_locals, far_globals;
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
@@ -271,6 +282,13 @@ struct tcpu {
 		uint32_t at[JUMP_SIZE];
 	} jumps[2];               /* entries that were filled; [1]: those to global pages */
 	uint64_t far_pages[1024]; /* hashed linear pages that far links and jumps go to */
+	/* Where pages of shared code were since far links were cut the last time. */
+	struct whereabouts {
+		gpa_t page;
+		uint64_t lin, epoch;
+	} where[WHERE_SIZE];
+	uint64_t epoch;
+	uint32_t wheres;
 	uint64_t stale_seen;
 	struct tstats stats;
 	struct signal_stack signal_stack;
@@ -358,6 +376,7 @@ struct scan {
 	struct key key;
 	struct tail across;          /* its one instruction lies across the end of the page */
 	uint8_t bytes[X86_INSN_MAX]; /* then it is here */
+	bool shared;                 /* of the key */
 	bool start_reads;            /* the flags at the start are read before memory is accessed */
 	uint8_t wants;               /* enum live: of the next instruction */
 	bool start_dead;             /* ... are overwritten before anything can see them */
@@ -387,6 +406,8 @@ struct texit {
 	uint32_t recipe; /* for the flags, or 0 */
 	unsigned before; /* instructions that an EXIT_ODD or EXIT_RET must count */
 	int32_t pops;    /* bytes that the return takes off the stack */
+	uint32_t retry;  /* where the branch looks for its target again */
+	bool turns;      /* the jump is to another page, which tcpu.page_rip has yet to be told */
 };
 
 /* The host may raise #DE. */
@@ -417,19 +438,37 @@ uint16_t flags_read(const struct x86_insn *i);
 int cache_new(struct tcpu *t);
 void cache_free(struct tcpu *t);
 void cache_flush(struct tcpu *t); /* everything */
+/* What stands for rip in blocks and links of the key. */
+static inline uint64_t rip_for(const struct key *k, uint64_t rip)
+{
+	return k->units & UNITS_SHARED ? rip & (PAGE_SIZE - 1) : rip;
+}
+
+/*
+ * Shared code of the page is about to run at rip. Links and jumps between pages hold only
+ * while each is in one place: else they are cut.
+ */
+void settle(struct tcpu *t, gpa_t page, uint64_t rip);
 struct tblock *cache_find(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
+/* The same, likely where the link or jump led the last time. */
+struct tblock *cache_find_by_link(
+	struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t link);
+struct tblock *cache_find_by_jump(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key);
 struct tblock *cache_add(struct tcpu *t, gpa_t addr, uint64_t rip, uint8_t key, uint32_t version);
 /* The block lasts as long as that page does. */
 void cache_add_tail(struct tcpu *t, struct tblock *b, const struct tail *tail);
 /* Before a block of at most CODE_ROOM bytes is written: the oldest ones make room. */
 void cache_reserve(struct tcpu *t);
 uint32_t link_new(struct tcpu *t, const struct texit *x, bool far);
-void link_close(struct tcpu *t, uint32_t link, struct tblock *to, bool global);
+/* to is at rip. */
+void link_close(struct tcpu *t, uint32_t link, struct tblock *to, uint64_t rip, bool global);
 /* The block of the access is found no more; it may be what runs. */
 void cache_forget(struct tcpu *t, uint32_t access);
+/* The physical address of the access's instruction. */
+gpa_t cache_where(const struct tcpu *t, uint32_t access);
 /* The oldest block, and all that leads there. There is one. */
 void cache_evict(struct tcpu *t);
-void jump_add(struct tcpu *t, const struct tblock *b, bool global);
+void jump_add(struct tcpu *t, const struct tblock *b, uint64_t rip, bool global);
 /* Drops what was made from pages that were written to. */
 void cache_drop_stale(struct tcpu *t);
 /* A linear page, or all, may be elsewhere now. */
@@ -447,6 +486,13 @@ bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
 int catch_faults(void);
 void use_signal_stack(struct tcpu *t);
 void leave_signal_stack(struct tcpu *t);
+
+/*
+ * Called by translated code: where the open link leads, or the jump to rip by key. What is
+ * found is remembered. NULL, false: leave.
+ */
+const uint8_t *chase_link(struct tcpu *t, uint32_t link);
+bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key);
 
 /* ---- memory.c: the fast TLBs ---- */
 
@@ -571,6 +617,7 @@ struct emitter {
 	struct scan *s;
 	const struct tinsn *n;
 	unsigned at; /* of n in s */
+	gpa_t addr;  /* of the block */
 	uint8_t key_index;
 	const struct stubs *stubs;
 	enum place flags;
@@ -610,8 +657,8 @@ void emit_offset(struct emitter *e, unsigned to, const struct x86_mem *m, unsign
 /* T0 becomes linear; flags in the host are lost. */
 void add_segment(struct emitter *e, unsigned seg, unsigned size);
 void emit_misses(struct emitter *e);
-/* Users' accesses at rip look into the fast TLB alone, in blocks made from now on. */
-void note_roaming(struct tcpu *t, uint64_t rip);
+/* Users' accesses at addr look into the fast TLB alone, in blocks made from now on. */
+void note_roaming(struct tcpu *t, gpa_t addr);
 
 /* ---- flags.c ---- */
 
@@ -647,6 +694,10 @@ void emit_body(struct emitter *e);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);
+/* `to` becomes the linear address, which is near the block's code. Flags stay. */
+void load_near(struct emitter *e, unsigned to, uint64_t lin);
+/* The same to memory, by way of T1. */
+void store_near(struct emitter *e, struct mem m, uint64_t lin);
 void emit_copy(struct emitter *e);
 /* Does it change some flags and keep others that matter, or read any? */
 bool needs_flags(const struct tinsn *n);

@@ -223,7 +223,7 @@ static void judge(struct tcpu *t, uint32_t access)
 
 	t->more[access].left = SITE_BUDGET;
 	if (now - a->since < SITE_BUDGET * OFTEN) {
-		note_roaming(t, a->rip);
+		note_roaming(t, cache_where(t, access));
 		cache_forget(t, access);
 	}
 	a->since = now;
@@ -238,7 +238,7 @@ bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 
 	t->stats.slow++;
 	t->stats.slow_writes += a->write;
-	c->s.rip = a->rip;
+	c->s.rip = a->rip + (a->shared ? t->page_rip : 0);
 	if (t->live)
 		tidy_vectors(t);
 	flags_from_memory(t);

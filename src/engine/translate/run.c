@@ -156,7 +156,7 @@ static bool without_groups(const struct tcpu *t)
 	if (t->pending == NONE)
 		return false;
 	l = &t->link[t->pending];
-	return l->rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
+	return t->pending_rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
 }
 
 /* What of the units stays in the host's. */
@@ -186,6 +186,8 @@ static bool find_key(struct tcpu *t)
 		key.units |= UNITS_LIVE_X87;
 	if (without_groups(t))
 		key.units |= UNITS_SINGLE;
+	if (c->mode == X86_MODE_64 && c->privilege == X86_USER && c->s.rip < SHARED_END)
+		key.units |= UNITS_SHARED;
 	t->key_now = key_number(t, &key);
 	if (t->key_now == NO_KEY) {
 		cache_flush(t);
@@ -234,12 +236,12 @@ static struct tblock *find_live(struct tcpu *t, enum live live)
 }
 
 /* The second page of its instruction is where it was, and unchanged. */
-static bool has_tail(struct tcpu *t, const struct tblock *b)
+static bool tail_holds(struct tcpu *t, const struct tblock *b)
 {
 	const struct tlb_entry *e;
 	struct tail now;
 
-	return find_tail(t, b->rip, &now, &e) && now.page == b->tail.page &&
+	return find_tail(t, t->c.s.rip, &now, &e) && now.page == b->tail.page &&
 	       now.version == b->tail.version && now.global == b->tail.global;
 }
 
@@ -250,7 +252,7 @@ static struct tblock *find(struct tcpu *t)
 	uint64_t rip = c->s.rip;
 	const struct tlb_entry *e;
 	struct tblock *b;
-	bool global;
+	bool global, shared = t->key[t->key_now].units & UNITS_SHARED;
 
 	if (c->mode == X86_MODE_64 ? !is_canonical(rip) : rip > UINT32_MAX)
 		return NULL;
@@ -261,18 +263,84 @@ static struct tblock *find(struct tcpu *t)
 		return NULL;
 	b = cache_find(t, e->gpa + (rip & 4095), rip, t->key_now);
 	if (!b || b->version != atomic_load_explicit(&e->code->version, memory_order_acquire) ||
-		(b->tail.present && !has_tail(t, b)))
+		(b->has_tail && !tail_holds(t, b)))
 		b = translate(t, e, rip);
-	global = e->global && (!b->tail.present || b->tail.global);
-	if (t->pending != NONE && b->from_memory)
-		link_close(t, t->pending, b, global);
+	if (shared)
+		settle(t, b->addr >> 12, rip);
+	global = !shared && e->global && (!b->has_tail || b->tail.global);
+	if (t->pending != NONE && t->pending_rip == rip && b->from_memory)
+		link_close(t, t->pending, b, rip, global);
 	t->pending = NONE;
 	if (b->wants)
 		return find_live(t, b->wants);
 	if (!b->from_memory)
 		return NULL;
 	if (!t->check)
-		jump_add(t, b, global);
+		jump_add(t, b, rip, global);
+	return b;
+}
+
+/* ---- from block to block, called by translated code ---- */
+
+/* The block at rip, where link or a jump leads, if it and its page are known and nothing is to be
+ * done before it. */
+static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, uint32_t link, bool *global)
+{
+	struct cpu *c = &t->c;
+	const struct key *k = &t->key[key];
+	bool shared = k->units & UNITS_SHARED;
+	const struct tlb_entry *e;
+	struct tblock *b;
+	gpa_t addr;
+
+	if (c->stops || (shared ? rip >= SHARED_END : !is_canonical(rip)))
+		return NULL;
+	e = tlb_peek(c, rip, code_privilege(c), X86_FETCH);
+	if (!e || !e->code || !e->host)
+		return NULL;
+	addr = e->gpa + (rip & 4095);
+	b = link == NONE ? cache_find_by_jump(t, addr, rip, key)
+			 : cache_find_by_link(t, addr, rip, key, link);
+	if (!b || !b->from_memory || b->wants || b->has_tail ||
+		b->version != atomic_load_explicit(&e->code->version, memory_order_acquire))
+		return NULL;
+	if (shared)
+		settle(t, b->addr >> 12, rip);
+	*global = !shared && e->global;
+	return b;
+}
+
+/* Where it leads; its code does not store that. */
+static uint64_t rip_of_link(const struct tcpu *t, const struct link *l)
+{
+	return l->rip + (t->key[l->key].units & UNITS_SHARED ? t->page_rip : 0);
+}
+
+const uint8_t *chase_link(struct tcpu *t, uint32_t link)
+{
+	const struct link *l = &t->link[link];
+	uint64_t rip = rip_of_link(t, l);
+	struct tblock *b;
+	bool global;
+
+	spend(t, SPENT_REST);
+	b = peek(t, rip, l->key, link, &global);
+	if (b)
+		link_close(t, link, b, rip, global);
+	spend(t, SPENT_CODE);
+	return b ? t->exec + b->from_memory : NULL;
+}
+
+bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key)
+{
+	struct tblock *b;
+	bool global;
+
+	spend(t, SPENT_REST);
+	b = peek(t, rip, key, NONE, &global);
+	if (b)
+		jump_add(t, b, rip, global);
+	spend(t, SPENT_CODE);
 	return b;
 }
 
@@ -290,6 +358,12 @@ static bool wanted(struct tcpu *t)
 	return vcpu_kicked(t->c.v) || any_stale(t);
 }
 
+static void follow_link(struct tcpu *t, uint32_t link)
+{
+	t->pending = link;
+	t->pending_rip = t->c.s.rip = rip_of_link(t, &t->link[link]);
+}
+
 static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 {
 	enum leave why;
@@ -297,16 +371,16 @@ static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 	flags_to_memory(t);
 	spend(t, SPENT_CODE);
 	why = enter(t, entry);
+	if (why >= LEAVE_LINK)
+		follow_link(t, (uint32_t)why - LEAVE_LINK);
 	spend(t, SPENT_REST);
 	flags_from_memory(t);
 	account(t, 0);
 	return why;
 }
 
-static bool came_back(struct tcpu *t, enum leave why, bool progress)
+static bool came_back(enum leave why, bool progress)
 {
-	if (why >= LEAVE_LINK)
-		t->pending = (uint32_t)why - LEAVE_LINK;
 	return why >= LEAVE_LINK || (why == LEAVE_LOOK && progress);
 }
 
@@ -346,7 +420,7 @@ static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)
 	t->left = t->granted = (int64_t)MIN(budget - r->executed, (uint64_t)INT64_MAX);
 	t->stats.enters++;
 	why = t->check ? check_block(t, b) : run_code(t, entry);
-	return came_back(t, why, !t->counting || r->executed != before);
+	return came_back(why, !t->counting || r->executed != before);
 }
 
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r)

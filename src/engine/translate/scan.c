@@ -670,6 +670,7 @@ void scan(struct tcpu *t, const struct key *key, const struct tlb_entry *page, u
 	s->count = 0;
 	s->rip = s->end = rip;
 	s->key = *key;
+	s->shared = key->units & UNITS_SHARED;
 	s->start_reads = s->start_dead = false;
 	s->wants = LIVE_NONE;
 	s->across.present = false;
