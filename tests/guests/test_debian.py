@@ -27,7 +27,7 @@ SOURCE = pathlib.Path(sys.argv[2]).resolve()
 BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
 BOOT = 900 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
-PATIENCE = 120 if ENGINE != "interpret" else 600  # for an answer
+PATIENCE = 300 if ENGINE != "interpret" else 600  # for an answer
 POWER_BUTTON = b"\x01p"
 APPEND = "root=LABEL=root console=ttyS0 quiet systemd.default_timeout_start_sec=900"  # hosts are busy
 
@@ -288,19 +288,21 @@ def day(folder):
 
 
 def fio(folder):
-    """fio writes and verifies with crc32c, eight at a time, on a raw and on a qcow2 disk."""
+    """fio writes at random, eight at a time, reads each block again and compares its crc32c, on a raw and a qcow2 disk."""
     seconds = int(os.environ.get("TINAMOU_FIO_SECONDS", "60"))
     raw, packed = folder / "raw", folder / "packed.qcow2"
     subprocess.run(["truncate", "-s", "128M", raw], check=True)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", packed, "128M"], check=True)
     with Machine(*options(image(), "--disk", f"{raw},format=raw", "--disk", packed)) as m:
         m.login()
-        for disk in ("vdb", "vdc"):
-            out = m.run(f"fio --name={disk} --filename=/dev/{disk} --rw=randrw --bsrange=4k-64k --iodepth=8 --direct=1 "
+        for disk, what in (("vdb", "raw"), ("vdc", "qcow2")):
+            out = m.run(f"fio --name={disk} --filename=/dev/{disk} --rw=randwrite --bsrange=4k-64k --iodepth=8 --direct=1 "
                         f"--ioengine=libaio --verify=crc32c --verify_fatal=1 --verify_backlog=256 --time_based "
-                        f"--runtime={seconds} --output-format=terse", seconds * 3 + 300)
+                        f"--runtime={seconds} --output-format=terse", seconds * 3 + 900)
             words = out[out.index(";fio-"):].split(";")
-            print(f"     {disk}: {seconds} s, {int(words[5]) // 1024} MiB read, {int(words[46]) // 1024} MiB written, error {words[4]}")
+            verified, written = int(words[5]) // 1024, int(words[46]) // 1024
+            print(f"     {what}: {seconds} s, {written} MiB written, {verified} MiB read again and verified", flush=True)
+            check("fio's error, and whether it verified", f"{words[4]} {verified > 0}", "^0 True$")
         power_off(m, "poweroff")
     done = subprocess.run(["qemu-img", "check", "-q", packed])
     if done.returncode:
