@@ -6,7 +6,8 @@
 Cases: daily (two vCPUs, raw image: services, network, clock, ssh, apt, reboot, power button),
 qcow2 (the same boot from a qcow2 image, poweroff), login (to the prompt only, and poweroff),
 cloud (cloud-init's NoCloud seed), root (a folder of the host is the root), day (the README's),
-fio (verified data on a raw and a qcow2 disk, TINAMOU_FIO_SECONDS each, or 60). The image comes from
+fio (verified data on a raw and a qcow2 disk, TINAMOU_FIO_SECONDS each, or 60), stress (stress-ng
+over CPU, memory and I/O for TINAMOU_STRESS_SECONDS in all, or 120). The image comes from
 tools/debian-image. Exit status 77: it is not to be had.
 """
 import hashlib
@@ -26,7 +27,7 @@ import time
 SOURCE = pathlib.Path(sys.argv[2]).resolve()
 BINARY = os.path.abspath(sys.argv[1])
 ENGINE = sys.argv[sys.argv.index("--engine") + 1] if "--engine" in sys.argv else "auto"
-BOOT = 900 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
+BOOT = 1800 if ENGINE != "interpret" else 1800  # seconds to the login prompt, at most
 PATIENCE = 300 if ENGINE != "interpret" else 600  # for an answer
 POWER_BUTTON = b"\x01p"
 APPEND = "root=LABEL=root console=ttyS0 quiet systemd.default_timeout_start_sec=900"  # hosts are busy
@@ -309,7 +310,48 @@ def fio(folder):
         raise Failed("qemu-img check found errors")
 
 
-CASES = {"fio": fio, "day": day, "daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
+def pack_stress(folder):
+    """A disk with stress-ng and its libraries, and room to work in; the names of what it runs."""
+    sys.path.insert(0, str(SOURCE / "tools"))
+    import linux_guest  # by the path above
+    files = folder / "stress"
+    (files / "lib").mkdir(parents=True)
+    missing, seen = [linux_guest.fetch("stress-ng") / "usr/bin/stress-ng"], set()
+    shutil.copy(missing[0], files)
+    while missing:
+        for library in set(filter(None, sum(linux_guest.needed(missing.pop()), ()))) - seen:
+            found = next(p for f in linux_guest.closure("stress-ng") for p in f.rglob(library))
+            shutil.copy(found, files / "lib" / library)
+            missing.append(found)
+            seen.add(library)
+    disk = folder / "stress.img"
+    subprocess.run(["mke2fs", "-q", "-t", "ext4", "-d", files, disk, "1500M"], check=True,
+                   env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"})
+    return disk
+
+
+def stress(folder):
+    """stress-ng --verify with all of its classes cpu, memory and io, one after the other, two of each, on two vCPUs."""
+    seconds = int(os.environ.get("TINAMOU_STRESS_SECONDS", "120"))
+    left_out = "binderfs,hrtimers,ipsec-mb,jpeg"  # see test_stress.py
+    program = "LD_LIBRARY_PATH=/mnt/lib /mnt/stress-ng"
+    with Machine(*options(image(), "--cpus", "2", "--net", "user", "--disk", f"{pack_stress(folder)},format=raw")) as m:
+        print(f"     login prompt after {m.login():.1f} s")
+        m.run("mount /dev/vdb /mnt && mkdir /mnt/work")
+        listing = m.run(f"for c in cpu memory io; do {program} --class $c? 2>&1; done")
+        names = set(re.findall(r"[a-z0-9-]+", " ".join(re.findall(r"stressors: (.*)", listing)))) - set(left_out.split(","))
+        each = max(1, seconds // len(names))
+        out = m.run(f"{program} --seq 2 --class cpu,memory,io --exclude {left_out} --timeout {each} --verify --oom-avoid "
+                    f"--metrics-brief --temp-path /mnt/work >/mnt/log 2>&1; echo status $?; "
+                    "grep -E 'fail:|error:|skipped:|passed:|failed:|untrustworthy:|run completed' /mnt/log; dmesg --level=err,crit,alert,emerg",
+                    seconds * 4 + 1800)
+        print(f"     {len(names)} stressors, {each} s each", *out.strip().splitlines(), sep="\n     ")
+        check("stress-ng", out, "status 0\n")
+        check_services(m, 2)
+        power_off(m, "poweroff")
+
+
+CASES = {"stress": stress, "fio": fio, "day": day, "daily": daily, "qcow2": qcow2, "login": login, "cloud": cloud, "root": root}
 
 
 def main():
