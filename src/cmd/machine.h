@@ -8,6 +8,7 @@
 #include "board/board.h"
 #include "boot/boot.h"
 #include "cmd/run.h"
+#include "core/symbols.h"
 #include "core/vm.h"
 #include "debug/gdb.h"
 #include "debug/monitor.h"
@@ -46,6 +47,8 @@ struct machine {
 	unsigned shares;
 	struct vsock *vsock; /* NULL: none */
 	struct stream stream[STREAMS];
+	FILE *map; /* --perf-map, or NULL */
+	struct symbols *symbols;
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;

@@ -64,6 +64,10 @@ struct vm_config {
 	int (*confine)(bool vcpu);
 	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
 	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
+	/* --perf-map: the engine names the code it makes, by guest symbols if there are. Not owned.
+	 */
+	FILE *perf_map;
+	const struct symbols *symbols;
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */

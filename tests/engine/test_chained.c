@@ -5,6 +5,9 @@
  *
  *   test_chained [--samples N] [--seed N]
  *
+ * A third of the samples runs in ring 0, one in ring 3, where code is shared by all addresses
+ * of its page, and one makes system calls, with a few random instructions in the kernel.
+ *
  * Two machines have the same memory. Interpret goes first, step by step, by a
  * budget; a sample that does not end in it, or comes to an instruction that leaves
  * flags undefined, is not run by the other. AF may be undefined: nothing reads it.
@@ -26,7 +29,7 @@
 #define LENGTH  24u
 #define BUDGET  400u
 #define SAMPLES 4000u
-#define PAGE    3u
+#define PAGE    7u
 #define GROUPS  (X86_GROUP_GPR | X86_GROUP_SEG | X86_GROUP_CR | X86_GROUP_FPU)
 
 struct machine {
@@ -36,19 +39,21 @@ struct machine {
 	struct bus_region ram;
 };
 
-static bool leaves_undefined(const struct x86_insn *i)
+/* SYSCALL shows AF, too: with calls it has to be defined. */
+static bool leaves_undefined(const struct x86_insn *i, bool calls)
 {
 	uint32_t undefined = x86_insn_table[i->entry].flags_undefined;
+	uint32_t seen = calls ? X86_FLAGS_ARITH : X86_FLAGS_ARITH & ~X86_AF;
 
-	return undefined & ((X86_FLAGS_ARITH & ~X86_AF) | X86_FLAGS_BY_COUNT) ||
-	       i->op == X86_OP_TZCNT || i->op == X86_OP_LZCNT || i->op == X86_OP_LAHF;
+	return undefined & (seen | X86_FLAGS_BY_COUNT) || i->op == X86_OP_TZCNT ||
+	       i->op == X86_OP_LZCNT || i->op == X86_OP_LAHF;
 }
 
 static bool wanted(void *ctx, const struct x86_insn *i)
 {
 	const struct x86_insn_desc *d = &x86_insn_table[i->entry];
 
-	if (leaves_undefined(i))
+	if (leaves_undefined(i, *(const bool *)ctx))
 		return false;
 	return d->class == X86_CLASS_PLAIN || i->op == X86_OP_J || i->op == X86_OP_JMP ||
 	       i->op == X86_OP_CALL || i->op == X86_OP_RET;
@@ -98,14 +103,14 @@ static void fill_tables(const struct machine *m)
 	}
 }
 
-static struct x86_seg flat(uint32_t type)
+static struct x86_seg flat(uint32_t type, unsigned ring)
 {
 	bool code = type & 8;
 
 	return (struct x86_seg){.limit = UINT32_MAX,
-		.attr = type | X86_ATTR_S | X86_ATTR_P | X86_ATTR_G |
+		.attr = type | X86_ATTR_S | X86_ATTR_P | X86_ATTR_G | ring << 5 |
 			(code ? X86_ATTR_L : X86_ATTR_DB),
-		.sel = code ? 8 : 16};
+		.sel = (uint16_t)((code ? 8 : 16) | ring)};
 }
 
 /* Registers point into memory, often near the end of a page. */
@@ -131,13 +136,24 @@ static void set_x87(struct x86_state *s, struct rng *r)
 			s->xsave[32 + 16 * n + k] = (uint8_t)rng_next(r);
 }
 
-static void set_state(struct x86_state *s, struct rng *r)
+/* What SYSCALL and SYSRET need; now and then not all of it. */
+static void set_gates(struct x86_state *s, struct rng *r, uint64_t kernel)
+{
+	s->msr[X86_MSR_STAR] = rng_next(r);
+	s->msr[X86_MSR_LSTAR] = kernel;
+	s->msr[X86_MSR_SFMASK] = rng_one_in(r, 4) ? rng_next(r) & UINT32_MAX : 0x257fd5;
+	if (!rng_one_in(r, 16))
+		s->efer |= X86_EFER_SCE;
+	s->gpr[X86_RBX] = 1 + rng_below(r, 20);
+}
+
+static void set_state(struct x86_state *s, struct rng *r, unsigned ring)
 {
 	const uint32_t mxcsr = 0x1f80;
 
 	x86_state_reset(s, 0);
 	for (unsigned n = X86_ES; n <= X86_GS; n++)
-		s->seg[n] = flat(n == X86_CS ? 11 : 3);
+		s->seg[n] = flat(n == X86_CS ? 11 : 3, ring);
 	s->seg[X86_FS].base = rng_next(r) & 0xffff8;
 	s->cr0 = X86_CR0_PE | X86_CR0_PG | X86_CR0_NE | X86_CR0_MP;
 	s->cr3 = TABLES;
@@ -153,22 +169,45 @@ static void set_state(struct x86_state *s, struct rng *r)
 		set_x87(s, r);
 }
 
-/* A loop of random instructions: RCX, if nothing changes it, says how often. */
-static unsigned make_code(uint8_t *code, struct rng *r, const struct generator *g)
+static unsigned add_code(
+	uint8_t *code, unsigned at, unsigned insns, struct rng *r, const struct generator *g)
 {
-	unsigned at = 0;
 	struct insn_case c;
 
-	for (unsigned n = 0; n < LENGTH && at < 200; n++) {
+	for (unsigned n = 0; n < insns && at < 200; n++) {
 		generate_case(g, rng_next(r) >> 16, &c);
 		memcpy(code + at, c.bytes, c.insn.len);
 		at += c.insn.len;
 	}
-	memcpy(code + at, "\x48\xff\xc9\x0f\x85", 5); /* dec rcx; jnz to the start */
-	at += 9;
+	return at;
+}
+
+/*
+ * A loop of random instructions: RCX, if nothing changes it, says how often; RBX if it
+ * makes system calls, which need RCX.
+ */
+static unsigned make_code(uint8_t *code, struct rng *r, const struct generator *g, bool calls)
+{
+	unsigned at = add_code(code, 0, calls ? rng_below(r, LENGTH / 2) : LENGTH, r, g);
+
+	if (calls) {
+		memcpy(code + at, "\x0f\x05", 2);
+		at = add_code(code, at + 2, rng_below(r, LENGTH / 2), r, g);
+	}
+	memcpy(code + at, calls ? "\x48\xff\xcb\x0f\x85" : "\x48\xff\xc9\x0f\x85", 5);
+	at += 9; /* dec; jnz to the start */
 	memcpy(code + at - 4, &(int32_t){-(int32_t)at}, 4);
 	code[at++] = 0xf4;
 	return at;
+}
+
+/* The kernel's part: SYSRET behind a few instructions. */
+static unsigned make_kernel(uint8_t *code, struct rng *r, const struct generator *g)
+{
+	unsigned at = add_code(code, 0, rng_below(r, 4), r, g);
+
+	memcpy(code + at, "\x48\x0f\x07", 3);
+	return at + 3;
 }
 
 /* Where linear addresses are: fill_tables. */
@@ -187,7 +226,7 @@ static void write_code(struct machine *m, uint64_t lin, const uint8_t *code, uns
 }
 
 /* Jumps lead into the middle of instructions, so that anything may be there. */
-static bool is_defined(const struct machine *m, uint64_t rip)
+static bool is_defined(const struct machine *m, uint64_t rip, bool calls)
 {
 	uint8_t code[X86_INSN_MAX];
 	struct x86_insn i;
@@ -195,10 +234,11 @@ static bool is_defined(const struct machine *m, uint64_t rip)
 	for (unsigned n = 0; n < sizeof(code); n++)
 		code[n] = m->vm->ram.host[physical(rip + n)];
 	return x86_decode(code, X86_INSN_MAX, X86_MODE_64, &i) == X86_DECODE_OK &&
-	       !leaves_undefined(&i);
+	       !leaves_undefined(&i, calls);
 }
 
-static enum run_exit run(struct machine *m, const struct x86_state *s, struct x86_state *end)
+static enum run_exit run(
+	struct machine *m, const struct x86_state *s, struct x86_state *end, bool calls)
 {
 	bool steps = m->ops == &interpret_engine;
 	struct run_result result = {.exit = RUN_BUDGET};
@@ -206,7 +246,7 @@ static enum run_exit run(struct machine *m, const struct x86_state *s, struct x8
 	m->ops->put(m->v, s, X86_GROUP_ALL);
 	end->rip = s->rip;
 	for (unsigned n = 0; n < (steps ? BUDGET : 1) && result.exit == RUN_BUDGET; n++) {
-		if (steps && !is_defined(m, end->rip))
+		if (steps && !is_defined(m, end->rip, calls))
 			break;
 		result = (struct run_result){0};
 		m->ops->run(m->v, steps ? 1 : UINT64_MAX, &result);
@@ -226,28 +266,38 @@ static void copy_memory(const struct machine *from, struct machine *to)
 static bool sample(
 	struct machine *m, struct machine *oracle, struct rng *r, uint64_t seed, uint64_t *compared)
 {
-	struct generator g = {.seed = seed, .mode = X86_MODE_64, .wanted = wanted};
+	bool calls = false;
+	struct generator g = {.seed = seed, .mode = X86_MODE_64, .wanted = wanted, .ctx = &calls};
 	struct x86_state s, a, b;
-	uint8_t code[256];
-	unsigned len = make_code(code, r, &g);
-	uint64_t start = (uint64_t)rng_below(r, 256) << 12;
+	uint8_t code[256], kernel[256];
+	unsigned kind = rng_below(r, 3), len;
+	unsigned more;
+	uint64_t start = (uint64_t)rng_below(r, 256) << 12, gate = start ^ 0x80000;
 	enum run_exit exit;
 
+	calls = kind == 2;
+	len = make_code(code, r, &g, calls);
+	more = make_kernel(kernel, r, &g);
 	if (rng_one_in(r, 2))
 		start += 4096 - rng_below(r, len);
-	set_state(&s, r);
+	set_state(&s, r, kind ? 3 : 0);
 	s.rip = start;
 	if (rng_one_in(r, 2))
 		s.gpr[X86_RCX] = 1 + rng_below(r, 12);
+	if (calls) {
+		set_gates(&s, r, gate);
+		write_code(oracle, gate, kernel, more);
+		write_code(m, gate, kernel, more);
+	}
 	write_code(oracle, start, code, len);
 	write_code(m, start, code, len);
-	exit = run(oracle, &s, &b);
+	exit = run(oracle, &s, &b, calls);
 	if (exit != RUN_HALTED && exit != RUN_SHUTDOWN) {
 		copy_memory(oracle, m);
 		return true;
 	}
 	++*compared;
-	if (run(m, &s, &a) == exit && !x86_state_diff(&a, &b, GROUPS, NULL) &&
+	if (run(m, &s, &a, calls) == exit && !x86_state_diff(&a, &b, GROUPS, NULL) &&
 		!memcmp(m->vm->ram.host, oracle->vm->ram.host, MEMORY))
 		return true;
 	x86_state_diff(&a, &b, GROUPS, stdout);

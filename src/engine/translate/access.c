@@ -423,6 +423,7 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 	t->access[n] = (struct access){.rip = rip_for(&e->s->key, e->n->rip),
 		.shared = e->s->shared,
 		.since = __builtin_ia32_rdtsc(),
+		.fills = sites_filled(t),
 		.size = (uint8_t)size,
 		.align = aligned ? (uint8_t)(size - 1) : 0,
 		.write = write,
@@ -542,7 +543,7 @@ static void use_difference(struct emitter *e, const struct x86_mem *m, bool fold
 
 	if (is_fixed(m)) {
 		if (is_near(e, m) || !fits32(fixed)) {
-			load_near(e, T1, fixed);
+			emit_offset(e, T1, m, 8);
 			lea64(c, T0, (struct mem){T0, T1, 1, 0});
 			fixed = 0;
 		}

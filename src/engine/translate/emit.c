@@ -63,7 +63,7 @@ static void turn_page(struct emitter *e, uint64_t rip)
 
 /* ---- exits ---- */
 
-static void count(struct emitter *e, unsigned done)
+void count(struct emitter *e, unsigned done)
 {
 	if (!e->t->tally)
 		return;
@@ -512,7 +512,7 @@ void emit_body(struct emitter *e)
 	emit_call_of_body(e, e->stubs->body);
 }
 
-static void emit_system(struct emitter *e)
+void emit_system(struct emitter *e)
 {
 	emit_call_of_body(e, e->stubs->system);
 }
@@ -546,7 +546,9 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_FENCE] = emit_fence,
 	[KIND_DIRECTION] = emit_direction,
 	[KIND_BASE] = emit_base,
+	[KIND_TIME] = emit_time,
 	[KIND_SELECTOR] = emit_selector,
+	[KIND_GATE] = emit_gate,
 	[KIND_SYSTEM] = emit_system,
 };
 
@@ -640,4 +642,5 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 	emit_misses(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
+	perf_name_block(t, b);
 }

@@ -56,6 +56,7 @@ struct fast_entry {
 struct access {
 	uint64_t rip;         /* of shared code: in its page */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
+	uint32_t fills;       /* ... and how many entries had been filled by then */
 	uint32_t back;        /* in the code: behind the look */
 	uint32_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
@@ -80,7 +81,8 @@ struct access {
 
 /* What the miss of an access needs beside its entry. */
 #define SITE_BUDGET 256
-#define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
+#define OFTEN       400u /* ticks of the TSC between misses of all: they cost as much as they spare */
+#define SHARE       64u /* ... and one in so many is of this access */
 struct site_more {
 	int16_t left; /* misses before it is judged */
 	uint16_t limit;
@@ -88,6 +90,13 @@ struct site_more {
 
 /* No host address: an access through an entry without a page faults. */
 #define NO_SITE (UINT64_C(1) << 63)
+
+/* Where the other side of SYSCALL or SYSRET goes on: gate.c. */
+struct gate {
+	uint32_t table; /* of jumps, in the state; 0: unknown */
+	uint32_t key;
+	uint8_t units; /* of it */
+};
 
 /* Where indirect jumps go. */
 struct jump_entry {
@@ -206,7 +215,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t link_host, link_memory, seek;
+	uint32_t link_host, link_memory, seek, resume, syscall, sysret;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -231,6 +240,8 @@ struct tcpu {
 	uint32_t flags;               /* AH of LAHF in 15:8, OF in bit 0 */
 	int64_t left;                 /* instructions before the budget is spent */
 	uint64_t kept[2];             /* operands that a recipe needs: flags.c */
+	uint64_t resume;              /* where code goes on behind a system instruction */
+	struct gate gate[2];          /* [1]: to users */
 	uint64_t page_rip, next_page; /* linear: of the shared code that runs; of where it calls */
 	uint64_t slot[2 * BLOCK_INSNS]; /* differences of groups: access.c */
 	struct fast_entry fast[X86_PRIVILEGES][2][FAST_SIZE];
@@ -251,7 +262,8 @@ struct tcpu {
 	bool counting;  /* instructions, exactly */
 	bool tally;     /* they are counted, for that or for whom they are told */
 	struct torture torture;
-	timer_t storm; /* of torture.signals, if storms */
+	bool torturing; /* at each entry of code, which is to be left often */
+	timer_t storm;  /* of torture.signals, if storms */
 	bool storms;
 	uint32_t random;      /* of torture and check */
 	uint32_t block_insns; /* at most */
@@ -266,6 +278,7 @@ struct tcpu {
 	bool can_live;
 	uint8_t live;     /* enum live: blocks of such keys are asked for */
 	uint8_t live_for; /* privilege */
+	bool users_live;  /* users have used vector registers */
 	/* Rings: how many were ever made. The oldest block is what goes next. */
 	uint32_t blocks, links, insns, recipes, accesses, oldest;
 	bool wrapped;     /* newer code stands before older */
@@ -273,6 +286,7 @@ struct tcpu {
 	uint64_t pending_rip;
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE], tail[TAILS]; /* tail: by second pages */
 	uint32_t fast_used, far_locals, far_globals;
+	uint32_t fills; /* own entries that were filled and that no list has now; wraps */
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
@@ -348,7 +362,9 @@ enum kind {
 	KIND_FENCE,
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
+	KIND_TIME,      /* RDTSC, RDTSCP by the host's TSC */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
+	KIND_GATE,      /* SYSCALL, SYSRET: gate.c */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
 	KIND_ODD        /* ends a block before it */
 };
@@ -493,6 +509,8 @@ void leave_signal_stack(struct tcpu *t);
  */
 const uint8_t *chase_link(struct tcpu *t, uint32_t link);
 bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key);
+/* The code at rIP, whatever has changed, behind an instruction that was counted. NULL: leave. */
+const uint8_t *chase_on(struct tcpu *t);
 
 /* ---- memory.c: the fast TLBs ---- */
 
@@ -502,6 +520,8 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 void forget_writes(struct cpu *c, const struct code_page *p);
 /* What follows from the entry is remembered for translated code, if it may be. */
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
+/* How many own entries were ever filled; wraps. */
+uint32_t sites_filled(const struct tcpu *t);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
 /*
@@ -523,6 +543,9 @@ void flags_to_memory(struct tcpu *t);   /* from rflags */
 void flags_from_memory(struct tcpu *t); /* to rflags */
 void emit_save_flags(struct code *c);
 void emit_restore_flags(struct code *c);
+/* Vector registers to and from the host's, as they are at that level. */
+void load_vectors(struct code *c, enum live live);
+void store_vectors(struct code *c, enum live live);
 
 /* ---- check.c ---- */
 
@@ -551,6 +574,12 @@ bool refused(struct tcpu *t);
 void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
 void translate_report(struct engine *e, FILE *out);
 
+/* ---- perf.c: --perf-map ---- */
+
+void perf_name_stubs(const struct tcpu *t);
+/* b was the last that was made. */
+void perf_name_block(const struct tcpu *t, const struct tblock *b);
+
 /* ---- probe.c ---- */
 
 void translate_probe(struct engine_verdict *v);
@@ -565,6 +594,7 @@ void emit_string(struct emitter *e);
 
 /* ---- vector.c ---- */
 
+#define MXCSR_MASKS 0x1f80u
 uint8_t usable_units(const struct tcpu *t);
 bool is_vector(const struct tcpu *t, const struct x86_insn *i);
 bool loads_mxcsr(const struct x86_insn *i);
@@ -594,6 +624,15 @@ void emit_bmi(struct emitter *e);
 
 bool is_base(const struct x86_insn *i);
 void emit_base(struct emitter *e);
+
+/* ---- gate.c ---- */
+
+bool is_gate(const struct tcpu *t, const struct x86_insn *i, const struct key *key);
+/* Code of the key, which is key_now, is about to run. */
+void note_gate(struct tcpu *t, const struct key *key);
+void emit_gate(struct emitter *e);
+/* Behind the other stubs. */
+void make_gates(struct tcpu *t);
 
 /* ---- emit.c, operand.c ---- */
 
@@ -685,12 +724,20 @@ void emit_cli(struct emitter *e);
 void emit_sti(struct emitter *e);
 void emit_pushf(struct emitter *e);
 void emit_popf(struct emitter *e);
+/* The arithmetic flags of T1 are the guest's. */
+void put_arithmetic(struct code *c);
 void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
 void emit_direction(struct emitter *e);
+/* RDTSC or RDTSCP of a machine whose clock may be a line by the host's TSC. */
+bool reads_line(const struct tcpu *t, const struct x86_insn *i);
+void emit_time(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
+void emit_system(struct emitter *e);
+/* So many instructions of the block are done. T0 is lost. */
+void count(struct emitter *e, unsigned done);
 /* Out of the block to rip, which is another's of key, or to the run loop for NO_KEY. */
 void jump_out_to(struct emitter *e, uint64_t rip, unsigned done, uint8_t key);
 uint64_t next_rip(const struct emitter *e);

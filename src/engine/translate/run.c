@@ -159,12 +159,16 @@ static bool without_groups(const struct tcpu *t)
 	return t->pending_rip == t->c.s.rip && t->key[l->key].units & UNITS_SINGLE;
 }
 
-/* What of the units stays in the host's. */
+/* What of the units stays in the host's, or is to be there again: users' vector registers. */
 static enum live still_live(const struct tcpu *t, uint8_t units)
 {
-	if (!units || t->live_for != t->c.privilege)
+	enum live live = t->live_for == t->c.privilege ? t->live : LIVE_NONE;
+
+	if (t->c.privilege == X86_USER && t->users_live)
+		live = MAX(live, LIVE_VECTORS);
+	if (!(units & UNITS_SSE))
 		return LIVE_NONE;
-	return units & UNITS_X87 ? t->live : MIN(t->live, LIVE_VECTORS);
+	return units & UNITS_X87 ? live : MIN(live, LIVE_VECTORS);
 }
 
 /* false: this is not translated. */
@@ -180,8 +184,10 @@ static bool find_key(struct tcpu *t)
 	if (!(key.flat >> X86_CS & 1) || !protected_mode(c))
 		return false;
 	t->live = still_live(t, key.units);
-	if (t->live)
+	if (t->live) {
+		t->live_for = c->privilege;
 		key.units |= UNITS_LIVE;
+	}
 	if (t->live == LIVE_X87)
 		key.units |= UNITS_LIVE_X87;
 	if (without_groups(t))
@@ -192,8 +198,10 @@ static bool find_key(struct tcpu *t)
 	if (t->key_now == NO_KEY) {
 		cache_flush(t);
 		t->keys = 0;
+		memset(t->gate, 0, sizeof(t->gate));
 		t->key_now = key_number(t, &key);
 	}
+	note_gate(t, &key);
 	return true;
 }
 
@@ -232,6 +240,7 @@ static struct tblock *find_live(struct tcpu *t, enum live live)
 {
 	t->live = (uint8_t)live;
 	t->live_for = t->c.privilege;
+	t->users_live = t->users_live || t->live_for == X86_USER;
 	return find_key(t) ? find(t) : NULL;
 }
 
@@ -282,6 +291,15 @@ static struct tblock *find(struct tcpu *t)
 
 /* ---- from block to block, called by translated code ---- */
 
+/* Where the table of indirect jumps has it. */
+static const uint8_t *known_entry(const struct tcpu *t)
+{
+	const struct jump_entry *j = &t->jump[t->key_now][t->c.s.rip % JUMP_SIZE];
+
+	return t->pending == NONE && j->rip == t->c.s.rip ? (const uint8_t *)(uintptr_t)j->host
+							  : NULL;
+}
+
 /* The block at rip, where link or a jump leads, if it and its page are known and nothing is to be
  * done before it. */
 static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, uint32_t link, bool *global)
@@ -293,7 +311,7 @@ static struct tblock *peek(struct tcpu *t, uint64_t rip, uint8_t key, uint32_t l
 	struct tblock *b;
 	gpa_t addr;
 
-	if (c->stops || (shared ? rip >= SHARED_END : !is_canonical(rip)))
+	if (c->stops || t->torturing || (shared ? rip >= SHARED_END : !is_canonical(rip)))
 		return NULL;
 	e = tlb_peek(c, rip, code_privilege(c), X86_FETCH);
 	if (!e || !e->code || !e->host)
@@ -344,6 +362,24 @@ bool chase_jump(struct tcpu *t, uint64_t rip, uint8_t key)
 	return b;
 }
 
+const uint8_t *chase_on(struct tcpu *t)
+{
+	uint64_t rip = t->c.s.rip;
+	struct tblock *b;
+	bool global;
+
+	if (t->counting || t->torturing || !is_quiet(&t->c) || !find_key(t))
+		return NULL;
+	t->page_rip = rip & ~UINT64_C(4095);
+	t->pending = NONE;
+	if (known_entry(t))
+		return known_entry(t);
+	b = peek(t, rip, t->key_now, NONE, &global);
+	if (b)
+		jump_add(t, b, rip, global);
+	return b ? t->exec + b->from_memory : NULL;
+}
+
 /* ---- the way in ---- */
 
 static bool any_stale(const struct tcpu *t)
@@ -382,15 +418,6 @@ static enum leave run_code(struct tcpu *t, const uint8_t *entry)
 static bool came_back(enum leave why, bool progress)
 {
 	return why >= LEAVE_LINK || (why == LEAVE_LOOK && progress);
-}
-
-/* Where the table of indirect jumps has it. */
-static const uint8_t *known_entry(const struct tcpu *t)
-{
-	const struct jump_entry *j = &t->jump[t->key_now][t->c.s.rip % JUMP_SIZE];
-
-	return t->pending == NONE && j->rip == t->c.s.rip ? (const uint8_t *)(uintptr_t)j->host
-							  : NULL;
 }
 
 static bool advance(struct tcpu *t, uint64_t budget, struct run_result *r)

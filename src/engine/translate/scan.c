@@ -370,13 +370,15 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 		return t->counting ? KIND_ODD : KIND_BODY;
 	if (is_base(&n->i) && offered(t, &n->i))
 		return KIND_BASE;
+	if (is_gate(t, &n->i, key))
+		return KIND_GATE;
 	kind = ring_0_kind(&n->i, key, offered(t, &n->i));
 	if (kind != KIND_ODD)
 		return kind;
 	if (is_plain(&n->i))
 		return plain_kind(t, &n->i, key);
 	if (!t->counting && (n->i.op == X86_OP_RDTSC || n->i.op == X86_OP_RDTSCP))
-		return KIND_BODY; /* it changes nothing but registers */
+		return reads_line(t, &n->i) ? KIND_TIME : KIND_BODY;
 	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
 		kind = branch_kind(n, key);
 	return kind == KIND_ODD ? system_kind(t, &n->i) : kind;
@@ -552,7 +554,7 @@ bool ends_block(enum kind kind)
 {
 	return kind == KIND_JMP || kind == KIND_CALL || kind == KIND_RET ||
 	       kind == KIND_JMP_INDIRECT || kind == KIND_CALL_INDIRECT || kind == KIND_SYSTEM ||
-	       kind == KIND_AC;
+	       kind == KIND_GATE || kind == KIND_AC;
 }
 
 /* What it has to find in the host's registers, and does not under the present key. */

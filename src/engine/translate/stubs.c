@@ -103,7 +103,7 @@ static void move_registers_of_vectors(struct code *c, bool load)
 	}
 }
 
-static void load_vectors(struct code *c, enum live live)
+void load_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
@@ -116,7 +116,7 @@ static void load_vectors(struct code *c, enum live live)
 	put_rm(c, OP_0F(0xae), LDMXCSR, in_state(STATE(c.s.xsave) + FPU_MXCSR));
 }
 
-static void store_vectors(struct code *c, enum live live)
+void store_vectors(struct code *c, enum live live)
 {
 	if (!live)
 		return;
@@ -437,10 +437,11 @@ static bool call_body(struct tcpu *t, uint32_t which)
 	return c->look;
 }
 
-/* An instruction that may change anything: translated code is left. */
-static bool call_system(struct tcpu *t, uint32_t which)
+/* An instruction that may change anything: the stub that goes on, or NULL to leave. */
+static const uint8_t *call_system(struct tcpu *t, uint32_t which)
 {
 	const struct x86_insn *i = &t->insn[which & 0xffff];
+	const uint8_t *next;
 
 	spend(t, SPENT_CALLS);
 	t->stats.systems++;
@@ -452,19 +453,26 @@ static bool call_system(struct tcpu *t, uint32_t which)
 	t->c.result->executed++;
 	execute(&t->c, i, t->insn_body[which & 0xffff]);
 	flags_to_memory(t);
+	next = chase_on(t);
+	if (next) {
+		t->resume = (uint64_t)(uintptr_t)next;
+		next = t->exec + t->stubs[t->live].resume;
+		if (t->live)
+			tidy_vectors(t);
+	}
 	spend(t, SPENT_CODE);
-	return true;
+	return next;
 }
 
 /* T1 is the number of the instruction and how many came before it in the block. */
-static void emit_body_stub(struct code *c, enum live live, bool (*call)(struct tcpu *, uint32_t))
+static void emit_body_stub(struct code *c, enum live live)
 {
 	uint32_t look;
 
 	emit_take_return(c);
 	leave_to_c(c, live);
 	mov_rr(c, RSI, T1);
-	emit_call(c, (uint64_t)(uintptr_t)call);
+	emit_call(c, (uint64_t)(uintptr_t)call_body);
 	put_rr(c, OP(0x84), RAX, RAX);
 	look = jcc_forward(c, CC_NZ);
 	come_from_c(c, live);
@@ -472,6 +480,29 @@ static void emit_body_stub(struct code *c, enum live live, bool (*call)(struct t
 	land(c, look);
 	mov_imm(c, RAX, LEAVE_LOOK);
 	emit_back(c);
+}
+
+/* The same; what it goes on with may need other registers in the host. */
+static void emit_system_stub(struct code *c, enum live live)
+{
+	uint32_t out;
+
+	emit_take_return(c);
+	leave_to_c(c, live);
+	mov_rr(c, RSI, T1);
+	emit_call(c, (uint64_t)(uintptr_t)call_system);
+	put_rr(c, OP_W(0x85), RAX, RAX);
+	out = jcc_forward(c, CC_Z);
+	put_rr(c, OP(0xff), 4, RAX);
+	land(c, out);
+	mov_imm(c, RAX, LEAVE_LOOK);
+	emit_back(c);
+}
+
+static void emit_resume(struct code *c, enum live live)
+{
+	come_from_c(c, live);
+	jmp_mem(c, in_state(STATE(resume)));
 }
 
 void make_stubs(struct tcpu *t)
@@ -488,10 +519,13 @@ void make_stubs(struct tcpu *t)
 		t->stubs[live].rebuild = c->at;
 		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;
-		emit_body_stub(c, live, call_body);
+		emit_body_stub(c, live);
 		t->stubs[live].system = c->at;
-		emit_body_stub(c, live, call_system);
+		emit_system_stub(c, live);
+		t->stubs[live].resume = c->at;
+		emit_resume(c, live);
 	}
+	make_gates(t);
 	t->first_block = c->at;
 }
 

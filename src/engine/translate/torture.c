@@ -97,6 +97,7 @@ int torture_start(struct tcpu *t)
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = STORM_SIGNAL};
 
 	t->random = 1 + t->c.v->id;
+	t->torturing = t->torture.flush || t->torture.evict;
 	t->block_insns = t->torture.block ? MIN(t->torture.block, BLOCK_INSNS) : BLOCK_INSNS;
 	if (!t->torture.signals)
 		return 0;

@@ -10,8 +10,6 @@
  */
 #include "engine/translate/internal.h"
 
-#define MXCSR_MASKS 0x1f80u
-
 uint8_t usable_units(const struct tcpu *t)
 {
 	const struct cpu *c = &t->c;
