@@ -197,14 +197,14 @@ static void settle(struct fuzz *z)
 		put(z, i, -1);
 	while ((fd = accept(z->listener, NULL, NULL)) >= 0)
 		close(fd);
-	for (unsigned i = 0; i < 4; i++) {
+	for (unsigned i = 0; i < 3; i++) {
 		hear(z);
-		turns(z, 4);
+		turns(z, 1);
 	}
 	z->out.h = (struct vsock_header){CID, VSOCK_HOST, 1, 1, 0, VSOCK_STREAM, VSOCK_FORGET};
 	if (send(z->guest, &z->out, sizeof(z->out.h), MSG_DONTWAIT) < 0)
 		abort();
-	turns(z, 4);
+	turns(z, 2);
 	hear(z);
 	z->port = 0;
 }
