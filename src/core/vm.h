@@ -139,8 +139,10 @@ struct vm {
 	bool reset_asked, stop_asked;
 	bool stopping; /* threads are to leave */
 	bool started;
-	uint64_t turns;     /* instruction clock: turns of vCPUs so far */
-	uint64_t next_look; /* host time of the next look for a jump to itself */
+	uint64_t turns;        /* instruction clock: turns of vCPUs so far */
+	uint64_t next_look;    /* host time of the next look for a jump to itself */
+	uint64_t sleeps_until; /* deadline the loop sleeps for; 0: it does not sleep */
+	bool may_spin;         /* halted vCPUs may look for work before they sleep */
 	enum vm_end end;
 	int end_value;
 	char end_why[512];
