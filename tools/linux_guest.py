@@ -23,6 +23,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -35,10 +36,16 @@ class Missing(Exception):
 
 def fetch_all(packages):
     """The folders of unpacked Debian packages; those that are not there come by one call of apt."""
-    done = subprocess.run([ROOT / "tools/fetch", *packages], text=True, capture_output=True)
-    if done.returncode:
-        raise Missing(done.stderr.strip().splitlines()[-1] if done.stderr else " ".join(packages))
-    return [pathlib.Path(line) for line in done.stdout.splitlines()]
+    with subprocess.Popen([ROOT / "tools/fetch", *packages], text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        try:
+            out, errors = process.communicate(timeout=1)
+        except subprocess.TimeoutExpired:
+            print(f"bringing {', '.join(packages)}", file=sys.stderr, flush=True)
+            out, errors = process.communicate()
+    if process.returncode:
+        raise Missing(errors.strip().splitlines()[-1] if errors else " ".join(packages))
+    return [pathlib.Path(line) for line in out.splitlines()]
 
 
 @functools.cache

@@ -793,6 +793,18 @@ static int flag_stats(struct context *x, const char *value)
 	return 0;
 }
 
+static int flag_perf_map(struct context *x, const char *value)
+{
+	x->c->perf_map = true;
+	return 0;
+}
+
+static int opt_symbols(struct context *x, const char *value)
+{
+	replace(&x->c->symbols, value);
+	return 0;
+}
+
 /* Only under the instruction clock do both see the same time. */
 static int flag_check(struct context *x, const char *value)
 {
@@ -928,6 +940,10 @@ static const struct option options[] = {
 	{"detach", 0, NULL, flag_detach, false, false, "go on without this terminal"},
 	{"torture", 0, "LIST", opt_torture, false, false, NULL},
 	{"stats", 0, NULL, flag_stats, false, false, "table of exits and times at the end"},
+	{"perf-map", 0, NULL, flag_perf_map, false, false,
+		"translated code in /tmp/perf-PID.map, for perf"},
+	{"symbols", 0, "FILE", opt_symbols, false, false,
+		"names of the guest's code for --perf-map: nm, System.map, kallsyms"},
 	{"trace", 0, "exits", opt_trace, false, false, "one line an exit"},
 	{"trace-file", 0, "FILE", opt_trace_file, false, false, "where --trace writes (stderr)"},
 	{"dump", 0, "ADDR,LEN", opt_dump, true, false, "guest memory in hex at the end"},
@@ -1079,6 +1095,7 @@ void config_free(struct config *c)
 	free(c->gdb);
 	free(c->display_address);
 	free(c->trace_file);
+	free(c->symbols);
 	free(c->name);
 	free(c->torture);
 	json_decref(c->set);

@@ -157,8 +157,9 @@ struct config {
 	bool qemu;         /* exit statuses are QEMU's */
 	bool mux;          /* Ctrl-A is a key even where input is no terminal */
 	bool keep_signals; /* Ctrl-C ends the run, as it does without a monitor in QEMU */
-	bool stats, check, trace_exits, quiet, verbose, print_config, help;
+	bool stats, perf_map, check, trace_exits, quiet, verbose, print_config, help;
 	char *trace_file;
+	char *symbols; /* of the guest's code, or NULL */
 	char *torture; /* of engine translate, or NULL */
 	struct config_dump dump[CONFIG_MAX_DUMPS];
 	unsigned dumps;

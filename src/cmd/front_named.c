@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -15,6 +16,7 @@
 #include "cmd/status.h"
 #include "util/util.h"
 
+#define TELL_MS     1000 /* who waits for longer is told */
 #define REQUEST_MAX 4000 /* with its type, less than the machine reads at once */
 
 /* ---- the socket ---- */
@@ -96,9 +98,12 @@ static void show_log(struct front *f)
 /* How the start went, or the status of a process that ended without a word. */
 static int wait_for_start(struct front *f, int from, pid_t child)
 {
+	struct pollfd p = {from, POLLIN, 0};
 	int status = STATUS_HOST;
 	ssize_t n;
 
+	if (!poll(&p, 1, TELL_MS))
+		log_info("waiting for %s to start", f->config.name);
 	do
 		n = read(from, &status, sizeof(status));
 	while (n < 0 && errno == EINTR);

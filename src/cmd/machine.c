@@ -168,6 +168,8 @@ static void report(struct machine *m, bool saved)
 	machine_report_text(m);
 	if (vm->config.trace)
 		fflush(vm->config.trace);
+	if (m->map)
+		fflush(m->map);
 	machine_send(m, MSG_RESULT, text, strlen(text));
 	free(text);
 	json_decref(result);
@@ -209,6 +211,7 @@ static int run(struct machine *m)
 	vm_free(m->vm);
 	machine_forget_kernel(m);
 	free(m->serial_out);
+	symbols_free(m->symbols);
 	config_free(&m->config);
 	return STATUS_OK;
 }

@@ -8,6 +8,7 @@
 #include "board/board.h"
 #include "boot/boot.h"
 #include "cmd/run.h"
+#include "core/symbols.h"
 #include "core/vm.h"
 #include "debug/gdb.h"
 #include "debug/monitor.h"
@@ -17,6 +18,7 @@
 
 #define SERIAL_INPUT_MAX 65536
 #define MACHINE_TOPICS   6 /* of the monitor's info */
+#define MACHINE_COMMANDS 2 /* of the monitor, beside its own */
 
 /* A port of the console device, and the socket behind it. */
 struct stream {
@@ -45,6 +47,8 @@ struct machine {
 	unsigned shares;
 	struct vsock *vsock; /* NULL: none */
 	struct stream stream[STREAMS];
+	FILE *map; /* --perf-map, or NULL */
+	struct symbols *symbols;
 	struct board *board;
 	struct board_image image[CONFIG_MAX_FLATS + 1];
 	unsigned images;
@@ -60,7 +64,8 @@ struct machine {
 
 	struct gdb *gdb; /* NULL: no debugger may come */
 	struct monitor monitor;
-	struct monitor_topic topic[MACHINE_TOPICS], eject;
+	struct monitor_topic topic[MACHINE_TOPICS];
+	struct monitor_command command[MACHINE_COMMANDS];
 
 	struct chardev serial, debugcon;
 	struct loop_fd *serial_watch;

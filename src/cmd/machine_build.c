@@ -419,6 +419,40 @@ static unsigned sockets(const struct machine *m)
 	return m->firmware_fd >= 0 && m->vgabios_fd >= 0 ? m->config.cpus : 1;
 }
 
+/* Where perf looks for it; what stands there is another's, and older. */
+static int open_map(struct machine *m, char *err, size_t errlen)
+{
+	char path[64];
+	int fd, status;
+
+	if (m->config.symbols) {
+		status = symbols_load(m->config.symbols, &m->symbols);
+		if (status) {
+			snprintf(err, errlen, "--symbols %s: %s", m->config.symbols,
+				status == -EINVAL ? "lines are to be ADDRESS TYPE NAME"
+						  : strerror(-status));
+			return status;
+		}
+	}
+	if (!m->config.perf_map)
+		return 0;
+	if (!(m->engine->caps & ENGINE_CAP_CHECKS)) {
+		snprintf(err, errlen, "engine %s makes no code to name; use --engine translate",
+			m->engine->name);
+		return -ENOTSUP;
+	}
+	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	m->map = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!m->map) {
+		snprintf(err, errlen, "--perf-map: %s: %s", path, strerror(errno));
+		return -EIO;
+	}
+	setvbuf(m->map, xcalloc(1, TRACE_BUFFER), _IOFBF, TRACE_BUFFER);
+	return 0;
+}
+
 int machine_build(struct machine *m, char *err, size_t errlen)
 {
 	struct vm_config vc = {.engine = m->engine,
@@ -450,6 +484,10 @@ int machine_build(struct machine *m, char *err, size_t errlen)
 		.balloon = m->config.balloon,
 		.testdev = m->config.testdev};
 
+	if (open_map(m, err, errlen))
+		return -EIO;
+	vc.perf_map = m->map;
+	vc.symbols = m->symbols;
 	machine_serial_attach(m);
 	m->vm = vm_new(&vc, err, errlen);
 	if (!m->vm)

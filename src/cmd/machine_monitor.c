@@ -49,7 +49,7 @@ static void info_block(void *ctx, FILE *out)
 	}
 }
 
-static void eject(void *ctx, FILE *out)
+static void eject(void *ctx, const char *args, FILE *out)
 {
 	struct machine *m = ctx;
 
@@ -65,11 +65,30 @@ static void info_balloon(void *ctx, FILE *out)
 		fprintf(out, "the guest has %" PRIu64 " KiB and is to have %" PRIu64 " KiB\n",
 			actual / KiB, target / KiB);
 	else
-		fputs("there is no balloon\n", out);
+		fputs("there is no balloon; start the machine with --balloon\n", out);
+}
+
+/* Without a size it only tells how things stand. */
+static void balloon(void *ctx, const char *args, FILE *out)
+{
+	uint64_t size;
+
+	if (*args && !config_size(args, &size)) {
+		fprintf(out, "%s: not a size; write for example 256M\n", args);
+		return;
+	}
+	if (*args)
+		board_balloon(ctx, size);
+	info_balloon(ctx, out);
 }
 
 void machine_monitor_attach(struct machine *m)
 {
+	const struct monitor_command command[] = {
+		{"balloon", "[SIZE]", "ask the guest to keep no more memory than that", balloon,
+			m->board},
+		{"eject", "", "take the disc out of the CD-ROM drive", eject, m},
+	};
 	const struct monitor_topic topic[] = {
 		{"pic", "the 8259A pair", info_pic, m->board},
 		{"lapic", "the local APICs", info_lapic, m->board},
@@ -80,14 +99,14 @@ void machine_monitor_attach(struct machine *m)
 	};
 
 	_Static_assert(ARRAY_SIZE(topic) == MACHINE_TOPICS, "struct machine has room for all");
+	_Static_assert(ARRAY_SIZE(command) == MACHINE_COMMANDS, "likewise");
 	memcpy(m->topic, topic, sizeof(topic));
-	m->eject =
-		(struct monitor_topic){"eject", "take the disc out of the CD-ROM drive", eject, m};
+	memcpy(m->command, command, sizeof(command));
 	m->monitor = (struct monitor){.vm = m->vm,
 		.topic = m->topic,
 		.topics = MACHINE_TOPICS,
-		.command = &m->eject,
-		.commands = 1};
+		.command = m->command,
+		.commands = MACHINE_COMMANDS};
 }
 
 /* An empty message is the end of an answer. */

@@ -52,6 +52,11 @@ static int testdev(struct qemu *q, const struct device *d, char *rest)
 	return qemu_set(q, "testdev", NULL);
 }
 
+static int balloon(struct qemu *q, const struct device *d, char *rest)
+{
+	return qemu_set(q, "balloon", NULL);
+}
+
 static const char *chardev_where(struct qemu *q, const char *id)
 {
 	for (unsigned i = 0; i < q->chardevs; i++)
@@ -129,6 +134,8 @@ static const struct device devices[] = {
 	{"pc-testdev", "ISA", "for test programs", testdev},
 	{"VGA", "PCI", "the board's", is_there},
 	{"virtconsole", "virtio-serial-bus", "instead of the serial line", virtconsole},
+	{"virtio-balloon", "PCI", "alias of virtio-balloon-pci", balloon},
+	{"virtio-balloon-pci", "PCI", "memory that the guest gives back", balloon},
 	{"virtio-blk", "PCI", "alias of virtio-blk-pci", disk},
 	{"virtio-blk-pci", "PCI", "disk", disk},
 	{"virtio-rng-pci", "PCI", "beside -kernel", is_there},
@@ -156,8 +163,6 @@ static const struct device absent[] = {
 	{"usb-kbd", NULL, NO_USB, leave_out},
 	{"usb-mouse", NULL, NO_USB, leave_out},
 	{"usb-tablet", NULL, NO_USB, leave_out},
-	{"virtio-balloon", NULL, "there is no balloon in this version", leave_out},
-	{"virtio-balloon-pci", NULL, "there is no balloon in this version", leave_out},
 	{"virtio-scsi-pci", NULL, NO_SCSI, leave_out},
 	{"virtio-vga", NULL, "the display is a plain VGA", leave_out},
 };

@@ -492,6 +492,8 @@ static const char *wrong_combination(const struct config *c)
 		return "--initrd, --append and --cmdline are for a --kernel; name one";
 	if (c->detach && !c->name)
 		return "--detach needs --name NAME, by which the machine is found again";
+	if (c->symbols && !c->perf_map)
+		return "--symbols FILE goes with --perf-map";
 	if (c->trace_file && !c->trace_exits)
 		return "--trace-file FILE goes with --trace exits";
 	if (c->debugcon == DEBUGCON_STDIO && c->serial > SERIAL_NONE)

@@ -3,6 +3,9 @@
  *
  * Two drivers: host time (CLOCK_MONOTONIC less the time spent paused), or
  * instructions executed times ns_per_insn. No device reads host time.
+ * Where the host tells its own time by a TSC that never varies, so do we, so that
+ * translated code can: by a line through two readings of both, bent every 0.1 s so that
+ * it meets CLOCK_MONOTONIC 0.1 s later. It has no steps backward.
  * clock_now takes no lock; everything else runs with vm->lock held.
  */
 #ifndef TINAMOU_CLOCK_H
@@ -20,12 +23,23 @@ enum clock_driver { CLOCK_HOST, CLOCK_INSTRUCTIONS };
 
 struct timer;
 
+#define CLOCK_NO_LINE 1u /* of clock_line.seq */
+
+/* ns + ((tsc - .tsc) * mult >> 32), for readers that find the same even seq before and after. */
+struct clock_line {
+	_Atomic uint32_t seq; /* odd: it changes; CLOCK_NO_LINE: there is none */
+	_Atomic uint64_t tsc, ns, mult;
+};
+
 struct clock {
 	enum clock_driver driver;
 	_Atomic bool running;
 	_Atomic uint64_t offset; /* host: now = monotonic - offset; stopped: now = frozen */
 	_Atomic uint64_t frozen;
 	_Atomic uint64_t now_insn;  /* instructions driver: current time */
+	bool invariant;             /* the host's TSC */
+	uint64_t tsc, mono;         /* read together, when the line was last bent; 0: never */
+	struct clock_line line;     /* CLOCK_MONOTONIC by the host's TSC */
 	struct timer *first;        /* armed timers, earliest first */
 	void (*rearmed)(void *ctx); /* the earliest deadline changed: wake the event loop */
 	void *rearmed_ctx;

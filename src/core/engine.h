@@ -22,7 +22,7 @@ enum engine_caps {
 	ENGINE_CAP_A20 = 1 << 1,       /* masks addresses with vm->a20_mask */
 	ENGINE_CAP_EXACT_CPU = 1 << 2, /* the CPU model is exact, not the host's */
 	ENGINE_CAP_NATIVE = 1 << 3,    /* guest code runs on the host's CPU */
-	ENGINE_CAP_CHECKS = 1 << 4,    /* obeys vm_config.check and torture */
+	ENGINE_CAP_CHECKS = 1 << 4,    /* obeys vm_config.check, torture and perf_map */
 	ENGINE_CAP_PINS = 1 << 5       /* RAM that the guest has used stays where it is */
 };
 

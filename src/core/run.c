@@ -18,6 +18,9 @@
 #define TURN 1000
 /* Turns between two looks for a jump to itself: counted, so that runs repeat exactly. */
 #define TURNS_PER_LOOK 1024
+/* How long a halted vCPU looks for an interrupt, at least and at most. */
+#define SPIN_MIN_NS 20000u
+#define SPIN_MAX_NS 200000u
 
 static bool must_park(const struct vm *vm)
 {
@@ -210,6 +213,39 @@ static void park(struct vcpu *v)
 	v->parked = false;
 }
 
+/* Outside, without vm->lock, until a kick or for so long; to get the lock is part of it. */
+static void spin(struct vcpu *v, uint64_t since)
+{
+	struct vm *vm = v->vm;
+
+	vm_unlock(vm);
+	while (monotonic_ns() - since < v->spin_ns)
+		if (vcpu_kicked(v) && !pthread_mutex_trylock(&vm->lock))
+			return;
+		else
+			__builtin_ia32_pause();
+	vm_lock(vm);
+}
+
+/*
+ * To be woken takes the host tens of microseconds, much of what a guest waits for an answer. So
+ * one whose last wait was short looks for a while before it sleeps; after a long wait, such as an
+ * idle guest's, it sleeps at once.
+ */
+static void halt(struct vcpu *v)
+{
+	uint64_t since = monotonic_ns();
+
+	if (v->spin_ns)
+		spin(v, since);
+	if (!vcpu_kicked(v))
+		park(v);
+	if (monotonic_ns() - since > SPIN_MAX_NS)
+		v->spin_ns = 0;
+	else if (v->vm->may_spin)
+		v->spin_ns = MIN(MAX(v->spin_ns * 4, SPIN_MIN_NS), SPIN_MAX_NS);
+}
+
 /* To the state after INIT: the boot processor starts again, others wait for SIPI. */
 static void serve_init(struct vcpu *v)
 {
@@ -272,10 +308,14 @@ void *vcpu_thread(void *arg)
 		atomic_store(&v->kick_pending, false);
 		if (open)
 			serve_ipis(v);
-		if (!open || must_park(vm) || !runnable(v))
+		if (!open || must_park(vm))
 			park(v);
-		else
+		else if (runnable(v))
 			run_once(v, UINT64_MAX, &r);
+		else if (v->run == X86_HALTED)
+			halt(v);
+		else
+			park(v);
 	}
 	if (open)
 		vm->engine->ops->vcpu_close(v);

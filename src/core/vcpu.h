@@ -60,6 +60,7 @@ struct vcpu {
 	/* Its thread's: what it executes, and how much of that the instruction clock has. */
 	const struct run_result *running; /* NULL outside of run() */
 	uint64_t accounted;
+	uint64_t spin_ns; /* how long it looks for an interrupt before it sleeps, see run.c */
 
 	/* Under vm->lock. */
 	uint8_t run;                     /* enum x86_run, as core knows it */

@@ -2,6 +2,7 @@
 #include "core/vm.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,11 +123,13 @@ static void ram_written(void *ctx, gpa_t gpa, uint64_t len)
 
 /* ---- life ---- */
 
+/* The loop is asleep only if it sleeps for longer than the timer wants. */
 static void wake_loop(void *ctx)
 {
 	struct vm *vm = ctx;
 
-	loop_nudge(vm->loop);
+	if (clock_next_deadline(&vm->clock) < vm->sleeps_until)
+		loop_nudge(vm->loop);
 }
 
 static void init_locks(struct vm *vm)
@@ -136,6 +139,14 @@ static void init_locks(struct vm *vm)
 	pthread_cond_init(&vm->world_cond, NULL);
 	pthread_cond_init(&vm->wake, NULL);
 	pthread_cond_init(&vm->idle, NULL);
+}
+
+/* vCPUs that look for work leave the host a CPU for those who bring it. */
+static bool has_cpu_to_spare(const struct vm *vm)
+{
+	cpu_set_t host;
+
+	return !sched_getaffinity(0, sizeof(host), &host) && (unsigned)CPU_COUNT(&host) > vm->vcpus;
 }
 
 static void add_vcpus(struct vm *vm)
@@ -210,6 +221,7 @@ struct vm *vm_new(const struct vm_config *config, char *err, size_t errlen)
 	if (config->engine->open(vm, &vm->engine, err, errlen))
 		goto fail;
 	add_vcpus(vm);
+	vm->may_spin = has_cpu_to_spare(vm);
 	return vm;
 fail:
 	vm_free(vm);
@@ -470,7 +482,8 @@ static uint64_t host_wait(struct vm *vm)
 	uint64_t now = clock_now(&vm->clock);
 	uint64_t look = look_at_vcpus(vm);
 
-	if (deadline == CLOCK_NEVER || vm->pause_count)
+	vm->sleeps_until = vm->pause_count ? CLOCK_NEVER : deadline;
+	if (vm->sleeps_until == CLOCK_NEVER)
 		return look;
 	return MIN(look, deadline > now ? deadline - now : 0);
 }
@@ -480,6 +493,7 @@ static uint64_t turn_wait(struct vm *vm)
 {
 	uint64_t deadline, now;
 
+	vm->sleeps_until = CLOCK_NEVER;
 	if (vm->pause_count)
 		return LOOK_MAX_NS;
 	if (run_turn(vm))
@@ -515,6 +529,7 @@ void vm_run(struct vm *vm)
 		vm_unlock(vm);
 		loop_poll(vm->loop, wait, lock_for_loop, unlock_for_loop, vm);
 		vm_lock(vm);
+		vm->sleeps_until = 0;
 	}
 	wait_parked(vm);
 	clock_stop(&vm->clock);

@@ -64,6 +64,10 @@ struct vm_config {
 	int (*confine)(bool vcpu);
 	const char *torture; /* --torture: modes for tests of the engine, by itself; or NULL */
 	FILE *trace;         /* --trace exits: one line an exit; NULL: off. Not owned. */
+	/* --perf-map: the engine names the code it makes, by guest symbols if there are. Not owned.
+	 */
+	FILE *perf_map;
+	const struct symbols *symbols;
 };
 
 /* What of a vCPU belongs to its local APIC; vm->lock held. */
@@ -135,8 +139,10 @@ struct vm {
 	bool reset_asked, stop_asked;
 	bool stopping; /* threads are to leave */
 	bool started;
-	uint64_t turns;     /* instruction clock: turns of vCPUs so far */
-	uint64_t next_look; /* host time of the next look for a jump to itself */
+	uint64_t turns;        /* instruction clock: turns of vCPUs so far */
+	uint64_t next_look;    /* host time of the next look for a jump to itself */
+	uint64_t sleeps_until; /* deadline the loop sleeps for; 0: it does not sleep */
+	bool may_spin;         /* halted vCPUs may look for work before they sleep */
 	enum vm_end end;
 	int end_value;
 	char end_why[512];

@@ -206,7 +206,8 @@ static void command_help(struct monitor *m, const char *format, char *args, FILE
 		fprintf(out, "%-20s %-10s %s\n", commands[i].names, commands[i].args,
 			commands[i].what);
 	for (unsigned i = 0; i < m->commands; i++)
-		fprintf(out, "%-20s %-10s %s\n", m->command[i].name, "", m->command[i].what);
+		fprintf(out, "%-20s %-10s %s\n", m->command[i].name, m->command[i].args,
+			m->command[i].what);
 }
 
 /* ---- info ---- */
@@ -302,13 +303,13 @@ static const struct command *find(const char *word, size_t len)
 	return NULL;
 }
 
-static bool run_added(struct monitor *m, const char *word, FILE *out)
+static bool run_added(struct monitor *m, const char *word, const char *args, FILE *out)
 {
 	for (unsigned i = 0; i < m->commands; i++) {
 		if (strcmp(m->command[i].name, word))
 			continue;
 		vm_pause(m->vm);
-		m->command[i].run(m->command[i].ctx, out);
+		m->command[i].run(m->command[i].ctx, args, out);
 		vm_resume(m->vm);
 		return true;
 	}
@@ -335,7 +336,7 @@ void monitor_execute(struct monitor *m, const char *line, FILE *out)
 	args += strspn(args, " ");
 	format = word + strcspn(word, "/");
 	c = find(word, (size_t)(format - word));
-	if (!c && run_added(m, word, out))
+	if (!c && run_added(m, word, args, out))
 		return;
 	if (!c) {
 		fprintf(out, "unknown command: '%s'; help lists them\n", word);

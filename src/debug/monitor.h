@@ -14,11 +14,17 @@
 
 #include "core/vm.h"
 
-/* One of `info`'s words that core does not know: a chip, the disks; or a command that it does not.
- */
+/* One of `info`'s words that core does not know: a chip, the disks. */
 struct monitor_topic {
 	const char *name, *what;
 	void (*run)(void *ctx, FILE *out);
+	void *ctx;
+};
+
+/* A command that core does not know; args is what stands behind its name, or "". */
+struct monitor_command {
+	const char *name, *args, *what;
+	void (*run)(void *ctx, const char *args, FILE *out);
 	void *ctx;
 };
 
@@ -26,7 +32,7 @@ struct monitor {
 	struct vm *vm;
 	const struct monitor_topic *topic; /* borrowed */
 	unsigned topics;
-	const struct monitor_topic *command; /* likewise; without arguments */
+	const struct monitor_command *command; /* likewise */
 	unsigned commands;
 	unsigned cpu; /* whose registers and addresses are meant */
 };

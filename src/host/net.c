@@ -41,7 +41,8 @@ struct net {
 	struct loop *loop;
 	int fd, listener; /* -1: none */
 	struct loop_fd *watch, *listen_watch;
-	bool full; /* the other side takes nothing for now */
+	uint32_t events; /* that are waited for */
+	bool full;       /* the other side takes nothing for now */
 	struct slot slot[BATCH];
 	size_t len[BATCH];   /* of messages */
 	unsigned from, held; /* those not delivered: slot[from] to slot[held - 1] */
@@ -54,9 +55,10 @@ static void disconnect(struct net *n);
 /* Input is waited for only while there is room for it. */
 static void wait_events(struct net *n)
 {
-	if (n->watch)
-		loop_set_events(
-			n->watch, (n->from < n->held ? 0 : EPOLLIN) | (n->full ? EPOLLOUT : 0));
+	uint32_t events = (n->from < n->held ? 0 : EPOLLIN) | (n->full ? EPOLLOUT : 0);
+
+	if (n->watch && events != n->events)
+		loop_set_events(n->watch, n->events = events);
 }
 
 static bool gone(int error)
@@ -198,7 +200,7 @@ static void connect_fd(struct net *n, int fd)
 	n->fd = fd;
 	n->full = false;
 	n->from = n->held = 0;
-	n->watch = loop_add(n->loop, fd, EPOLLIN, on_events, n);
+	n->watch = loop_add(n->loop, fd, n->events = EPOLLIN, on_events, n);
 	set_link(n, n->watch != NULL);
 }
 

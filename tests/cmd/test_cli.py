@@ -5,8 +5,10 @@ Argument: the executable. Guests are a few bytes of real-mode code, run by the
 engine `interpret`, so that no host facility is needed.
 """
 import fcntl
+import glob
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -346,6 +348,37 @@ class Ends(Case):
         self.assertGreater(os.path.getsize(trace), 0)
         p = self.run_it("run", "--engine", "translate", "--stats", self.file(sector(SERIAL_HI + HALT)))
         self.assertRegex(p.stdout, r"cpu0: time: [\d.]+ % interpret and devices, [\d.]+ % translated code")
+
+    def test_perf_map(self):
+        """Flat 32-bit code that loops is translated; the map has it by its symbol."""
+        at = 0x7c00
+        gdt = struct.pack("<QQQ", 0, 0xcf9b000000ffff, 0xcf93000000ffff)
+        code = b"\xfa\x31\xc0\x8e\xd8\x66\x0f\x01\x16" + struct.pack("<H", at + 256 + len(gdt))
+        code += b"\x0f\x20\xc0\x0c\x01\x0f\x22\xc0"
+        code += b"\x66\xea" + struct.pack("<IH", at + len(code) + 8, 8)
+        code += b"\x66\xb8\x10\x00" + b"".join(b"\x8e" + bytes([0xc0 | n << 3]) for n in (0, 2, 3, 4, 5))
+        code += b"\xb9" + struct.pack("<I", 100000)
+        loop = at + len(code)
+        code += b"\x49\x75\xfd" + HALT
+        image = code.ljust(256, b"\0") + gdt + struct.pack("<HI", len(gdt) - 1, at + 256)
+        name = f"spin_{os.getpid()}"
+        table = self.file(f"{at:016x} T start\n{loop:016x} t {name}\n                 U puts\n".encode(), "map")
+        before = set(glob.glob("/tmp/perf-*.map"))
+        run = ["run", "--engine", "translate", "--perf-map", "--symbols", table, self.file(sector(image))]
+        self.assertEqual(self.run_it(*run).returncode, 0)
+        found = {p: pathlib.Path(p).read_text() for p in set(glob.glob("/tmp/perf-*.map")) - before}
+        found = {p: text for p, text in found.items() if name in text}
+        for path in found:
+            os.unlink(path)
+        self.assertEqual(len(found), 1)
+        text, = found.values()
+        self.assertRegex(text, r"(?m)^[0-9a-f]+ [0-9a-f]+ " + name + r"\+0x0 \[kernel\]$")
+        self.assertRegex(text, r"(?m)^[0-9a-f]+ [0-9a-f]+ tinamou: slow access$")
+        self.refused("run", "--symbols", table, self.file(sector(HALT)), status=2, says="--perf-map")
+        self.refused("run", "-q", "--perf-map", self.file(sector(HALT)), says="engine interpret makes no code")
+        bad = self.file(b"what is this\n", "bad")
+        self.refused("run", "-q", "--engine", "translate", "--perf-map", "--symbols", bad, self.file(sector(HALT)),
+                     says="ADDRESS TYPE NAME")
 
     def test_signals(self):
         for sig in (signal.SIGINT, signal.SIGTERM):

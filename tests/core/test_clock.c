@@ -1,6 +1,7 @@
 /* test_clock.c - both clock drivers and the timers. */
 #include "test.h"
 
+#include <pthread.h>
 #include <time.h>
 
 #include "core/clock.h"
@@ -84,6 +85,53 @@ static void test_host_clock_stands_still(void **state)
 	assert_true(clock_now(&clk) == 12345);
 }
 
+/* As Linux compares TSCs: under a lock nobody reads less than another read before. */
+static pthread_mutex_t readers = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t latest, steps_back;
+static _Atomic bool enough;
+
+static void *read_again_and_again(void *arg)
+{
+	while (!atomic_load(&enough)) {
+		uint64_t now;
+
+		pthread_mutex_lock(&readers);
+		now = clock_now(&clk);
+		steps_back += now < latest;
+		latest = now;
+		pthread_mutex_unlock(&readers);
+	}
+	return NULL;
+}
+
+/* By the TSC or not, it is CLOCK_MONOTONIC; bends do not show. */
+static void test_host_clock_is_the_hosts(void **state)
+{
+	pthread_t reader[2];
+	uint64_t start;
+
+	clock_init(&clk, CLOCK_HOST);
+	clock_go(&clk);
+	start = monotonic_ns() - clock_now(&clk);
+	for (unsigned n = 0; n < 2; n++)
+		assert_int_equal(pthread_create(&reader[n], NULL, read_again_and_again, NULL), 0);
+	for (unsigned n = 0; n < 60; n++) {
+		uint64_t before, now, after;
+
+		nap(10000000);
+		clock_run_timers(&clk);
+		before = monotonic_ns() - start;
+		now = clock_now(&clk);
+		after = monotonic_ns() - start;
+		assert_true(now + 100000 >= before && now <= after + 100000);
+	}
+	atomic_store(&enough, true);
+	for (unsigned n = 0; n < 2; n++)
+		pthread_join(reader[n], NULL);
+	assert_int_equal(steps_back, 0);
+	assert_true(!clk.invariant || clk.line.seq > 2 * CLOCK_NO_LINE);
+}
+
 static void count_wakes(void *ctx)
 {
 	++*(unsigned *)ctx;
@@ -112,6 +160,7 @@ int main(void)
 		cmocka_unit_test(test_timers_fire_in_order),
 		cmocka_unit_test(test_rearm_in_past_does_not_hang),
 		cmocka_unit_test(test_host_clock_stands_still),
+		cmocka_unit_test(test_host_clock_is_the_hosts),
 		cmocka_unit_test(test_rearmed_tells_of_earlier_deadlines),
 	};
 

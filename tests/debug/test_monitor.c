@@ -15,12 +15,18 @@ static void print_topic(void *ctx, FILE *out)
 	fprintf(out, "topic %s\n", (const char *)ctx);
 }
 
+static void print_args(void *ctx, const char *args, FILE *out)
+{
+	fprintf(out, "command %s(%s)\n", (const char *)ctx, args);
+}
+
 /* The answer to a line, until the next one. */
 static const char *answer(struct machine *m, const char *line)
 {
 	static char text[65536];
-	static const struct monitor_topic topic = {"chip", "a chip", print_topic, "chip"},
-					  command = {"poke", "a command", print_topic, "poke"};
+	static const struct monitor_topic topic = {"chip", "a chip", print_topic, "chip"};
+	static const struct monitor_command command = {
+		"poke", "[N]", "a command", print_args, "poke"};
 	struct monitor monitor = {m->vm, &topic, 1, &command, 1, 0};
 	FILE *out = fmemopen(text, sizeof(text) - 1, "w");
 
@@ -185,7 +191,8 @@ static void words(void **state)
 	SAYS(m, "dance", "unknown command: 'dance'; help lists them\n");
 	SAYS(m, "info dance", "info: unknown topic 'dance'; info alone lists them\n");
 	SAYS(m, "info chip", "topic chip\n");
-	SAYS(m, "poke", "topic poke\n");
+	SAYS(m, "poke", "command poke()\n");
+	SAYS(m, "poke  1 2 ", "command poke(1 2)\n");
 	assert_non_null(strstr(answer(m, "info"), "registers"));
 	assert_non_null(strstr(answer(m, "help"), "poke"));
 	assert_non_null(strstr(answer(m, "info registers"), "rip 0000000000007c00"));

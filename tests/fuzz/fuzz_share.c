@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "folder.h"
 #include "host/jail.h"
 #include "host/share_server.h"
 #include "util/util.h"
@@ -36,11 +37,10 @@ static struct fuzz *make(void)
 {
 	static const char *const names[] = {"a", "b", "dir/c"};
 	struct fuzz *z = calloc(1, sizeof(*z));
-	char top[] = "/tmp/tinamou-fuzz-XXXXXX", path[128], err[256];
+	char top[FUZZ_FOLDER], path[FUZZ_FOLDER + 16], err[256];
 	struct share_options o = {.path = top};
 
-	if (!mkdtemp(top))
-		abort();
+	fuzz_folder(top);
 	snprintf(path, sizeof(path), "%s/dir", top);
 	mkdir(path, 0755);
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {

@@ -4,7 +4,7 @@
     test_balloon.py TINAMOU SOURCE
 
 A guest fills 200 MiB and lets go of them: the machine's resident memory falls by free page
-reporting. Then `tinamou balloon` asks for more, and the guest's memory is less; and back.
+reporting. Then `tinamou balloon` asks for more, and the guest's memory is less; and back, by the monitor.
 Exit status 77: the kernel is not to be had.
 """
 import os
@@ -56,16 +56,15 @@ class Machine:
         self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(folder)}
         self.seen = {}
 
-    def balloon(self, *words):
-        subprocess.run([TINAMOU, "balloon", "guest", *words], env=self.environment, check=True,
-                       stdout=subprocess.DEVNULL)
+    def tinamou(self, *words):
+        subprocess.run([TINAMOU, *words], env=self.environment, check=True, stdout=subprocess.DEVNULL)
 
     def step(self, name, pid):
         self.seen[name] = resident(pid)
         if name == "free":
-            self.balloon("256M")
+            self.tinamou("balloon", "guest", "256M")
         elif name == "squeezed":
-            self.balloon("512M")
+            self.tinamou("monitor", "guest", "balloon 512M")
 
     def __call__(self, kernel, initrd, append, timeout, out):
         p = subprocess.Popen([TINAMOU, "run", "-q", "--name", "guest", "--balloon", "--memory", "512M",

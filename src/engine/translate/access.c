@@ -423,6 +423,7 @@ static uint32_t new_access(struct emitter *e, unsigned size, bool write)
 	t->access[n] = (struct access){.rip = rip_for(&e->s->key, e->n->rip),
 		.shared = e->s->shared,
 		.since = __builtin_ia32_rdtsc(),
+		.fills = sites_filled(t),
 		.size = (uint8_t)size,
 		.align = aligned ? (uint8_t)(size - 1) : 0,
 		.write = write,

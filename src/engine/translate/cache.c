@@ -553,22 +553,46 @@ void cache_flush(struct tcpu *t)
 
 /* ---- memory ---- */
 
-int cache_new(struct tcpu *t)
+/* Two mappings of the same memory, or MAP_FAILED. */
+static void map_twice(void *map[2])
 {
-	int fd = memfd_create("tinamou-code", MFD_CLOEXEC), err = 0;
-	void *writer = MAP_FAILED, *exec = MAP_FAILED;
+	int fd = memfd_create("tinamou-code", MFD_CLOEXEC);
 
 	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, CODE_SIZE))
-		goto fail;
-	writer = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	exec = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
-	if (writer == MAP_FAILED || exec == MAP_FAILED)
-		goto fail;
+		return;
+	if (!ftruncate(fd, CODE_SIZE)) {
+		map[0] = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		map[1] = mmap(NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	}
 	close(fd);
-	t->code = (struct code){.base = writer, .size = CODE_SIZE};
-	t->exec = exec;
+}
+
+/* The same without a name of ours: perf asks its map about anonymous memory alone. */
+static void map_twice_for_perf(void *map[2])
+{
+	map[0] = mmap(NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (map[0] == MAP_FAILED)
+		return;
+	map[1] = mremap(map[0], 0, CODE_SIZE, MREMAP_MAYMOVE);
+	if (map[1] != MAP_FAILED && mprotect(map[1], CODE_SIZE, PROT_READ | PROT_EXEC)) {
+		munmap(map[1], CODE_SIZE);
+		map[1] = MAP_FAILED;
+	}
+}
+
+int cache_new(struct tcpu *t)
+{
+	void *map[2] = {MAP_FAILED, MAP_FAILED};
+	int err;
+
+	if (t->c.v->vm->config.perf_map)
+		map_twice_for_perf(map);
+	else
+		map_twice(map);
+	if (map[0] == MAP_FAILED || map[1] == MAP_FAILED)
+		goto fail;
+	t->code = (struct code){.base = map[0], .size = CODE_SIZE};
+	t->exec = map[1];
 	t->jumps[0].used = JUMP_SIZE + 1; /* none is known to be clear */
 	make_stubs(t);
 	if (t->torture.cache)
@@ -578,11 +602,9 @@ int cache_new(struct tcpu *t)
 	return 0;
 fail:
 	err = -errno;
-	if (writer != MAP_FAILED)
-		munmap(writer, CODE_SIZE);
-	if (exec != MAP_FAILED)
-		munmap(exec, CODE_SIZE);
-	close(fd);
+	for (unsigned n = 0; n < ARRAY_SIZE(map); n++)
+		if (map[n] != MAP_FAILED)
+			munmap(map[n], CODE_SIZE);
 	return err;
 }
 

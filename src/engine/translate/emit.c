@@ -546,6 +546,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_FENCE] = emit_fence,
 	[KIND_DIRECTION] = emit_direction,
 	[KIND_BASE] = emit_base,
+	[KIND_TIME] = emit_time,
 	[KIND_SELECTOR] = emit_selector,
 	[KIND_GATE] = emit_gate,
 	[KIND_SYSTEM] = emit_system,
@@ -641,4 +642,5 @@ void emit_block(struct tcpu *t, struct scan *s, struct tblock *b)
 	emit_misses(&e);
 	for (unsigned n = 0; n < e.exits; n++)
 		emit_exit(&e, &e.exit[n]);
+	perf_name_block(t, b);
 }

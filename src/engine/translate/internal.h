@@ -56,6 +56,7 @@ struct fast_entry {
 struct access {
 	uint64_t rip;         /* of shared code: in its page */
 	uint64_t since;       /* when its misses began to count: ticks of the TSC */
+	uint32_t fills;       /* ... and how many entries had been filled by then */
 	uint32_t back;        /* in the code: behind the look */
 	uint32_t recipe;      /* for the flags, or 0 */
 	uint16_t span;        /* bytes that are checked: those of its group */
@@ -80,7 +81,8 @@ struct access {
 
 /* What the miss of an access needs beside its entry. */
 #define SITE_BUDGET 256
-#define OFTEN       200u /* ticks of the TSC between misses for which its own entry is of no use */
+#define OFTEN       400u /* ticks of the TSC between misses of all: they cost as much as they spare */
+#define SHARE       64u /* ... and one in so many is of this access */
 struct site_more {
 	int16_t left; /* misses before it is judged */
 	uint16_t limit;
@@ -284,6 +286,7 @@ struct tcpu {
 	uint64_t pending_rip;
 	uint32_t hash[HASH_SIZE], page[HASH_SIZE], tail[TAILS]; /* tail: by second pages */
 	uint32_t fast_used, far_locals, far_globals;
+	uint32_t fills; /* own entries that were filled and that no list has now; wraps */
 	uint32_t fast_list[4 * FAST_SIZE]; /* entries that were filled, but for global pages */
 	uint64_t global_pages[1024];       /* hashed linear pages of these */
 	uint64_t written[WRITTEN];         /* hashed host pages of entries for writes */
@@ -359,6 +362,7 @@ enum kind {
 	KIND_FENCE,
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
+	KIND_TIME,      /* RDTSC, RDTSCP by the host's TSC */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
 	KIND_GATE,      /* SYSCALL, SYSRET: gate.c */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
@@ -516,6 +520,8 @@ void fast_flush_page(struct tcpu *t, uint64_t lin);
 void forget_writes(struct cpu *c, const struct code_page *p);
 /* What follows from the entry is remembered for translated code, if it may be. */
 void remember(struct tcpu *t, uint64_t lin, bool write, const struct tlb_entry *e);
+/* How many own entries were ever filled; wraps. */
+uint32_t sites_filled(const struct tcpu *t);
 /* The accesses' own entries forget all, or all but global pages. */
 void sites_flush(struct tcpu *t, bool globals_too);
 /*
@@ -567,6 +573,12 @@ bool refused(struct tcpu *t);
 
 void note_left(struct tcpu *t); /* what is at rIP goes to interpret */
 void translate_report(struct engine *e, FILE *out);
+
+/* ---- perf.c: --perf-map ---- */
+
+void perf_name_stubs(const struct tcpu *t);
+/* b was the last that was made. */
+void perf_name_block(const struct tcpu *t, const struct tblock *b);
 
 /* ---- probe.c ---- */
 
@@ -718,6 +730,9 @@ void emit_swapgs(struct emitter *e);
 void emit_ac(struct emitter *e);
 void emit_fence(struct emitter *e);
 void emit_direction(struct emitter *e);
+/* RDTSC or RDTSCP of a machine whose clock may be a line by the host's TSC. */
+bool reads_line(const struct tcpu *t, const struct x86_insn *i);
+void emit_time(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 void emit_system(struct emitter *e);

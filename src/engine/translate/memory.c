@@ -30,7 +30,17 @@ static void flush_list(struct tcpu *t, unsigned which)
 
 	for (uint32_t n = SITE_FIRST(which); n < t->sites_used[which]; n++)
 		t->site[list[n]] = (struct fast_entry){NO_SITE, 0};
+	t->fills += t->sites_used[which] - SITE_FIRST(which);
 	t->sites_used[which] = SITE_FIRST(which);
+}
+
+uint32_t sites_filled(const struct tcpu *t)
+{
+	uint32_t sum = t->fills;
+
+	for (unsigned n = 0; n < SITE_LISTS; n++)
+		sum += t->sites_used[n] - SITE_FIRST(n);
+	return sum;
 }
 
 void sites_flush(struct tcpu *t, bool globals_too)
@@ -215,18 +225,24 @@ static void remember_for(struct tcpu *t, uint64_t lin, uint32_t access, const st
 		fill_site(t, access, f, e->global);
 }
 
-/* Its entry missed many times: often, since it sees too many pages, or over a long time? */
+/*
+ * Its entry missed many times. If the vCPU does little but miss, and this access has its
+ * share in that, it sees too many pages. Its own misses alone say nothing: a loop of
+ * many such accesses is so slow for them that each misses rarely.
+ */
 static void judge(struct tcpu *t, uint32_t access)
 {
 	struct access *a = &t->access[access];
 	uint64_t now = __builtin_ia32_rdtsc();
+	uint32_t fills = sites_filled(t), missed = MAX(fills - a->fills, SITE_BUDGET);
 
 	t->more[access].left = SITE_BUDGET;
-	if (now - a->since < SITE_BUDGET * OFTEN) {
+	if (now - a->since < (uint64_t)missed * OFTEN && missed < SITE_BUDGET * SHARE) {
 		note_roaming(t, cache_where(t, access));
 		cache_forget(t, access);
 	}
 	a->since = now;
+	a->fills = fills;
 }
 
 bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access)

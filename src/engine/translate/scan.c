@@ -378,7 +378,7 @@ static enum kind kind_of(const struct tcpu *t, const struct tinsn *n, const stru
 	if (is_plain(&n->i))
 		return plain_kind(t, &n->i, key);
 	if (!t->counting && (n->i.op == X86_OP_RDTSC || n->i.op == X86_OP_RDTSCP))
-		return KIND_BODY; /* it changes nothing but registers */
+		return reads_line(t, &n->i) ? KIND_TIME : KIND_BODY;
 	if (x86_insn_table[n->i.entry].class == X86_CLASS_BRANCH)
 		kind = branch_kind(n, key);
 	return kind == KIND_ODD ? system_kind(t, &n->i) : kind;

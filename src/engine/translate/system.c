@@ -1,6 +1,6 @@
 /*
  * system.c - what a kernel does at every entry and exit, without leaving
- * translated code: CLI, STI, PUSHF, POPF, SWAPGS, STAC, CLAC; and fences.
+ * translated code: CLI, STI, PUSHF, POPF, SWAPGS, STAC, CLAC; fences; the time.
  *
  * Only for ring 0, 64-bit mode for SWAPGS. Whatever would need a look (an
  * interrupt that could come now, a flag that changes the mode) is interpret's.
@@ -170,4 +170,79 @@ void emit_selector(struct emitter *e)
 	if (spilled)
 		put_rm(e->c, (struct opcode){.byte = 0x89, .size16 = true}, T1,
 			in_state(GPR(to->reg)));
+}
+
+/* ---- the time ---- */
+
+#define CLOCK(field) at_reg(T0, (int32_t)offsetof(struct clock, field))
+
+bool reads_line(const struct tcpu *t, const struct x86_insn *i)
+{
+	const struct vm *vm = t->c.v->vm;
+
+	return vm->clock.invariant && vm->tsc_hz == NSEC_PER_SEC &&
+	       x86_model_executes(&vm->model, x86_insn_table[i->entry].feature);
+}
+
+/* RAX becomes the ticks since the line was bent, if they are few: a reading before it has many. */
+static uint32_t emit_ticks(struct code *c, bool ordered)
+{
+	if (ordered)
+		put_bytes(c, "\x0f\xae\xe8", 3); /* lfence */
+	put_bytes(c, "\x0f\x31", 2);             /* rdtsc */
+	shift_imm(c, true, 4, RDX, 32);
+	put_rr(c, OP_W(0x0b), RAX, RDX);
+	put_rm(c, OP_W(0x2b), RAX, CLOCK(line.tsc));
+	mov_rr(c, RDX, RAX);
+	shift_imm(c, true, 5, RDX, 32);
+	return jcc_forward(c, CC_NZ);
+}
+
+/* RAX becomes the guest's TSC; RDX is lost. */
+static void emit_line(struct code *c)
+{
+	put_rm(c, OP_W(0xf7), 4, CLOCK(line.mult));                              /* mul */
+	put_rr(c, (struct opcode){.map = 1, .byte = 0xac, .w = true}, RDX, RAX); /* shrd */
+	put8(c, 32);
+	put_rm(c, OP_W(0x03), RAX, CLOCK(line.ns));
+	put_rm(c, OP_W(0x2b), RAX, CLOCK(offset));
+	put_rm(c, OP_W(0x03), RAX, in_state(STATE(c.s.tsc)));
+}
+
+/* As read_tsc of interpret, which is called where there is no line or it changes. */
+void emit_time(struct emitter *e)
+{
+	struct code *c = e->c;
+	bool user = e->s->key.privilege == X86_USER, with_aux = e->n->i.op == X86_OP_RDTSCP;
+	uint32_t from[5], count = 0, done;
+
+	need_flags_in_memory(e);
+	e->flags = IN_MEMORY;
+	if (user) {
+		put_rm(c, OP(0xf7), 0, in_state(STATE(c.s.cr4)));
+		put32(c, X86_CR4_TSD);
+		from[count++] = jcc_forward(c, CC_NZ);
+	}
+	mov_imm(c, T0, (uint64_t)(uintptr_t)&e->t->c.v->vm->clock);
+	put_rm(c, OP(0x80), 7, CLOCK(running));
+	put8(c, 0);
+	from[count++] = jcc_forward(c, CC_Z);
+	put_rm(c, OP(0x8b), T1, CLOCK(line.seq));
+	put_rr(c, OP(0xf7), 0, T1);
+	put32(c, 1);
+	from[count++] = jcc_forward(c, CC_NZ);
+	from[count++] = emit_ticks(c, with_aux);
+	emit_line(c);
+	put_rm(c, OP(0x3b), T1, CLOCK(line.seq));
+	from[count++] = jcc_forward(c, CC_NZ);
+	mov_rr(c, RDX, RAX);
+	shift_imm(c, true, 5, RDX, 32);
+	mov_rr32(c, RAX, RAX);
+	if (with_aux)
+		put_rm(c, OP(0x8b), RCX, in_state(STATE(c.s.msr[X86_MSR_TSC_AUX])));
+	done = jmp_forward(c);
+	for (unsigned n = 0; n < count; n++)
+		land(c, from[n]);
+	emit_body(e);
+	land(c, done);
 }

@@ -129,6 +129,7 @@ static int translate_vcpu_open(struct vcpu *v)
 		return err;
 	}
 	set_up(t);
+	perf_name_stubs(t);
 	v->priv = &t->c;
 	return 0;
 }
