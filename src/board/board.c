@@ -618,6 +618,8 @@ static void make_devices(struct board *b)
 	b->rtc = rtc_new(clock, yielding_line(b, IRQ_RTC), b->config.epoch);
 	b->com1 = uart_new("com1", clock, line(b, IRQ_COM1), b->config.serial);
 	b->vga = vga_new(clock);
+	if (!b->config.firmware.code)
+		vga_set_font(b->vga, b->config.firmware.vgabios, b->config.firmware.vgabios_len);
 	b->postcode = postcode_new();
 	b->ferr = ferr_new(&ferr);
 	b->debugcon = debugcon_new(b->config.debug);

@@ -11,11 +11,11 @@
 /* A BIOS, or UEFI: its last 128 KiB are below 1 MiB too. Bytes are borrowed for the machine's life.
  */
 struct firmware {
-	const uint8_t *code; /* page-aligned; NULL: none */
-	size_t code_len;     /* a multiple of 4 KiB, at most 16 MiB */
-	uint8_t *vars;       /* flash that ends where the code begins; NULL: none */
-	size_t vars_len;     /* likewise */
-	const uint8_t *vgabios;
+	const uint8_t *code;    /* page-aligned; NULL: none */
+	size_t code_len;        /* a multiple of 4 KiB, at most 16 MiB */
+	uint8_t *vars;          /* flash that ends where the code begins; NULL: none */
+	size_t vars_len;        /* likewise */
+	const uint8_t *vgabios; /* without code: for its font alone */
 	size_t vgabios_len;
 	const char *boot; /* order, letters of c, d, a; NULL: none is told */
 };

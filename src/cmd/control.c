@@ -159,13 +159,16 @@ static void ask(struct control *c, struct client *client, const json_t *request,
 
 	if (c->waiting_count == ARRAY_SIZE(c->waiting)) {
 		say_error(c, client, "the machine is busy");
-	} else if (c->ops->ask(c->front, text, strlen(text))) {
+	} else if (c->ops->ask(c->front, text, strlen(text), client->passed)) {
 		say_error(c, client, "the machine does not take requests at the moment");
 	} else {
 		c->waiting[c->waiting_count++] = (int)(client - c->client);
 		client->asked = true;
 		client->status = status;
 	}
+	if (client->passed >= 0)
+		close(client->passed);
+	client->passed = -1;
 	free(text);
 }
 
@@ -176,18 +179,6 @@ static void start_console(struct control *c, struct client *client)
 		return;
 	client->console = true;
 	client->seen = c->said > CONTROL_HISTORY ? c->said - CONTROL_HISTORY : 0;
-}
-
-static void screenshot(struct control *c, struct client *client)
-{
-	if (client->passed < 0) {
-		say_error(c, client, "no descriptor came with the request");
-		return;
-	}
-	c->ops->screenshot(c->front, client->passed);
-	close(client->passed);
-	client->passed = -1;
-	say_ok(c, client);
 }
 
 static void serve(struct control *c, struct client *client, const char *line, size_t len)
@@ -202,8 +193,6 @@ static void serve(struct control *c, struct client *client, const char *line, si
 		say_error(c, client, "a request is an object with a string called command");
 	else if (!strcmp(command, "console"))
 		start_console(c, client);
-	else if (!strcmp(command, "screenshot"))
-		screenshot(c, client);
 	else if (!strcmp(command, "quit"))
 		say_ok(c, client), c->ops->quit(c->front);
 	else

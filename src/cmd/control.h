@@ -2,8 +2,8 @@
  * control.h - the socket of a named machine, served by its front: one JSON
  * object a line each way.
  *
- * {"command": C} with C one of status, console, screenshot, quit, or what the
- * machine answers (see machine_ask.c); the answer is {"ok": true, ...} or
+ * {"command": C} with C one of status, console, quit, or what the machine
+ * answers (see machine_ask.c); the answer is {"ok": true, ...} or
  * {"ok": false, "error": TEXT}. After console's answer the connection carries
  * the serial line. screenshot comes with a descriptor to write to (SCM_RIGHTS).
  * Clients are of the same user, but may be slow, many or wrong: each has bounded
@@ -27,12 +27,12 @@ struct control;
 
 /* What the front does for a client. */
 struct control_ops {
-	/* Sends the request to the machine; control_answer follows, in the order of asking. */
-	int (*ask)(void *front, const char *request, size_t len);
+	/* Sends the request to the machine, with a copy of fd unless it is -1; control_answer
+	 * follows, in the order of asking. */
+	int (*ask)(void *front, const char *request, size_t len, int fd);
 	/* Adds what the front knows to the machine's answer to status. */
 	void (*describe)(void *front, json_t *status);
 	void (*typed)(void *front, const char *bytes, size_t len);
-	void (*screenshot)(void *front, int fd);
 	void (*quit)(void *front);
 };
 

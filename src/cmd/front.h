@@ -12,6 +12,7 @@
 #include "cmd/run.h"
 #include "cmd/viewer.h"
 #include "core/engine.h"
+#include "host/aside.h"
 #include "host/terminal.h"
 
 #define BACKLOG_MAX 65536 /* serial bytes kept while the screen is shown */
@@ -78,6 +79,7 @@ struct front {
 	enum terminal_answer sixels; /* its answer */
 	struct screen_view *view;
 	struct viewer_process viewer;
+	bool in_window; /* the picture is, and the terminal says so */
 
 	bool terminal;      /* both standard input and output are one */
 	bool screen_active; /* which side the terminal shows and types to */
@@ -97,8 +99,11 @@ struct front {
 	size_t text_len;
 	int failed; /* status of MSG_ERROR */
 	uint64_t began;
-	int result_fd; /* --result, -1: none */
-	int die_by;    /* signal to end by, 0: none */
+	int result_fd;          /* --result, -1: none */
+	int die_by;             /* signal to end by, 0: none */
+	struct aside last_shot; /* --screenshot */
+	struct aside shot[4];   /* others that the machine writes, in the order of asking */
+	unsigned shots;
 };
 
 /* Opens every file that the configuration names; returns a status of status.h. */
@@ -167,8 +172,19 @@ void front_overlay(struct front *f, const char *text, size_t len);
 /* Tells once that the side not shown has output. */
 void front_tell_other_side(struct front *f);
 
+/* ---- front_shot.c ---- */
+
+/* --screenshot: the machine's descriptor, or one to take its place; -1: told why. */
+int front_open_screenshot(struct front *f);
+/* It gets its name if the machine's result says so. */
+void front_end_screenshot(struct front *f);
+
 /* Has the machine write its screen to a file; path NULL: the first free tinamou-N.png. */
 void front_screenshot(struct front *f, const char *path);
+/* The oldest of them is written. */
+void front_screenshot_saved(struct front *f, bool whole);
+/* No more are. */
+void front_drop_screenshots(struct front *f);
 
 /* ---- front_monitor.c ---- */
 

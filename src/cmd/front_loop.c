@@ -22,6 +22,7 @@
 #define OWN_POLLS  5 /* of the front's loop, before streams and clients */
 #define ESCAPE_KEY 1 /* Ctrl-A */
 #define GRACE_NS   (2 * NSEC_PER_SEC)
+#define SAVE_NS    (20 * NSEC_PER_SEC)
 #define DRAIN_MS   5 /* between two looks at what a reader has left */
 
 static void add_text(struct front *f, const char *data, size_t len)
@@ -52,6 +53,13 @@ static bool machine_says(struct front *f)
 		break;
 	case MSG_REGISTERS:
 		front_overlay(f, buf + 1, (size_t)n - 1);
+		break;
+	case MSG_ENDED: /* what is left takes its time, on a busy host or a slow disk */
+		if (f->kill_at)
+			f->kill_at = monotonic_ns() + SAVE_NS;
+		break;
+	case MSG_SAVED:
+		front_screenshot_saved(f, n > 1 && buf[1]);
 		break;
 	case MSG_STARTED:
 		front_started(f, STATUS_OK);
@@ -156,34 +164,6 @@ static void help(struct front *f)
 		"Ctrl-A Ctrl-A  a Ctrl-A for the guest\r\n";
 
 	front_overlay(f, text, sizeof(text) - 1);
-}
-
-/* The first free number. */
-static int new_screenshot(char *name, size_t size)
-{
-	int fd = -1;
-
-	for (unsigned i = 1; i < 1000 && (fd < 0 && (i == 1 || errno == EEXIST)); i++) {
-		snprintf(name, size, "tinamou-%u.png", i);
-		fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	}
-	return fd;
-}
-
-/* The machine writes it, into a file that is opened here. */
-void front_screenshot(struct front *f, const char *path)
-{
-	char name[32], text[300];
-	int fd = path ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)
-		      : new_screenshot(name, sizeof(name));
-
-	snprintf(text, sizeof(text), "\r\ntinamou: screenshot: %.200s%s%s\r\n", path ? path : name,
-		fd < 0 ? ": " : "", fd < 0 ? strerror(errno) : "");
-	front_overlay(f, text, strlen(text));
-	if (fd < 0)
-		return;
-	front_send(f, MSG_SCREENSHOT, "", 0, fd);
-	close(fd);
 }
 
 static void type_bytes(struct front *f, const char *bytes, size_t len)

@@ -21,9 +21,9 @@
 
 /* ---- the socket ---- */
 
-static int ask_machine(void *front, const char *request, size_t len)
+static int ask_machine(void *front, const char *request, size_t len, int fd)
 {
-	return len <= REQUEST_MAX && front_send(front, MSG_ASK, request, len, -1) ? 0 : -EAGAIN;
+	return len <= REQUEST_MAX && front_send(front, MSG_ASK, request, len, fd) ? 0 : -EAGAIN;
 }
 
 static void describe(void *front, json_t *status)
@@ -47,11 +47,6 @@ static void typed(void *front, const char *bytes, size_t len)
 	front_send(front, MSG_SERIAL, bytes, len, -1);
 }
 
-static void save_screenshot(void *front, int fd)
-{
-	front_send(front, MSG_SCREENSHOT, "", 0, fd);
-}
-
 static void quit(void *front)
 {
 	front_ask_to_quit(front, MSG_QUIT, 0);
@@ -59,7 +54,7 @@ static void quit(void *front)
 
 int front_open_control(struct front *f)
 {
-	static const struct control_ops ops = {ask_machine, describe, typed, save_screenshot, quit};
+	static const struct control_ops ops = {ask_machine, describe, typed, quit};
 	char err[512];
 
 	if (!f->config.name)

@@ -17,6 +17,7 @@
 
 #include "cmd/cloud_init.h"
 #include "cmd/firmware.h"
+#include "cmd/helper.h"
 #include "cmd/listen.h"
 #include "cmd/net.h"
 #include "cmd/status.h"
@@ -295,11 +296,24 @@ static int open_bios(struct front *f)
 	return status ? status : open_found(f, FIRMWARE_FILE_VGABIOS, &f->vgabios);
 }
 
+/* A bare guest's characters are those of the VGA BIOS; without it they have no pictures. */
+static void open_font(struct front *f)
+{
+	char *path = firmware_find(FIRMWARE_FILE_VGABIOS);
+	struct stat st;
+
+	if (path && !open_file(f, path, &st))
+		f->vgabios = (int)f->fds - 1;
+	free(path);
+}
+
 static int open_firmware(struct front *f)
 {
 	f->firmware = f->vgabios = f->vars = -1;
-	if (!wants_firmware(f))
+	if (!wants_firmware(f)) {
+		open_font(f);
 		return STATUS_OK;
+	}
 	return f->config.firmware == FIRMWARE_UEFI ? open_uefi(f) : open_bios(f);
 }
 
@@ -412,13 +426,6 @@ static int open_debugcon(struct front *f)
 	return dup(STDERR_FILENO);
 }
 
-static int open_screenshot(struct front *f)
-{
-	if (f->config.screenshot)
-		return open_for_writing("screenshot", f->config.screenshot);
-	return dup(STDERR_FILENO);
-}
-
 static int open_picture(struct front *f)
 {
 	bool viewer = config_has_viewer(&f->config);
@@ -436,6 +443,18 @@ static int open_picture(struct front *f)
 	p = mmap(NULL, sizeof(struct shared_picture), PROT_READ, MAP_SHARED, fd, 0);
 	f->shared_picture = p == MAP_FAILED ? NULL : p;
 	return f->shared_picture ? fd : -1;
+}
+
+/* With a desktop around, what the guest draws goes there; its text stays in the terminal. */
+static bool offers_window(const struct front *f)
+{
+	char *path = NULL;
+
+	if (f->config.display == DISPLAY_AUTO && f->shared_picture && !f->config.words &&
+		!f->config.detach && (getenv("DISPLAY") || getenv("WAYLAND_DISPLAY")))
+		path = helper_find("tinamou-window");
+	free(path);
+	return path;
 }
 
 static int open_gdb(struct front *f)
@@ -469,13 +488,14 @@ int front_open_all(struct front *f)
 	f->fd[FD_SCREEN] = open_screen(f);
 	f->fd[FD_TRACE] = trace ? open_for_writing("trace-file", trace) : dup(STDERR_FILENO);
 	f->fd[FD_DEBUGCON] = open_debugcon(f);
-	f->fd[FD_SCREENSHOT] = open_screenshot(f);
+	f->fd[FD_SCREENSHOT] = front_open_screenshot(f);
 	f->fd[FD_PICTURE] = open_picture(f);
 	for (unsigned i = 0; i < FD_IMAGES; i++)
 		if (f->fd[i] < 0)
 			return STATUS_HOST;
 	if (config_has_viewer(&f->config) && viewer_prepare(&f->viewer, &f->config))
 		return STATUS_HOST;
+	f->viewer.when_drawn = offers_window(f);
 	if (f->config.result) {
 		f->result_fd = open_for_writing("result", f->config.result);
 		if (f->result_fd < 0)

@@ -108,6 +108,39 @@ static void draw_picture(struct front *f, const struct picture *p, bool clear)
 	free(out);
 }
 
+void front_leave_screen(struct front *f)
+{
+	static const char below[] = "\033[0m\033[?25h\033[999;1H\r\n";
+
+	if (f->picture_shown)
+		write_all(STDOUT_FILENO, below, strlen(below));
+	else
+		screen_view_leave(f->view);
+	f->picture_shown = false;
+}
+
+static void notice(struct front *f, const char *text)
+{
+	if (!f->config.quiet)
+		fprintf(stderr, "%stinamou: %s\r\n", f->terminal ? "\r\n" : "", text);
+}
+
+/* Of a window that waits for the guest to draw. */
+static bool picture_in_window(struct front *f)
+{
+	bool drawn = f->viewer.when_drawn && f->viewer.socket >= 0 && f->shared_picture &&
+		     f->shared_picture->width;
+
+	if (drawn && !f->in_window) {
+		front_leave_screen(f);
+		notice(f, "the picture is in the window");
+	} else if (!drawn && f->in_window) {
+		screen_view_redraw(f->view);
+	}
+	f->in_window = drawn;
+	return drawn;
+}
+
 /* false: the screen is text. */
 static bool show_picture(struct front *f)
 {
@@ -125,29 +158,12 @@ static bool show_picture(struct front *f)
 	return f->picture_shown;
 }
 
-void front_leave_screen(struct front *f)
-{
-	static const char below[] = "\033[0m\033[?25h\033[999;1H\r\n";
-
-	if (f->picture_shown)
-		write_all(STDOUT_FILENO, below, strlen(below));
-	else
-		screen_view_leave(f->view);
-	f->picture_shown = false;
-}
-
 void front_overlay(struct front *f, const char *text, size_t len)
 {
 	if (f->view && f->screen_active && !f->overlay)
 		front_leave_screen(f);
 	f->overlay = f->terminal && f->screen_active;
 	fwrite(text, 1, len, stderr);
-}
-
-static void notice(struct front *f, const char *text)
-{
-	if (!f->config.quiet)
-		fprintf(stderr, "%stinamou: %s\r\n", f->terminal ? "\r\n" : "", text);
 }
 
 void front_tell_other_side(struct front *f)
@@ -172,6 +188,6 @@ void front_show_screen(struct front *f)
 		return;
 	if (!f->screen_active)
 		front_tell_other_side(f);
-	else if (!f->overlay && !show_picture(f))
+	else if (!f->overlay && !picture_in_window(f) && !show_picture(f))
 		screen_view_show(f->view, &frame);
 }

@@ -96,9 +96,6 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 	case MSG_DUMP:
 		machine_dump_registers(m);
 		break;
-	case MSG_ASK:
-		machine_answer(m, data, len);
-		break;
 	case MSG_QUIT:
 		vm_end(m->vm, VM_END_QUIT, len ? data[0] : 0, "ended by the user");
 		break;
@@ -106,6 +103,13 @@ static void serve(struct machine *m, char type, const char *data, size_t len)
 		vm_end(m->vm, VM_END_TIMEOUT, 0, "no end within %u s", m->config.timeout);
 		break;
 	}
+}
+
+static void send_picture(struct machine *m, int fd)
+{
+	char saved = fd >= 0 && !machine_save_picture(m, fd);
+
+	machine_send(m, MSG_SAVED, &saved, 1);
 }
 
 static void on_control(void *ctx, uint32_t events)
@@ -117,8 +121,10 @@ static void on_control(void *ctx, uint32_t events)
 	ssize_t n = passfd_receive(m->ctl, buf, sizeof(buf) - 1, &fd, 1, &fds, MSG_DONTWAIT);
 
 	buf[MAX(n, 0)] = '\0'; /* lines end so */
-	if (n > 0 && buf[0] == MSG_SCREENSHOT && fds)
-		machine_save_picture(m, fd);
+	if (n > 0 && buf[0] == MSG_SCREENSHOT)
+		send_picture(m, fds ? fd : -1);
+	else if (n > 0 && buf[0] == MSG_ASK)
+		machine_answer(m, buf + 1, (size_t)n - 1, fds ? fd : -1);
 	else if (n > 0)
 		serve(m, buf[0], buf + 1, (size_t)n - 1);
 	else if (n != -EAGAIN && n != -EINTR)
@@ -146,12 +152,13 @@ static int watch(struct machine *m)
 	return 0;
 }
 
-static void report(struct machine *m)
+static void report(struct machine *m, bool saved)
 {
 	struct vm *vm = m->vm;
-	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b, s:I}", "end", vm->end, "value",
+	json_t *result = json_pack("{s:i, s:i, s:s, s:b, s:b, s:b, s:I}", "end", vm->end, "value",
 		vm->end_value, "why", vm->end_why, "screen", board_screen_touched(m->board),
-		"serial", m->serial_touched, "instructions", (json_int_t)machine_instructions(m));
+		"serial", m->serial_touched, "saved", saved, "instructions",
+		(json_int_t)machine_instructions(m));
 	char *text = json_dumps(result, JSON_COMPACT);
 
 	m->ticks = 0;
@@ -171,6 +178,7 @@ static void report(struct machine *m)
 static int run(struct machine *m)
 {
 	char err[512] = "the machine cannot be built";
+	bool saved = false;
 
 	if (machine_map_screen(m) || machine_map_picture(m) || machine_map_images(m) ||
 		machine_open_kernel(m))
@@ -190,10 +198,11 @@ static int run(struct machine *m)
 		return cannot_start(m, STATUS_HOST, err);
 	machine_send(m, MSG_STARTED, "", 0);
 	vm_run(m->vm);
+	machine_send(m, MSG_ENDED, "", 0);
 	machine_serial_drain(m);
 	if (m->config.screenshot)
-		machine_save_picture(m, m->fd[FD_SCREENSHOT]);
-	report(m);
+		saved = !machine_save_picture(m, m->fd[FD_SCREENSHOT]);
+	report(m, saved);
 	gdb_free(m->gdb, 0);
 	machine_free_shares(m);
 	machine_free_disks(m);

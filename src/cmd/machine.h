@@ -117,7 +117,7 @@ int machine_map_picture(struct machine *m);
 void machine_screen_tick(void *machine, uint32_t events);
 void machine_show_screen(struct machine *m);
 void machine_show_picture(struct machine *m);
-void machine_save_picture(struct machine *m, int fd);
+int machine_save_picture(struct machine *m, int fd); /* 0 or -errno, which is logged */
 
 /* ---- machine_monitor.c ---- */
 
@@ -138,7 +138,7 @@ void machine_dump_registers(struct machine *m);
 
 /* ---- machine_ask.c ---- */
 
-/* Answers a request of a client of the machine's socket. */
-void machine_answer(struct machine *m, const char *request, size_t len);
+/* Answers a request of a client of the machine's socket. fd came with it, or is -1. */
+void machine_answer(struct machine *m, const char *request, size_t len, int fd);
 
 #endif

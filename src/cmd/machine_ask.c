@@ -4,6 +4,7 @@
  */
 #include "cmd/machine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,6 +91,15 @@ static json_t *answer_monitor(struct machine *m, const json_t *request)
 	return reply ? reply : json_pack("{s:b, s:s}", "ok", 0, "error", "the answer is no UTF-8");
 }
 
+static json_t *answer_screenshot(struct machine *m, int fd)
+{
+	int error = fd < 0 ? -EBADF : machine_save_picture(m, fd);
+
+	return error ? json_pack("{s:b, s:s}", "ok", 0, "error",
+			       fd < 0 ? "no descriptor came with the request" : strerror(-error))
+		     : ok();
+}
+
 static const struct {
 	const char *command;
 	json_t *(*answer)(struct machine *m, const json_t *request);
@@ -103,10 +113,12 @@ static const struct {
 	{"balloon", answer_balloon},
 };
 
-static json_t *answer(struct machine *m, const json_t *request)
+static json_t *answer(struct machine *m, const json_t *request, int fd)
 {
 	const char *command = json_string_value(json_object_get(request, "command"));
 
+	if (command && !strcmp(command, "screenshot"))
+		return answer_screenshot(m, fd);
 	for (unsigned i = 0; i < ARRAY_SIZE(commands) && command; i++)
 		if (!strcmp(command, commands[i].command))
 			return commands[i].answer(m, request);
@@ -115,9 +127,9 @@ static json_t *answer(struct machine *m, const json_t *request)
 		"screenshot, quit");
 }
 
-void machine_answer(struct machine *m, const char *request, size_t len)
+void machine_answer(struct machine *m, const char *request, size_t len, int fd)
 {
-	json_t *object = json_loadb(request, len, 0, NULL), *reply = answer(m, object);
+	json_t *object = json_loadb(request, len, 0, NULL), *reply = answer(m, object, fd);
 	char *text = json_dumps(reply, JSON_COMPACT);
 
 	machine_send(m, MSG_ANSWER, text, strlen(text));

@@ -416,7 +416,7 @@ static unsigned sockets(const struct machine *m)
 {
 	if (m->config.sockets)
 		return m->config.sockets;
-	return m->vgabios_fd >= 0 ? m->config.cpus : 1;
+	return m->firmware_fd >= 0 && m->vgabios_fd >= 0 ? m->config.cpus : 1;
 }
 
 /* Where perf looks for it; what stands there is another's, and older. */

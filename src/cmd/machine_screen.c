@@ -104,7 +104,7 @@ void machine_screen_tick(void *ctx, uint32_t events)
 	machine_show_screen(m);
 }
 
-void machine_save_picture(struct machine *m, int fd)
+int machine_save_picture(struct machine *m, int fd)
 {
 	struct picture p = {0};
 	int error;
@@ -114,4 +114,5 @@ void machine_save_picture(struct machine *m, int fd)
 	if (error)
 		log_error("the screenshot: %s", strerror(-error));
 	free(p.pixel);
+	return error;
 }

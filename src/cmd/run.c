@@ -100,8 +100,8 @@ static int start_machine(struct front *f)
 	fflush(NULL);
 	if (front_start_shares(f))
 		goto fail;
-	if (config_has_viewer(&f->config) &&
-		viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]))
+	if ((config_has_viewer(&f->config) || f->viewer.when_drawn) &&
+		viewer_start(&f->viewer, &f->config, f->fd[FD_PICTURE]) && !f->viewer.when_drawn)
 		goto fail;
 	f->pid = fork();
 	if (f->pid < 0)
@@ -281,6 +281,8 @@ static int finish(struct front *f)
 	const char *why;
 
 	show_end(f);
+	front_drop_screenshots(f);
+	front_end_screenshot(f);
 	if (!f->result)
 		return died(f);
 	waitpid(f->pid, NULL, 0);

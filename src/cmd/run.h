@@ -33,19 +33,22 @@ enum message {
 	MSG_BREAK = 'b',
 	MSG_DUMP = 'd',
 	MSG_POWER = 'w',      /* the power button */
-	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to */
-	MSG_ASK = 'a',        /* a request of a client, JSON; MSG_ANSWER follows */
+	MSG_SCREENSHOT = 'p', /* with a descriptor to write the PNG to; MSG_SAVED follows */
+	MSG_ASK = 'a',        /* a request of a client, JSON, and its descriptor if it has one;
+				 MSG_ANSWER follows */
 	MSG_MONITOR = 'm',    /* a line for the monitor */
 	MSG_QUIT = 'q',       /* byte: signal number, 0 for Ctrl-A x */
 	MSG_TIMEOUT = 't',
-	MSG_SCREEN = 's',       /* to the front: the shared frame changed */
-	MSG_STARTED = 'O',      /* the guest begins */
-	MSG_ANSWER = 'A',       /* to the oldest MSG_ASK without one: JSON */
+	MSG_SCREEN = 's',  /* to the front: the shared frame changed */
+	MSG_STARTED = 'O', /* the guest begins */
+	MSG_ENDED = 'Z',   /* it runs no more: what is left is saved and told */
+	MSG_SAVED = 'P',   /* to the oldest MSG_SCREENSHOT without one: byte, 1 if all is written */
+	MSG_ANSWER = 'A',  /* to the oldest MSG_ASK without one: JSON */
 	MSG_REGISTERS = 'D',    /* text of MSG_DUMP, to show at once */
 	MSG_MONITOR_SAYS = 'M', /* its answer, in parts; an empty one is the last */
 	MSG_TEXT = 'T',         /* text for standard output, after the screen */
 	MSG_ERROR = 'E', /* the machine cannot start: byte status, then a line for the user */
-	MSG_RESULT = 'R' /* JSON: how it ended */
+	MSG_RESULT = 'R' /* JSON: how it ended; "saved": whether --screenshot is written */
 };
 
 /* What the screen looks like, in memory shared by both. An odd count: being written. */

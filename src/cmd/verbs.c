@@ -21,6 +21,7 @@
 #include "cmd/control.h"
 #include "cmd/registry.h"
 #include "cmd/status.h"
+#include "host/aside.h"
 #include "host/terminal.h"
 #include "util/passfd.h"
 #include "util/util.h"
@@ -392,19 +393,25 @@ static int verb_kill(const struct verb_args *a)
 static int verb_screenshot(const struct verb_args *a)
 {
 	char err[512];
-	int fd = open(a->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	struct aside shot;
+	int error = aside_open(&shot, a->file);
 	json_t *answer;
 
-	if (fd < 0) {
-		snprintf(err, sizeof(err), "%s: %s", a->file, strerror(errno));
+	if (error) {
+		snprintf(err, sizeof(err), "%s: %s", a->file, strerror(-error));
 		return fail(err);
 	}
-	answer = ask_machine(a->name, "screenshot", fd, err, sizeof(err));
-	close(fd);
-	if (!answer)
+	answer = ask_machine(a->name, "screenshot", shot.fd, err, sizeof(err));
+	if (!answer) {
+		aside_drop(&shot);
 		return fail(err);
+	}
 	json_decref(answer);
-	return STATUS_OK;
+	error = aside_keep(&shot);
+	if (!error)
+		return STATUS_OK;
+	snprintf(err, sizeof(err), "%s: %s", a->file, strerror(-error));
+	return fail(err);
 }
 
 /* With a size the guest is asked; without one it is only told how things stand. */

@@ -76,7 +76,7 @@ static void give(const int *fd)
 			dup2(high[i], i);
 }
 
-static void become_viewer(const char *path, const int *fd)
+static void become_viewer(const char *path, const char *how, const int *fd)
 {
 	sigset_t none;
 
@@ -85,7 +85,7 @@ static void become_viewer(const char *path, const int *fd)
 	/* The terminal's signals are for the front, which ends us by the socket. */
 	setpgid(0, 0);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execl(path, path, (char *)NULL);
+	execl(path, path, how, (char *)NULL);
 	_exit(127);
 }
 
@@ -104,7 +104,7 @@ int viewer_start(struct viewer_process *v, const struct config *c, int picture)
 	fflush(NULL);
 	v->pid = fork();
 	if (!v->pid)
-		become_viewer(path, fd);
+		become_viewer(path, v->when_drawn ? VIEWER_WHEN_DRAWN : NULL, fd);
 	close(pair[1]);
 	free(path);
 	if (v->listen >= 0)
@@ -144,7 +144,8 @@ static void viewer_gone(struct viewer_process *v)
 		log_warn("the viewer was killed by signal %d (%s); the machine runs on without",
 			WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		log_warn("the viewer has ended; the machine runs on without");
+		log_msg(v->when_drawn ? LOG_DEBUG : LOG_WARN,
+			"the viewer has ended; the machine runs on without");
 }
 
 bool viewer_hear(struct viewer_process *v, struct viewer_event *e)

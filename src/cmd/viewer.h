@@ -15,6 +15,7 @@ struct viewer_process {
 	int socket, listen; /* -1: none */
 	char *unix_path;    /* of listen; removed at the end */
 	pid_t pid;
+	bool when_drawn; /* a window that is hidden while there is no picture */
 };
 
 #define VIEWER_NONE                                                                                \

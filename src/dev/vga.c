@@ -39,6 +39,7 @@ enum {
 /* Offsets from 3B4h and 3D4h. */
 enum { PORT_CRTC_INDEX = 0, PORT_CRTC = 1, PORT_STATUS = 6 };
 
+#define FONT_SIZE  (256 * 16u)
 #define TEXT_CELLS 0x4000 /* that reset clears: the window at B8000h */
 
 /* 449 lines of 31.778 us, 400 of them visible; 80 of 100 characters of a line are. */
@@ -378,6 +379,13 @@ static void default_dac(uint8_t *dac)
 	}
 }
 
+/* 256 characters of 16 lines, 32 bytes from one to the next. */
+static void load_font(struct vga *v)
+{
+	for (unsigned i = 0; i < FONT_SIZE && v->font; i++)
+		v->ram[(i / 16 * 32 + i % 16) * 4 + 2] = v->font[i];
+}
+
 static void vga_reset(struct device *dev)
 {
 	struct vga *v = container_of(dev, struct vga, dev);
@@ -403,6 +411,7 @@ static void vga_reset(struct device *dev)
 		v->ram[i * 4] = ' ';
 		v->ram[i * 4 + 1] = 0x07;
 	}
+	load_font(v);
 	v->generation++;
 }
 
@@ -470,6 +479,19 @@ struct vga *vga_new(struct clock *clock)
 	v->region[VGA_FRAME_BUFFER].host = v->ram;
 	vga_reset(&v->dev);
 	return v;
+}
+
+/* By its first two characters, which are the same in all: a blank, and a face in a frame. */
+void vga_set_font(struct vga *v, const uint8_t *bios, size_t len)
+{
+	static const uint8_t first[32] = {
+		[18] = 0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81, 0x81, 0x7e};
+	const uint8_t *font = len > FONT_SIZE ? memmem(bios, len - FONT_SIZE + sizeof(first), first,
+							sizeof(first))
+					      : NULL;
+
+	v->font = font;
+	load_font(v);
 }
 
 struct device *vga_device(struct vga *v)

@@ -25,6 +25,11 @@ enum vga_region_id {
 };
 
 struct vga *vga_new(struct clock *clock);
+/*
+ * The font of a VGA BIOS, as that leaves it in plane 2: for a machine that does not run it. The
+ * bytes are borrowed for v's life; without a font of 8x16 in them nothing changes.
+ */
+void vga_set_font(struct vga *v, const uint8_t *bios, size_t len);
 struct device *vga_device(struct vga *v);
 struct bus_region *vga_region(struct vga *v, enum vga_region_id id);
 

@@ -93,6 +93,7 @@ struct vga {
 	struct device dev;
 	struct bus_region region[VGA_REGIONS];
 	struct clock *clock;
+	const uint8_t *font; /* that reset loads; NULL: none */
 
 	uint8_t crtc[CRTC_COUNT], seq[SEQ_COUNT], gc[GC_COUNT], attr[ATTR_COUNT];
 	uint8_t crtc_index, seq_index, gc_index, attr_index; /* as written */

@@ -25,6 +25,8 @@
 	f(SDL_GetError);                                                                           \
 	f(SDL_SetHint);                                                                            \
 	f(SDL_CreateWindow);                                                                       \
+	f(SDL_ShowWindow);                                                                         \
+	f(SDL_HideWindow);                                                                         \
 	f(SDL_SetWindowSize);                                                                      \
 	f(SDL_SetWindowTitle);                                                                     \
 	f(SDL_CreateRenderer);                                                                     \
@@ -52,6 +54,7 @@ struct window {
 	SDL_Texture *texture;
 	unsigned buttons;
 	bool grabbed;
+	bool waits, shown; /* it is shown while there is a picture */
 };
 
 /* false, with a line on standard error: there is no such function. */
@@ -92,7 +95,8 @@ static bool open_window(struct window *w)
 	w->sdl.SDL_SetHint(SDL_HINT_VIDEO_ALLOW_SCREENSAVER, "1");
 	if (!w->sdl.SDL_Init(SDL_INIT_VIDEO))
 		w->window = w->sdl.SDL_CreateWindow("tinamou", SDL_WINDOWPOS_UNDEFINED,
-			SDL_WINDOWPOS_UNDEFINED, 720, 400, SDL_WINDOW_RESIZABLE);
+			SDL_WINDOWPOS_UNDEFINED, 720, 400,
+			SDL_WINDOW_RESIZABLE | (w->waits ? SDL_WINDOW_HIDDEN : 0));
 	if (w->window)
 		w->renderer = w->sdl.SDL_CreateRenderer(w->window, -1, 0);
 	if (!w->renderer)
@@ -123,10 +127,25 @@ static void draw(struct window *w)
 	w->sdl.SDL_RenderPresent(w->renderer);
 }
 
+/* Text is the terminal's. */
+static void come_and_go(struct window *w)
+{
+	bool picture = w->v.shared->width;
+
+	if (!w->waits || picture == w->shown)
+		return;
+	w->shown = picture;
+	if (picture)
+		w->sdl.SDL_ShowWindow(w->window);
+	else
+		w->sdl.SDL_HideWindow(w->window);
+}
+
 static bool update(struct window *w)
 {
 	bool resized;
 
+	come_and_go(w);
 	if (!viewer_update(&w->v, &resized))
 		return true;
 	if ((resized || !w->texture) && !new_size(w))
@@ -215,10 +234,12 @@ static bool serve(struct window *w)
 	return update(w);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	struct window w = {0};
+	struct window w = {.waits = argc > 1 && !strcmp(argv[1], VIEWER_WHEN_DRAWN)};
 
+	if (w.waits && !freopen("/dev/null", "w", stderr)) /* nobody asked for it: no complaints */
+		return 1;
 	if (!viewer_open(&w.v) || !load_sdl(&w.sdl) || !open_window(&w) ||
 		!viewer_confine(CONFINE_WINDOW))
 		return 1;

@@ -69,15 +69,15 @@ static const int share_calls[] = {COMMON, SCMP_SYS(exit), DISK_CALLS, SCMP_SYS(r
 	SCMP_SYS(copy_file_range), SCMP_SYS(fcntl), SCMP_SYS(fsync)};
 
 /*
- * The front's, once the machine runs: openat makes pictures of the screen, kill reaches its own
- * children. rt_sigaction and gettid are for the end by the signal that it was asked with.
+ * The front's, once the machine runs: openat and rename make pictures of the screen, kill reaches
+ * its own children. rt_sigaction and gettid are for the end by the signal that it was asked with.
  */
 static const int front_calls[] = {COMMON, SCMP_SYS(read), SCMP_SYS(writev), SCMP_SYS(close),
 	SCMP_SYS(poll), SCMP_SYS(shutdown), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom),
 	SCMP_SYS(recvmsg), SCMP_SYS(accept4), SCMP_SYS(fstat), SCMP_SYS(newfstatat),
 	SCMP_SYS(lseek), SCMP_SYS(wait4), SCMP_SYS(rt_sigaction), SCMP_SYS(gettid),
 	SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall), SCMP_SYS(getrandom), SCMP_SYS(getuid),
-	SCMP_SYS(unlink), SCMP_SYS(openat), SCMP_SYS(ioctl)};
+	SCMP_SYS(unlink), SCMP_SYS(rename), SCMP_SYS(openat), SCMP_SYS(ioctl)};
 
 /* Of a terminal: its mode and size, what waits there, the other end. */
 static const unsigned terminal_ioctls[] = {

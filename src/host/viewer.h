@@ -19,6 +19,9 @@ enum {
 	VIEWER_FDS
 };
 
+/* The argument of a window that is hidden, and silent, while there is no picture. */
+#define VIEWER_WHEN_DRAWN "when-drawn"
+
 #define PICTURE_MAX_PIXELS (4096 * 1024)
 
 /* An odd count: being written. */

@@ -491,6 +491,14 @@ class Terminal(Case):
             self.assertEqual(struct.unpack(">II", data[16:24]), (720, 400))
             self.assertEqual(data[-8:-4], b"IEND")
 
+    def test_no_half_screenshot(self):
+        self.start(HELLO + FOREVER, "--screenshot", "end.png")
+        self.see(b"Hi")
+        os.kill(self.machine_pid(), signal.SIGKILL)
+        self.assertEqual(os.waitstatus_to_exitcode(self.status()), 4)
+        self.assertIn(b"end.png is not written", self.output)
+        self.assertEqual([name for name in os.listdir(self.folder.name) if "png" in name], [])
+
     def test_serial_console_echo(self):
         # in 3fdh until a byte is there, in 3f8h, out 3f8h
         echo = LINE_8N1 + (b"\xba\xfd\x03\xec\xa8\x01\x74\xf8\xba\xf8\x03\xec\xfe\xc0\xee\xeb\xef")

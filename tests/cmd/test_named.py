@@ -142,9 +142,11 @@ class Named(Case):
         self.start("one")
         path = os.path.join(self.folder.name, "screen.png")
         self.tinamou("screenshot", "one", path)
-        self.wait(lambda: os.path.getsize(path) > 8)
         with open(path, "rb") as f:
-            self.assertEqual(f.read(4), b"\x89PNG")
+            data = f.read()
+        self.assertEqual((data[:4], data[-8:-4]), (b"\x89PNG", b"IEND"))
+        self.assertFalse(self.ask(self.connect("one"), {"command": "screenshot"})["ok"])
+        self.assertEqual([name for name in os.listdir(self.folder.name) if ".part" in name], [])
 
     def test_stop_without_an_answer(self):
         self.start("one")

@@ -455,6 +455,36 @@ static void vbe_bounds(void **state)
 	}
 }
 
+/* What a reset leaves is drawn with the font of a BIOS, wherever it lies in it. */
+static void font_of_a_bios(void **state)
+{
+	static const uint8_t face[] = {0x7e, 0x81, 0xa5, 0x81, 0x81, 0xbd, 0x99, 0x81, 0x81, 0x7e};
+	struct fixture *f = *state;
+	uint8_t bios[5000] = {[0 ... 99] = 0xff};
+	uint32_t *lit, *dark;
+	struct picture p;
+
+	memcpy(bios + 100 + 16 + 2, face, sizeof(face));
+	bios[100 + 'A' * 16 + 3] = 0x40; /* line 3, the second dot */
+	wr(f, 0xb8000, 'A');
+	vga_set_font(f->v[0], bios, 4000); /* cut off */
+	vga_picture(f->v[0], &p);
+	assert_int_equal(p.pixel[3 * p.width + 1], 0);
+	free(p.pixel);
+	vga_set_font(f->v[0], bios, sizeof(bios));
+	vga_picture(f->v[0], &p);
+	lit = &p.pixel[3 * p.width + 1];
+	dark = &p.pixel[3 * p.width + 2];
+	assert_int_equal(*lit, 0xaaaaaa);
+	assert_int_equal(*dark, 0);
+	free(p.pixel);
+	vga_device(f->v[0])->reset(vga_device(f->v[0]));
+	wr(f, 0xb8002, 'A');
+	vga_picture(f->v[0], &p);
+	assert_int_equal(p.pixel[3 * p.width + 9 + 1], 0xaaaaaa);
+	free(p.pixel);
+}
+
 static void graphics_snapshot(void **state)
 {
 	struct fixture *f = *state;
@@ -495,6 +525,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(read_mode_1_compares, setup, teardown),
 		cmocka_unit_test_setup_teardown(vbe_linear, setup, teardown),
 		cmocka_unit_test_setup_teardown(vbe_bounds, setup, teardown),
+		cmocka_unit_test_setup_teardown(font_of_a_bios, setup, teardown),
 		cmocka_unit_test_setup_teardown(graphics_snapshot, setup, teardown),
 	};
 

@@ -9,12 +9,14 @@ the viewer is not built, or SDL is not here.
 """
 import os
 import pathlib
+import pty
 import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import rfb
@@ -184,6 +186,50 @@ def window_session(work):
     check("the run ends it", status == 124 and not pathlib.Path(f"/proc/{pid}").exists(), f"{status} {err}")
 
 
+class OnTerminal(Run):
+    """The same with a terminal, whose text is collected."""
+
+    def __init__(self, work, **environment):
+        self.image, self.told = work / "input.img", work / "e9"
+        self.told.write_bytes(b"")
+        master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [TINAMOU, "run", "--engine", "interpret", "--firmware", "bios", "--disk", f"{self.image},format=raw,ro",
+             "--debugcon", f"file:{self.told}", "--timeout", "60"], cwd=work, stdin=slave, stdout=slave, stderr=slave,
+            env=dict(os.environ, TERM="xterm", **environment))
+        os.close(slave)
+        self.master, self.text = master, b""
+        threading.Thread(target=self.collect, daemon=True).start()
+
+    def collect(self):
+        try:
+            while part := os.read(self.master, 4096):
+                self.text += part
+        except OSError:
+            pass  # the other side is closed
+
+    def leave(self):
+        os.write(self.master, b"\x01x")
+        return self.process.wait(30)
+
+
+def window_when_drawn(work):
+    """With a desktop: the guest's text in the terminal, its picture in a window. Without: all in the terminal."""
+    blocks = "\N{UPPER HALF BLOCK}".encode()
+    for old in work.glob("SDL_window*.bmp"):
+        old.unlink()
+    run = OnTerminal(work, DISPLAY=":77")
+    check("the guest runs", run.wait_for(b"m\xfa"), run.told.read_bytes())
+    check("the picture is in a window", wait_until(lambda: last_frame(work) == ((640, 400), BLUE)), last_frame(work))
+    check("the terminal says where it is", wait_until(lambda: b"in the window" in run.text), run.text[-300:])
+    check("and does not show it", blocks not in run.text)
+    check("it ends", run.leave() in (0, -2), run.text[-300:])
+    run = OnTerminal(work, DISPLAY=":77", SDL_VIDEODRIVER="nowhere")
+    check("without a desktop that works it is in the terminal", wait_until(lambda: blocks in run.text), run.text[-300:])
+    check("and nobody complains", b"SDL" not in run.text and b"viewer" not in run.text, run.text[:600])
+    run.leave()
+
+
 def main():
     viewer = TINAMOU.parent / f"tinamou-{KIND}"
     if not viewer.exists():
@@ -196,6 +242,7 @@ def main():
             vnc_on_loopback(work)
         else:
             window_session(work)
+            window_when_drawn(work)
     print(f"{sum(checks)} passed, {len(checks) - sum(checks)} failed, 0 skipped")
     return 0 if all(checks) else 1
 
