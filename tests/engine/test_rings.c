@@ -109,12 +109,12 @@ static const uint8_t kernel[] = {
 };
 
 static const uint8_t here[] = {
-	0x48, 0x89, 0xe0,                                /* mov rax, rsp */
-	0x8c, 0xd2, 0x52, 0x50, 0x9c,                    /* mov edx, ss; push rdx, rax, flags */
-	0x48, 0x81, 0x34, 0x24, 0, 0, 0, 0,              /* xor qword [rsp], 0 */
-	0x8c, 0xca, 0x52,                                /* mov edx, cs; push rdx */
-	0x48, 0x8d, 0x15, 3, 0, 0, 0, 0x52, 0x48, 0xcf,  /* lea rdx, next; push rdx; iretq */
-	0x9c, 0x41, 0x5f, 0x4d, 0x01, 0xf8,              /* pushfq; pop r15; add r8, r15 */
+	0x48, 0x89, 0xe0,                               /* mov rax, rsp */
+	0x8c, 0xd2, 0x52, 0x50, 0x9c,                   /* mov edx, ss; push rdx, rax, flags */
+	0x48, 0x81, 0x34, 0x24, 0, 0, 0, 0,             /* xor qword [rsp], 0 */
+	0x8c, 0xca, 0x52,                               /* mov edx, cs; push rdx */
+	0x48, 0x8d, 0x15, 3, 0, 0, 0, 0x52, 0x48, 0xcf, /* lea rdx, next; push rdx; iretq */
+	0x9c, 0x41, 0x5f, 0x4d, 0x01, 0xf8,             /* pushfq; pop r15; add r8, r15 */
 };
 
 static const uint8_t back[] = {
@@ -185,8 +185,8 @@ static void set_state(struct x86_state *s, struct rng *r)
 	memcpy(s->xsave + 24, &mxcsr, 4);
 }
 
-static enum run_exit run(struct machine *m, const uint8_t *ram, const struct x86_state *s,
-	struct x86_state *end)
+static enum run_exit run(
+	struct machine *m, const uint8_t *ram, const struct x86_state *s, struct x86_state *end)
 {
 	struct run_result result = {.exit = RUN_BUDGET};
 

@@ -363,6 +363,7 @@ enum kind {
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
 	KIND_TIME,      /* RDTSC, RDTSCP by the host's TSC */
+	KIND_CONTROL,   /* MOV from CR0, CR2, CR3, CR4 */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
 	KIND_GATE,      /* SYSCALL, SYSRET: gate.c */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
@@ -733,6 +734,8 @@ void emit_direction(struct emitter *e);
 /* RDTSC or RDTSCP of a machine whose clock may be a line by the host's TSC. */
 bool reads_line(const struct tcpu *t, const struct x86_insn *i);
 void emit_time(struct emitter *e);
+bool reads_control(const struct x86_insn *i);
+void emit_control(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 void emit_system(struct emitter *e);
