@@ -34,7 +34,10 @@ struct fuzz {
 	int answers; /* what the machine sends comes out here */
 	int file;    /* to pass */
 	int fd[CLIENTS];
-	char *asked[ASKED];
+	struct {
+		char *text;
+		int fd;
+	} asked[ASKED];
 	unsigned asking;
 };
 
@@ -42,13 +45,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 /* ---- what the front does for clients ---- */
 
-static int ask(void *front, const char *request, size_t len)
+static int ask(void *front, const char *request, size_t len, int fd)
 {
 	struct fuzz *z = front;
 
 	if (z->asking == ASKED)
 		return -EAGAIN;
-	z->asked[z->asking++] = strndup(request, len);
+	z->asked[z->asking].text = strndup(request, len);
+	z->asked[z->asking++].fd = fd < 0 ? -1 : dup(fd);
 	return 0;
 }
 
@@ -63,12 +67,6 @@ static void typed(void *front, const char *bytes, size_t len)
 		abort();
 }
 
-static void screenshot(void *front, int fd)
-{
-	if (fcntl(fd, F_GETFD) < 0)
-		abort();
-}
-
 static void quit(void *front)
 {
 }
@@ -76,16 +74,19 @@ static void quit(void *front)
 /* The machine answers the oldest request, and control.c tells the client. */
 static void answer(struct fuzz *z)
 {
-	char text[MACHINE_MESSAGE_MAX], *request = z->asked[0];
+	char text[MACHINE_MESSAGE_MAX], *request = z->asked[0].text;
+	int fd = z->asked[0].fd;
 	ssize_t n;
 
 	if (!z->asking)
 		return;
 	memmove(z->asked, z->asked + 1, --z->asking * sizeof(z->asked[0]));
 	vm_lock(z->machine.vm);
-	machine_answer(&z->machine, request, strlen(request));
+	machine_answer(&z->machine, request, strlen(request), fd);
 	vm_unlock(z->machine.vm);
 	free(request);
+	if (fd >= 0)
+		close(fd);
 	n = recv(z->answers, text, sizeof(text), MSG_DONTWAIT);
 	if (n < 1 || text[0] != MSG_ANSWER)
 		abort();
@@ -137,7 +138,7 @@ static void make(struct fuzz *z)
 
 static void begin(struct fuzz *z)
 {
-	static const struct control_ops ops = {ask, describe, typed, screenshot, quit};
+	static const struct control_ops ops = {ask, describe, typed, quit};
 	char err[512];
 
 	z->control = control_new(NAME, &ops, z, err, sizeof(err));
