@@ -215,7 +215,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t link_host, link_memory, seek, resume, syscall, sysret;
+	uint32_t link_host, link_memory, seek, resume, syscall, sysret, string;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -530,6 +530,8 @@ void sites_flush(struct tcpu *t, bool globals_too);
  * difference is in tcpu.delta; false: interpret it.
  */
 bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
+/* The same for what a string instruction begins with; true: the fast TLB has the page now. */
+bool slow_string(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -680,6 +682,8 @@ struct emitter {
 
 /* Which accesses of the block share a look; before it is emitted. */
 void plan_accesses(struct emitter *e);
+/* One of the present instruction, for tcpu.access; flags are in memory. */
+uint32_t new_access(struct emitter *e, unsigned size, bool write);
 /*
  * e->mem becomes the operand in the host, which may use T0. T1 is lost, and so are the flags
  * in the host, which were brought to memory, unless another access has looked.

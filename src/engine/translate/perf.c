@@ -34,7 +34,8 @@ void perf_name_stubs(const struct tcpu *t)
 		name_stub(t, s->miss[0], s->miss[1], "read that missed");
 		name_stub(t, s->miss[1], s->link_host, "write that missed");
 		name_stub(t, s->link_host, s->seek, "link");
-		name_stub(t, s->seek, s->rebuild, "jump");
+		name_stub(t, s->seek, s->string, "jump");
+		name_stub(t, s->string, s->rebuild, "string that missed");
 		name_stub(t, s->rebuild, s->body, "flags by recipe");
 		name_stub(t, s->body, s->system, "body");
 		name_stub(t, s->system, end, "system instruction");
