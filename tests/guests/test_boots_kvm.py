@@ -27,7 +27,7 @@ SCRIPT = """#!/bin/sh
 # boots MARK OPTION...: until the mark is there
 mark=$1
 shift
-/tinamou run -q --engine kvm --memory 320M --console none --serial file:/tmp/serial "$@" </dev/null >/tmp/said 2>&1 &
+TMPDIR=/tmp /tinamou run -q --engine kvm --memory 320M --console none --serial file:/tmp/serial "$@" </dev/null >/tmp/said 2>&1 &
 pid=$!
 until grep -q "$mark" /tmp/serial; do
 	if ! kill -0 $pid; then
