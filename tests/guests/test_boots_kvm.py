@@ -24,24 +24,19 @@ import systems  # noqa: E402
 FIRMWARE = {"seabios": ["seabios/bios-256k.bin", "seabios/vgabios-stdvga.bin"],
             "ovmf": ["OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd"]}
 SCRIPT = """#!/bin/sh
-# boots MARK LIMIT OPTION...: until the mark is there
-mark=$1 left=$2
-shift 2
-/tinamou run -q --engine kvm --memory 320M --console none --serial file:/tmp/serial "$@" </dev/null >/tmp/out 2>&1 &
-until grep -q "$mark" /tmp/serial 2>/dev/null; do
-	if [ $left = 0 ] || ! kill -0 $!; then
-		cat /tmp/out
-		echo ---
+# boots MARK OPTION...: until the mark is there
+mark=$1
+shift
+TMPDIR=/tmp /tinamou run -q --engine kvm --memory 320M --console none --serial file:/tmp/serial "$@" </dev/null >/tmp/said 2>&1 &
+pid=$!
+until grep -q "$mark" /tmp/serial; do
+	if ! kill -0 $pid; then
+		cat /tmp/said
 		tail -n 20 /tmp/serial
-		kill $!
 		exit 1
 	fi
-	left=$((left - 1))
 	sleep 1
-done
-kill $!
-wait
-exit 0
+done 2>/dev/null
 """
 
 
@@ -71,7 +66,7 @@ def boot(name, make, folder):
     """One machine a system: its images fill the memory."""
     machine = new_machine(folder)
     system = make()
-    command = f"sh /boots '{system.mark.decode()}' {ARGS.limit} {options(system, machine, name)}"
+    command = f"sh /boots '{system.mark.decode()}' --timeout {ARGS.limit} {options(system, machine, name)}"
     found = machine.run([(name, command)], limit=ARGS.limit + 60, timeout=ARGS.limit + 120, extra=["-m", "2048"])
     status, said = found.get(name, (-1, b"the rig itself did not get so far"))
     print(f"{'ok  ' if status == 0 else 'FAIL'} {name}: {system.title}", flush=True)

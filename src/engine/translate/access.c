@@ -413,7 +413,7 @@ void add_segment(struct emitter *e, unsigned seg, unsigned size)
 
 /* ---- the look ---- */
 
-static uint32_t new_access(struct emitter *e, unsigned size, bool write)
+uint32_t new_access(struct emitter *e, unsigned size, bool write)
 {
 	struct tcpu *t = e->t;
 	uint32_t n = t->accesses++ % ACCESSES;
@@ -708,6 +708,8 @@ void emit_misses(struct emitter *e)
 		uint32_t n = k % ACCESSES;
 		struct access *a = &e->t->access[n];
 
+		if (!e->from[k - e->first_access]) /* a string's */
+			continue;
 		land(e->c, e->from[k - e->first_access]);
 		if (!a->own)
 			put_rm(e->c, OP_W(0x03), T0, in_table(a, e->s->key.privilege));

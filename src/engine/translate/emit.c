@@ -548,6 +548,7 @@ static void (*const emit_kind[])(struct emitter *e) = {
 	[KIND_BASE] = emit_base,
 	[KIND_TIME] = emit_time,
 	[KIND_SELECTOR] = emit_selector,
+	[KIND_CONTROL] = emit_control,
 	[KIND_GATE] = emit_gate,
 	[KIND_SYSTEM] = emit_system,
 };

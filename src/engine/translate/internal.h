@@ -215,7 +215,7 @@ struct tstats {
 /* Offsets in the code. */
 struct stubs {
 	uint32_t enter, leave_host, leave_memory, rebuild, body, system;
-	uint32_t link_host, link_memory, seek, resume, syscall, sysret;
+	uint32_t link_host, link_memory, seek, resume, syscall, sysret, string;
 	uint32_t miss[2], slow; /* miss: of a user's access, [write] */
 };
 
@@ -363,6 +363,7 @@ enum kind {
 	KIND_DIRECTION, /* CLD, STD */
 	KIND_BASE,      /* RDFSBASE and its kin */
 	KIND_TIME,      /* RDTSC, RDTSCP by the host's TSC */
+	KIND_CONTROL,   /* MOV from CR0, CR2, CR3, CR4 */
 	KIND_SELECTOR,  /* MOV from a segment register to a general one */
 	KIND_GATE,      /* SYSCALL, SYSRET: gate.c */
 	KIND_SYSTEM,    /* the same, and it ends the block: it may change anything */
@@ -529,6 +530,8 @@ void sites_flush(struct tcpu *t, bool globals_too);
  * difference is in tcpu.delta; false: interpret it.
  */
 bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access);
+/* The same for what a string instruction begins with; true: the fast TLB has the page now. */
+bool slow_string(struct tcpu *t, uint64_t lin, uint32_t access);
 
 /* ---- stubs.c: the ways in and out ---- */
 
@@ -679,6 +682,8 @@ struct emitter {
 
 /* Which accesses of the block share a look; before it is emitted. */
 void plan_accesses(struct emitter *e);
+/* One of the present instruction, for tcpu.access; flags are in memory. */
+uint32_t new_access(struct emitter *e, unsigned size, bool write);
 /*
  * e->mem becomes the operand in the host, which may use T0. T1 is lost, and so are the flags
  * in the host, which were brought to memory, unless another access has looked.
@@ -733,6 +738,8 @@ void emit_direction(struct emitter *e);
 /* RDTSC or RDTSCP of a machine whose clock may be a line by the host's TSC. */
 bool reads_line(const struct tcpu *t, const struct x86_insn *i);
 void emit_time(struct emitter *e);
+bool reads_control(const struct x86_insn *i);
+void emit_control(struct emitter *e);
 void emit_selector(struct emitter *e);
 void emit_body(struct emitter *e);
 void emit_system(struct emitter *e);

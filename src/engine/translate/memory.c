@@ -245,6 +245,27 @@ static void judge(struct tcpu *t, uint32_t access)
 	a->fills = fills;
 }
 
+bool slow_string(struct tcpu *t, uint64_t lin, uint32_t access)
+{
+	const struct access *a = &t->access[access];
+	const struct tlb_entry *e;
+
+	t->stats.slow++;
+	t->stats.slow_writes += a->write;
+	if ((lin & 4095) + a->size > PAGE_SIZE || !is_canonical(lin) || t->torture.miss)
+		return false;
+	t->c.s.rip = a->rip + (a->shared ? t->page_rip : 0);
+	if (t->live)
+		tidy_vectors(t);
+	flags_from_memory(t);
+	e = look_up(t, lin, a);
+	if (!direct(&t->c, e, a->write ? X86_WRITE : X86_READ) ||
+		(a->write && changes_often(e->code)))
+		return false;
+	fill(t, lin, a->write, e);
+	return true;
+}
+
 bool slow_access(struct tcpu *t, uint64_t lin, uint32_t access)
 {
 	const struct access *a = &t->access[access];

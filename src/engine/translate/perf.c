@@ -26,17 +26,22 @@ void perf_name_stubs(const struct tcpu *t)
 		return;
 	for (enum live live = LIVE_NONE; live < LIVE_LEVELS; live++) {
 		const struct stubs *s = &t->stubs[live];
-		uint32_t end = live + 1 < LIVE_LEVELS ? s[1].enter : t->first_block;
+		uint32_t end = live + 1 < LIVE_LEVELS ? s[1].enter : t->stubs[0].syscall;
 
 		name_stub(t, s->enter, s->leave_host, "in");
 		name_stub(t, s->leave_host, s->slow, "out");
 		name_stub(t, s->slow, s->miss[0], "slow access");
 		name_stub(t, s->miss[0], s->miss[1], "read that missed");
-		name_stub(t, s->miss[1], s->rebuild, "write that missed");
+		name_stub(t, s->miss[1], s->link_host, "write that missed");
+		name_stub(t, s->link_host, s->seek, "link");
+		name_stub(t, s->seek, s->string, "jump");
+		name_stub(t, s->string, s->rebuild, "string that missed");
 		name_stub(t, s->rebuild, s->body, "flags by recipe");
 		name_stub(t, s->body, s->system, "body");
 		name_stub(t, s->system, end, "system instruction");
 	}
+	name_stub(t, t->stubs[0].syscall, t->stubs[0].sysret, "SYSCALL");
+	name_stub(t, t->stubs[0].sysret, t->first_block, "SYSRET");
 }
 
 void perf_name_block(const struct tcpu *t, const struct tblock *b)

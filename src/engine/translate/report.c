@@ -28,8 +28,8 @@ static void report_share(const struct tcpu *t, FILE *out)
 
 	if (t->check || !all)
 		return;
-	fprintf(out, "cpu%u: %" PRIu64 " instructions, %.3f %% of them emitted code\n", t->c.v->id,
-		all, 100 * (double)emitted / (double)all);
+	fprintf(out, "cpu%u: %" PRIu64 " instructions, %" PRIu64 " (%.3f %%) as emitted code\n",
+		t->c.v->id, all, emitted, 100 * (double)emitted / (double)all);
 }
 
 /* Of the time in run(), without the halts. Runs under the instruction clock say all the same. */

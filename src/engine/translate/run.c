@@ -164,9 +164,9 @@ static enum live still_live(const struct tcpu *t, uint8_t units)
 {
 	enum live live = t->live_for == t->c.privilege ? t->live : LIVE_NONE;
 
-	if (t->c.privilege == X86_USER && t->users_live)
+	if (t->c.privilege == X86_USER && t->users_live && units & UNITS_SSE)
 		live = MAX(live, LIVE_VECTORS);
-	if (!(units & UNITS_SSE))
+	if (!units)
 		return LIVE_NONE;
 	return units & UNITS_X87 ? live : MIN(live, LIVE_VECTORS);
 }

@@ -351,6 +351,8 @@ static enum kind ring_0_kind(const struct x86_insn *i, const struct key *key, bo
 		return stack ? KIND_POPF : KIND_ODD;
 	case X86_OP_SWAPGS:
 		return KIND_SWAPGS;
+	case X86_OP_MOVCR:
+		return reads_control(i) ? KIND_CONTROL : KIND_ODD;
 	case X86_OP_STAC:
 	case X86_OP_CLAC:
 		return offered ? KIND_AC : KIND_ODD;
@@ -481,6 +483,7 @@ static bool accesses(const struct tinsn *n)
 	case KIND_SWAPGS:
 	case KIND_FENCE:
 	case KIND_SELECTOR:
+	case KIND_CONTROL:
 	case KIND_DIRECTION:
 		return false;
 	default:

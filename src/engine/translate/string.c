@@ -178,12 +178,27 @@ static void to_body(struct ways *w, struct emitter *e, unsigned cc)
 	w->from[w->count++] = jcc_forward(e->c, cc);
 }
 
+/* The page at reg may be had by a call of C. On to `again`, or to the body. */
+static void fetch_page(struct emitter *e, struct ways *w, unsigned reg, bool write, uint32_t again)
+{
+	uint32_t access = new_access(e, e->n->i.opnd[0].size, write);
+
+	e->t->site[access].page = 0; /* it has no entry of its own */
+	mov_rr(e->c, T0, reg);
+	mov_imm(e->c, T1, access);
+	call_to(e->c, e->stubs->string);
+	put_rr(e->c, OP(0x85), T1, T1);
+	jcc_to(e->c, CC_NZ, again);
+	w->from[w->count++] = jmp_forward(e->c);
+}
+
 /* T0 becomes the difference for the page at reg, which holds the whole of it. */
 static void find_page(struct emitter *e, struct ways *w, unsigned reg, bool write)
 {
 	struct code *c = e->c;
 	unsigned size = e->n->i.opnd[0].size;
 	struct mem entry = {RSP, T1, 1, (int32_t)fast_table(e->s->key.privilege, write)};
+	uint32_t again = c->at, hit;
 
 	mov_rr32(c, T1, reg);
 	shift_imm(c, false, 5, T1, 8);
@@ -191,7 +206,9 @@ static void find_page(struct emitter *e, struct ways *w, unsigned reg, bool writ
 	mov_rr(c, T0, reg);
 	put_rm(c, OP_W(0x2b), T0, entry);
 	alu_imm32(c, true, 7, T0, (int32_t)(PAGE_SIZE - size));
-	to_body(w, e, CC_A);
+	hit = jcc_forward(c, CC_BE);
+	fetch_page(e, w, reg, write, again);
+	land(c, hit);
 	if (e->n->i.rep) {
 		lea64(c, T0, (struct mem){T0, RCX, (uint8_t)size, 0});
 		alu_imm32(c, true, 7, T0, PAGE_SIZE);
@@ -218,20 +235,20 @@ static void copy_piece(struct emitter *e, struct ways *w)
 	struct code *c = e->c;
 	bool moves = e->n->i.op == X86_OP_MOVS;
 
+	if (moves) { /* what it reads is looked at first: it may fault */
+		find_page(e, w, RSI, false);
+		store64(c, in_state(STATE(scratch)), T0);
+	}
 	find_page(e, w, RDI, true);
 	if (moves) {
-		store64(c, in_state(STATE(scratch)), T0);
-		find_page(e, w, RSI, false);
 		load64(c, T1, in_state(STATE(scratch)));
-		put_rr(c, OP_W(0x03), RSI, T0);
-	} else {
-		mov_rr(c, T1, T0);
+		put_rr(c, OP_W(0x03), RSI, T1);
 	}
-	put_rr(c, OP_W(0x03), RDI, T1);
+	put_rr(c, OP_W(0x03), RDI, T0);
 	put_string(e);
-	put_rr(c, OP_W(0x2b), RDI, T1);
+	put_rr(c, OP_W(0x2b), RDI, T0);
 	if (moves)
-		put_rr(c, OP_W(0x2b), RSI, T0);
+		put_rr(c, OP_W(0x2b), RSI, T1);
 }
 
 void emit_string(struct emitter *e)

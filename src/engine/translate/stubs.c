@@ -389,6 +389,19 @@ static void emit_seek(struct code *c, enum live live)
 	emit_return(c);
 }
 
+/* The access T1 of a string instruction at T0: T1 becomes whether the fast TLB has the page now. */
+static void emit_string_stub(struct code *c, enum live live)
+{
+	emit_take_return(c);
+	leave_to_c(c, live);
+	mov_rr(c, RSI, T0);
+	mov_rr32(c, RDX, T1);
+	emit_call(c, (uint64_t)(uintptr_t)slow_string);
+	put_rr(c, OP_0F(0xb6), T1, RAX);
+	come_from_c(c, live);
+	emit_return(c);
+}
+
 /* Flags in memory follow from the recipe T1. */
 static void emit_rebuild(struct code *c, enum live live)
 {
@@ -516,6 +529,8 @@ void make_stubs(struct tcpu *t)
 		emit_link(c, &t->stubs[live], live);
 		t->stubs[live].seek = c->at;
 		emit_seek(c, live);
+		t->stubs[live].string = c->at;
+		emit_string_stub(c, live);
 		t->stubs[live].rebuild = c->at;
 		emit_rebuild(c, live);
 		t->stubs[live].body = c->at;

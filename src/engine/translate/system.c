@@ -1,6 +1,7 @@
 /*
  * system.c - what a kernel does at every entry and exit, without leaving
- * translated code: CLI, STI, PUSHF, POPF, SWAPGS, STAC, CLAC; fences; the time.
+ * translated code: CLI, STI, PUSHF, POPF, SWAPGS, STAC, CLAC; fences; the time;
+ * MOV from control registers.
  *
  * Only for ring 0, 64-bit mode for SWAPGS. Whatever would need a look (an
  * interrupt that could come now, a flag that changes the mode) is interpret's.
@@ -170,6 +171,27 @@ void emit_selector(struct emitter *e)
 	if (spilled)
 		put_rm(e->c, (struct opcode){.byte = 0x89, .size16 = true}, T1,
 			in_state(GPR(to->reg)));
+}
+
+/* ---- control registers ---- */
+
+bool reads_control(const struct x86_insn *i)
+{
+	unsigned reg = i->opnd[1].reg;
+
+	return i->opnd[1].kind == X86_OPND_CR && (reg == 0 || (reg >= 2 && reg <= 4));
+}
+
+void emit_control(struct emitter *e)
+{
+	const uint32_t where[] = {
+		STATE(c.s.cr0), 0, STATE(c.s.cr2), STATE(c.s.cr3), STATE(c.s.cr4)};
+	unsigned guest = e->n->i.opnd[0].reg, to = home(guest) == SPILLED ? T1 : home(guest);
+	struct mem from = in_state(where[e->n->i.opnd[1].reg]);
+
+	put_rm(e->c, (struct opcode){.byte = 0x8b, .w = wide(e)}, to, from);
+	if (to == T1)
+		store64(e->c, in_state(GPR(guest)), T1);
 }
 
 /* ---- the time ---- */
