@@ -141,6 +141,8 @@ static void set_state(struct machine *m, struct rng *r, bool wide)
 	s->cr3 = TABLES + (wide ? 0 : 0x10000);
 	s->cr4 = X86_CR4_OSFXSR | X86_CR4_OSXMMEXCPT | X86_CR4_PSE |
 		 (wide ? X86_CR4_PAE | X86_CR4_OSXSAVE | X86_CR4_FSGSBASE : 0u);
+	if (rng_one_in(r, 8))
+		s->cr4 &= ~(uint64_t)X86_CR4_OSFXSR; /* x87 and MMX alone */
 	s->efer = wide ? X86_EFER_LME | X86_EFER_LMA : 0;
 	s->xcr0 = wide ? 7 : 1;
 	s->idtr.limit = 0;
