@@ -79,7 +79,8 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 	}
 	if (t && sig != SIGFPE && took_no_page(t, at - (uint64_t)(uintptr_t)t->exec, uc))
 		return;
-	signal(sig, SIG_DFL); /* not ours: it comes again and ends the process */
+	sigaddset(
+		&uc->uc_sigmask, sig); /* not ours: it comes again, and blocked ends the process */
 }
 
 int catch_faults(void)
