@@ -502,7 +502,7 @@ uint8_t key_number(struct tcpu *t, const struct key *key);
 bool translate_advance(struct cpu *c, uint64_t budget, struct run_result *r);
 int catch_faults(void);
 void use_signal_stack(struct tcpu *t);
-void leave_signal_stack(struct tcpu *t);
+void leave_signal_stack(void);
 
 /*
  * Called by translated code: where the open link leads, or the jump to rip by key. What is

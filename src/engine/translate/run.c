@@ -94,23 +94,21 @@ int catch_faults(void)
 	return 0;
 }
 
-/* Before each run: vCPUs may take turns on one thread. */
+/* For each run: vCPUs may take turns on one thread, which may end behind it. */
 void use_signal_stack(struct tcpu *t)
 {
-	stack_t ss = {.ss_sp = &t->signal_stack, .ss_size = sizeof(t->signal_stack)}, now;
+	const stack_t ss = {.ss_sp = &t->signal_stack, .ss_size = sizeof(t->signal_stack)};
 
 	t->signal_stack.magic = SIGNAL_MAGIC;
 	t->signal_stack.t = t;
-	if (sigaltstack(NULL, &now) || now.ss_sp != ss.ss_sp)
-		sigaltstack(&ss, NULL);
+	sigaltstack(&ss, NULL);
 }
 
-void leave_signal_stack(struct tcpu *t)
+void leave_signal_stack(void)
 {
-	stack_t off = {.ss_flags = SS_DISABLE}, now;
+	const stack_t off = {.ss_flags = SS_DISABLE};
 
-	if (!sigaltstack(NULL, &now) && now.ss_sp == (void *)&t->signal_stack)
-		sigaltstack(&off, NULL);
+	sigaltstack(&off, NULL);
 }
 
 /* ---- what code is translated for ---- */

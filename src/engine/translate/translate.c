@@ -139,7 +139,6 @@ static void translate_vcpu_close(struct vcpu *v)
 	struct tcpu *t = tcpu_of(v);
 
 	torture_stop(t);
-	leave_signal_stack(t);
 	check_free(t->check);
 	cache_free(t);
 	cpu_close(&t->c);
@@ -167,6 +166,7 @@ static void translate_run(struct vcpu *v, uint64_t budget, struct run_result *r)
 	use_signal_stack(t);
 	t->since = __builtin_ia32_rdtsc();
 	interpret_engine.run(v, budget, r);
+	leave_signal_stack();
 	spend(t, SPENT_REST);
 	t->stats.executed += r->executed;
 	if (!t->counting) /* else they are among those */
@@ -178,6 +178,7 @@ static void translate_step(struct vcpu *v, struct run_result *r)
 {
 	use_signal_stack(tcpu_of(v));
 	interpret_engine.step(v, r);
+	leave_signal_stack();
 }
 
 /* From a signal handler, too. Before vcpu_open and after vcpu_close there is nobody to tell. */
